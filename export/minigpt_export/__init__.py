@@ -1,0 +1,1 @@
+"""From a trained model to one .onnx file; needs the `train` extra (torch and onnx)."""

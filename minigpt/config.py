@@ -1,0 +1,281 @@
+"""What a model is (GPTConfig), how it is trained (TrainConfig), what is told of it (ModelCard).
+
+Every number has its home here: the command line, the training loop, the exported file and the
+documentation read these dataclasses. Standard library only, so that every part can import it.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Self
+
+from minigpt.errors import InputError
+
+ARCHITECTURES = ("gpt2", "rotary")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GPTConfig:
+    """The shape of a GPT: everything that `model.py` and the exported graph are built from.
+
+    Raises:
+        InputError: a field is outside what the model can be built from.
+    """
+
+    arch: str = "gpt2"
+    """"gpt2": learned positions. "rotary": positions enter as rotations of q and k (RoPE)."""
+    n_layer: int = 4
+    n_head: int = 4
+    n_embd: int = 128
+    block_size: int = 64
+    """The context window, in tokens."""
+    vocab_size: int = 65
+    dropout: float = 0.0
+    """Probability, in training, that a number leaving an embedding or a sub-layer is zeroed."""
+    bias: bool = True
+    """Biases in LayerNorm, the projections, the MLP, and an untied head."""
+    qkv_bias: bool = True
+    """A bias on queries, keys and values too (GPT-2 has it, the classroom GPTs do not)."""
+    tie_weights: bool = True
+    """The head shares the token embedding's matrix (and then has no bias), as in GPT-2."""
+
+    def __post_init__(self) -> None:
+        if self.arch not in ARCHITECTURES:
+            raise InputError(f"arch must be one of {', '.join(ARCHITECTURES)}, not {self.arch!r}")
+        for name in ("n_layer", "n_head", "n_embd", "block_size", "vocab_size"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.n_embd % self.n_head:
+            raise InputError(
+                f"n_embd must be a multiple of n_head, but {self.n_embd} is not one of {self.n_head}"
+            )
+        if self.arch == "rotary" and self.head_dim % 2:
+            raise InputError(
+                f"rotary positions turn pairs of numbers: n_embd / n_head must be even, "
+                f"not {self.head_dim}"
+            )
+        if not 0.0 <= self.dropout < 1.0:
+            raise InputError(f"dropout must be in [0, 1), not {self.dropout}")
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one attention head."""
+        return self.n_embd // self.n_head
+
+    @property
+    def learned_positions(self) -> bool:
+        """Whether positions are an embedding table (else they are rotations)."""
+        return self.arch == "gpt2"
+
+    @property
+    def head_bias(self) -> bool:
+        """Whether the head has a bias of its own."""
+        return self.bias and not self.tie_weights
+
+    def n_params(self) -> int:
+        """The number of trainable numbers, counted by hand; the model is tested to agree."""
+        c, v = self.n_embd, self.vocab_size
+        norm = 2 * c if self.bias else c
+        attention = c * 3 * c + c * c + (3 * c if self.qkv_bias else 0) + (c if self.bias else 0)
+        mlp = c * 4 * c + 4 * c * c + (4 * c + c if self.bias else 0)
+        head = (0 if self.tie_weights else v * c) + (v if self.head_bias else 0)
+        positions = self.block_size * c if self.learned_positions else 0
+        return v * c + positions + self.n_layer * (2 * norm + attention + mlp) + norm + head
+
+    def to_json(self) -> str:
+        """The form stored in checkpoints and exported files."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote.
+
+        Raises:
+            InputError: not a JSON object, an unknown or missing field, or a value out of range.
+        """
+        return cls(**typed_fields(cls, _json_object(text, "the model's config")))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """How a model is trained. Steps are optimizer steps; a batch is `batch_size` windows."""
+
+    max_steps: int = 2000
+    batch_size: int = 32
+    accumulation: int = 1
+    """Batches whose gradients are averaged into one step."""
+    learning_rate: float = 4e-3
+    min_learning_rate: float = 0.0
+    """The rate at the last step."""
+    warmup_steps: int = 50
+    weight_decay: float = 0.1
+    """On matrices only; biases and norms are not decayed."""
+    beta1: float = 0.9
+    beta2: float = 0.99
+    grad_clip: float = 1.0
+    """Largest norm of the gradient; 0 leaves it alone."""
+    eval_interval: int = 250
+    """Steps between two passes over the validation split (and two checkpoints)."""
+    sample_chars: int = 120
+    """Length of the sample written at each evaluation; 0 for none."""
+    seed: int = 1337
+
+    def __post_init__(self) -> None:
+        for name in ("max_steps", "batch_size", "accumulation", "eval_interval"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("warmup_steps", "sample_chars", "seed", "weight_decay", "grad_clip"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} must be at least 0, not {getattr(self, name)}")
+        if not self.learning_rate > 0.0:
+            raise InputError(f"learning_rate must be above 0, not {self.learning_rate}")
+        if not 0.0 <= self.min_learning_rate <= self.learning_rate:
+            raise InputError(
+                f"min_learning_rate must be between 0 and learning_rate, "
+                f"not {self.min_learning_rate}"
+            )
+        for name in ("beta1", "beta2"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise InputError(f"{name} must be in [0, 1), not {getattr(self, name)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCard:
+    """What a person should know of a trained model; it travels inside the file."""
+
+    name: str
+    corpus: str
+    """What the training text is called."""
+    corpus_sha256: str
+    corpus_chars: int
+    steps: int
+    val_loss: float
+    """Nats per token over the whole validation split, in windows of block_size."""
+    minigpt_version: str
+    created: str = ""
+    """ISO date of the export; empty in a checkpoint."""
+
+    def to_json(self) -> str:
+        """The form stored in checkpoints and exported files."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote.
+
+        Raises:
+            InputError: not a JSON object, or an unknown or missing field.
+        """
+        return cls(**typed_fields(cls, _json_object(text, "the model card")))
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A named starting point: a shape and the training that suits it."""
+
+    summary: str
+    model: GPTConfig
+    train: TrainConfig
+
+
+# The shape that classroom GPTs use: an untied head with a bias, no bias on q, k and v.
+_CLASSROOM = GPTConfig(qkv_bias=False, tie_weights=False)
+
+PRESETS: Mapping[str, Preset] = {
+    "tiny": Preset(
+        "0.2M parameters; a few seconds a hundred steps, for a first look",
+        replace(_CLASSROOM, n_layer=4, n_head=4, n_embd=64, block_size=32),
+        TrainConfig(max_steps=3000, batch_size=32, learning_rate=4e-3),
+    ),
+    "laptop": Preset(
+        "0.8M parameters; under 3 minutes on two cores",
+        GPTConfig(arch="rotary", n_layer=4, n_head=4, n_embd=128, block_size=64, tie_weights=False),
+        TrainConfig(),
+    ),
+    "shakespeare": Preset(
+        "10.8M parameters; hours on a laptop, minutes on a GPU",
+        replace(_CLASSROOM, n_layer=6, n_head=6, n_embd=384, block_size=256, dropout=0.2),
+        TrainConfig(
+            max_steps=2500, batch_size=64, learning_rate=1e-3, warmup_steps=100, eval_interval=250
+        ),
+    ),
+}
+
+
+def find_preset(name: str) -> Preset:
+    """The preset of that name.
+
+    Raises:
+        InputError: there is none; the message lists those there are.
+    """
+    if name not in PRESETS:
+        raise InputError(f"unknown preset {name!r}; choose one of {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def apply_settings(
+    model: GPTConfig, train: TrainConfig, settings: Mapping[str, str]
+) -> tuple[GPTConfig, TrainConfig]:
+    """Both configs with `key=value` texts applied, each key going to the config that has it.
+
+    Raises:
+        InputError: no config has the key, or the value is not of its type.
+    """
+    in_model = {f.name for f in fields(model)} - {"vocab_size"}  # the corpus decides that one
+    in_train = {f.name for f in fields(train)}
+    if unknown := sorted(set(settings) - in_model - in_train):
+        known = ", ".join(sorted(in_model | in_train))
+        raise InputError(f"unknown setting {unknown[0]!r}; the settings are {known}")
+    of_model = {k: v for k, v in settings.items() if k in in_model}
+    of_train = {k: v for k, v in settings.items() if k in in_train}
+    return (
+        replace(model, **typed_fields(model, of_model, partial=True)),
+        replace(train, **typed_fields(train, of_train, partial=True)),
+    )
+
+
+def typed_fields(
+    schema: Any, values: Mapping[str, object], *, partial: bool = False
+) -> dict[str, Any]:
+    """`values` checked against a dataclass's fields; texts are read as the field's type.
+
+    Raises:
+        InputError: an unknown field, a missing one (unless `partial`), or a value of another type.
+    """
+    types = {f.name: f.type for f in fields(schema)}
+    if unknown := sorted(set(values) - set(types)):
+        raise InputError(f"unknown field {unknown[0]!r}: the file may need a newer minigpt")
+    if not partial and (missing := sorted(set(types) - set(values))):
+        raise InputError(f"the field {missing[0]!r} is missing")
+    return {name: _typed(name, types[name], value) for name, value in values.items()}
+
+
+def _typed(name: str, wanted: object, value: object) -> object:
+    if isinstance(value, str) and wanted is not str:
+        words = {"true": True, "false": False}
+        try:
+            value = words[value.lower()] if wanted is bool else json.loads(value)
+        except (KeyError, ValueError):
+            raise InputError(_wrong_type(name, wanted, value)) from None
+    if wanted is float and type(value) is int:
+        value = float(value)
+    # `type is`, not isinstance: True is an int, but not a number of layers
+    if type(value) is not wanted:
+        raise InputError(_wrong_type(name, wanted, value))
+    return value
+
+
+def _wrong_type(name: str, wanted: object, value: object) -> str:
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+    expected = words[wanted] if isinstance(wanted, type) else str(wanted)
+    return f"{name} must be {expected}, not {value!r}"
+
+
+def _json_object(text: str, what: str) -> dict[str, object]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        raise InputError(f"{what} is not valid JSON: the file is damaged") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{what} is not a JSON object: the file is damaged")
+    return value

@@ -1,0 +1,1 @@
+"""Running a model: needs numpy and onnxruntime, never torch or onnx."""

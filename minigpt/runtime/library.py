@@ -1,0 +1,74 @@
+"""Where models live: list them, find one by name, open it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from minigpt.config import GPTConfig, ModelCard
+from minigpt.errors import InputError
+from minigpt.runtime.generation import Decoder
+from minigpt.tokenizer import CharTokenizer
+
+SHIPPED_NAME = "shakespeare.onnx"
+_PACKAGE = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model ready to run, wherever it came from."""
+
+    path: Path
+    config: GPTConfig
+    tokenizer: CharTokenizer
+    card: ModelCard
+    decoder: Decoder
+
+
+def shipped_model() -> Path:
+    """The model that comes with the package: in a wheel inside it, in a checkout beside it."""
+    installed = _PACKAGE / "checkpoints" / SHIPPED_NAME
+    return installed if installed.exists() else _PACKAGE.parent / "checkpoints" / SHIPPED_NAME
+
+
+def list_models(folders: Iterable[Path] = (Path("checkpoints"), Path())) -> list[Path]:
+    """The shipped model and the .onnx files of some folders, by default ./checkpoints and here."""
+    found = [path for folder in folders for path in sorted(folder.glob("*.onnx"))]
+    unique = {path.resolve(): path for path in [shipped_model(), *found] if path.is_file()}
+    return list(unique.values())
+
+
+def find_model(name: str | None) -> Path:
+    """The path that a person means: a path, the name of a listed model, or None for the shipped.
+
+    Raises:
+        InputError: there is no such file or name; the message lists the names there are.
+    """
+    if name is None:
+        return shipped_model()
+    if (path := Path(name)).exists():
+        return path
+    by_name = {model.stem: model for model in list_models()}
+    if name not in by_name:
+        raise InputError(
+            f"there is no file or model {name!r}; models found here: {', '.join(by_name) or 'none'}"
+        )
+    return by_name[name]
+
+
+def load(path: Path, *, threads: int | None = None) -> Model:
+    """Open a .onnx file that minigpt exported.
+
+    Args:
+        path: the file.
+        threads: for onnxruntime; None chooses by the model's size.
+
+    Raises:
+        InputError: the file is missing, damaged, foreign, or asks for what no model of ours needs.
+    """
+    # onnxruntime takes 0.1 s to import; the terminal app lists models without it
+    from minigpt.runtime.onnx_decoder import OnnxDecoder
+    from minigpt.runtime.onnx_file import open_onnx
+
+    file = open_onnx(path)
+    decoder = OnnxDecoder(file, threads=threads)
+    return Model(path, file.config, file.tokenizer, file.card, decoder)

@@ -1,0 +1,144 @@
+"""A Decoder over onnxruntime: arrays bound once and changed in place, no copy of the KV cache.
+
+The graph's inputs and outputs follow the convention of Hugging Face's exporters. The keys and
+values of the past go in and come out through the same buffers of block_size positions
+(GroupQueryAttention writes the new ones in place), and the attention mask, of fixed length, says
+how many of them count. So between two tokens nothing is bound, copied or allocated: an id, a
+position and a bit of the mask change in arrays that onnxruntime already looks at.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+# Before the import: onnxruntime's wheels send telemetry from the first import on, and a device id
+# and a database would be written to the user's cache folder.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+import numpy as np
+import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+
+from minigpt.errors import InputError
+from minigpt.runtime.generation import check_feed, check_rewind
+from minigpt.runtime.onnx_file import OnnxFile
+from minigpt.runtime.sampling import Logits
+
+SMALL_MODEL_PARAMS = 3_000_000
+"""Up to here one thread decodes as fast as two: handing work over costs what it saves."""
+
+# onnxruntime's exceptions have no base class of their own; these are what a bad file raises
+_ORT_ERRORS = (
+    ort_errors.Fail,
+    ort_errors.InvalidArgument,
+    ort_errors.InvalidGraph,
+    ort_errors.InvalidProtobuf,
+    ort_errors.NotImplemented,
+    ort_errors.RuntimeException,
+)
+
+
+class OnnxDecoder:
+    """See `Decoder` for what the methods promise.
+
+    Raises:
+        InputError: onnxruntime cannot read the file after all.
+    """
+
+    def __init__(self, file: OnnxFile, *, threads: int | None = None) -> None:
+        self._config = config = file.config
+        self._session = _session(file, threads or default_threads(config.n_params()))
+        self._position = 0
+        self._tokens = np.zeros((1, 1), np.int64)
+        self._positions = np.zeros((1, 1), np.int64)
+        self._mask = np.zeros((1, config.block_size), np.int64)
+        self._logits = np.zeros((1, 1, config.vocab_size), np.float32)
+        cache_shape = (1, config.n_head, config.block_size, config.head_dim)
+        self._mask_value = _aliasing(self._mask)
+        self._cache = {
+            f"{i}.{side}": _aliasing(np.zeros(cache_shape, np.float32))
+            for i in range(config.n_layer)
+            for side in ("key", "value")
+        }
+        self._one_token = self._bind(self._tokens, self._positions, self._logits)
+
+    @property
+    def block_size(self) -> int:
+        return self._config.block_size
+
+    @property
+    def vocab_size(self) -> int:
+        return self._config.vocab_size
+
+    @property
+    def position(self) -> int:
+        return self._position
+
+    def feed(self, tokens: Sequence[int]) -> Logits:
+        check_feed(self, tokens)
+        start, end = self._position, self._position + len(tokens)
+        self._mask[0, start:end] = 1
+        if len(tokens) == 1:
+            self._tokens[0, 0] = tokens[0]
+            self._positions[0, 0] = start
+            self._session.run_with_iobinding(self._one_token)
+            logits = self._logits
+        else:
+            # a prompt comes once: its arrays are made for it
+            logits = np.zeros((1, len(tokens), self.vocab_size), np.float32)
+            ids = np.array([tokens], np.int64)
+            positions = np.arange(start, end, dtype=np.int64)[None]
+            self._session.run_with_iobinding(self._bind(ids, positions, logits))
+        self._position = end
+        return logits[0]
+
+    def rewind(self, position: int) -> None:
+        check_rewind(self, position)
+        self._mask[0, position : self._position] = 0
+        self._position = position
+
+    def _bind(
+        self, tokens: np.ndarray[Any, Any], positions: np.ndarray[Any, Any], logits: Logits
+    ) -> ort.IOBinding:
+        binding = self._session.io_binding()
+        binding.bind_ortvalue_input("input_ids", _aliasing(tokens))
+        binding.bind_ortvalue_input("position_ids", _aliasing(positions))
+        binding.bind_ortvalue_input("attention_mask", self._mask_value)
+        binding.bind_ortvalue_output("logits", _aliasing(logits))
+        for name, value in self._cache.items():
+            binding.bind_ortvalue_input(f"past_key_values.{name}", value)
+            binding.bind_ortvalue_output(f"present.{name}", value)
+        return binding
+
+
+def default_threads(n_params: int) -> int:
+    """Threads for decoding a model of that size: one if it is small, else all cores we may use.
+
+    The affinity counts, not the machine: a container may own two cores of sixty-four.
+    """
+    if n_params <= SMALL_MODEL_PARAMS:
+        return 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _session(file: OnnxFile, threads: int) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 3  # errors only: warnings would draw over a terminal app
+    # idle threads would burn a core while a person reads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    try:
+        return ort.InferenceSession(file.content, options, providers=["CPUExecutionProvider"])
+    except _ORT_ERRORS as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"onnxruntime cannot read {file.path}: {reason}") from None
+
+
+def _aliasing(array: np.ndarray[Any, Any]) -> ort.OrtValue:
+    """An OrtValue over the array's own memory, which keeps the array alive."""
+    return ort.OrtValue.ortvalue_from_numpy(array)

@@ -1,0 +1,192 @@
+"""From logits to the distribution the settings describe, and from it to one token.
+
+The order of the rules, each working on what the one before has left:
+
+1. temperature divides the logits (0: the likeliest token alone, "greedy");
+2. top_k keeps the k likeliest;
+3. top_p keeps the fewest of the likeliest whose probabilities reach p together
+   (Holtzman et al., 2020, "nucleus sampling").
+
+Among equals the lowest id counts as the likelier one, everywhere.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from enum import IntEnum
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from minigpt.errors import InputError
+
+Logits = npt.NDArray[np.float32]
+Probabilities = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """What a flag and a slider need to know of a parameter."""
+
+    low: float
+    high: float
+    """End of the slider's scale; `limit` is what is accepted."""
+    step: float
+    help: str
+    limit: float | None = None
+    """The largest value accepted; None: no largest."""
+
+
+def _knob(knob: Knob, default: float) -> Any:
+    return field(default=default, metadata=MappingProxyType({"knob": knob}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingParams:
+    """The settings of the draw. Each field's `Knob` makes its command line flag and its slider.
+
+    Raises:
+        InputError: a value is out of its range; the message names both.
+    """
+
+    temperature: float = _knob(
+        Knob(
+            0.0, 2.0, 0.05, "0 always takes the likeliest token, 1 is the model as trained", 100.0
+        ),
+        0.8,
+    )
+    top_k: int = _knob(Knob(0, 100, 1, "draw from the K likeliest tokens; 0 from all"), 0)
+    top_p: float = _knob(
+        Knob(0.0, 1.0, 0.01, "draw from the fewest tokens that reach this probability", 1.0), 0.95
+    )
+    max_new_tokens: int = _knob(Knob(1, 5000, 50, "the most tokens to write"), 500)
+    seed: int = _knob(
+        Knob(0, 9999, 1, "the same seed writes the same text", float(2**64 - 1)), 1337
+    )
+
+    def __post_init__(self) -> None:
+        for name, knob in KNOBS.items():
+            value = getattr(self, name)
+            limit = float("inf") if knob.limit is None else knob.limit
+            if not knob.low <= value <= limit:  # also refuses NaN
+                span = f"at least {knob.low:g}" if knob.limit is None else (
+                    f"between {knob.low:g} and {limit:g}"
+                )  # fmt: skip
+                raise InputError(f"{name} must be {span}, not {value}")
+
+
+KNOBS: Mapping[str, Knob] = MappingProxyType(
+    {f.name: f.metadata["knob"] for f in fields(SamplingParams)}
+)
+"""Every parameter's Knob, in the order in which they are shown."""
+
+
+class Cut(IntEnum):
+    """Which rule took a candidate out of the draw."""
+
+    KEPT = 0
+    TEMPERATURE = 1
+    TOP_K = 2
+    TOP_P = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """The next token's probabilities before and after the rules."""
+
+    logprobs: Probabilities
+    """Natural logarithms of the model's own probabilities: log-softmax of the logits (V,)."""
+    raw: Probabilities
+    """The model's own probabilities (V,)."""
+    probs: Probabilities
+    """What the draw uses (V,); 0 where a rule cut."""
+    cut: npt.NDArray[np.uint8]
+    """The `Cut` of each token (V,)."""
+
+    @property
+    def entropy(self) -> float:
+        """Of the model's own probabilities, in nats."""
+        return -float(self.raw @ self.logprobs)
+
+
+def distribution(logits: Logits, params: SamplingParams) -> Distribution:
+    """Apply the rules to one row of logits (V,).
+
+    A worked example: probabilities 0.5, 0.3, 0.15, 0.05 with top_k=3 leave the first three, which
+    become 0.526, 0.316, 0.158; top_p=0.8 then keeps the first two, 0.625 and 0.375.
+
+    Raises:
+        ValueError: a logit is NaN or infinite, so the model is damaged.
+    """
+    z = logits.astype(np.float64)
+    z -= z.max()
+    if not np.isfinite(z).all():
+        raise ValueError("the model returned logits that are NaN or infinite")
+    raw = np.exp(z)
+    total = raw.sum()
+    raw /= total
+    logprobs = z - np.log(total)
+    cut = np.zeros(len(z), np.uint8)
+    if params.temperature == 0:
+        best = int(z.argmax())
+        probs = np.zeros_like(raw)
+        probs[best] = 1.0
+        cut[:] = Cut.TEMPERATURE
+        cut[best] = Cut.KEPT
+        return Distribution(logprobs, raw, probs, cut)
+    # A tiny temperature would divide 0 differences by 0 in float: the floor changes no draw.
+    probs = np.exp(z / max(params.temperature, 1e-6))
+    probs /= probs.sum()
+    narrows_k, narrows_p = 0 < params.top_k < len(z), params.top_p < 1
+    if narrows_k or narrows_p:
+        order = np.argsort(-probs, kind="stable")  # ids, likeliest first
+        if narrows_k:
+            dropped = order[params.top_k :]
+            cut[dropped] = Cut.TOP_K
+            probs[dropped] = 0.0
+            order = order[: params.top_k]
+            probs /= probs.sum()
+        if narrows_p:
+            # a token is kept while those before it have not reached p; the first one always is
+            reached = np.cumsum(probs[order])
+            n_kept = 1 + int(np.searchsorted(reached, params.top_p, side="left"))
+            dropped = order[n_kept:]
+            cut[dropped] = Cut.TOP_P
+            probs[dropped] = 0.0
+            probs /= probs.sum()
+    return Distribution(logprobs, raw, probs, cut)
+
+
+def draw(probs: Probabilities, uniform: float) -> int:
+    """The token at which the cumulative probability passes `uniform` in [0, 1).
+
+    One number per token, so whatever decides the number decides the text.
+    """
+    cumulative = probs.cumsum()
+    # scaled, because rounding may leave the total a hair below 1
+    return int(cumulative.searchsorted(uniform * cumulative[-1], side="right"))
+
+
+class Uniforms:
+    """The random number of every position: a pure function of (seed, position).
+
+    Independent of what was drawn before, so a text can be rewound, branched or replayed at any
+    position. Philox (Salmon et al., 2011) is made for this: a block of numbers is computed from
+    its counter alone.
+    """
+
+    _BLOCK = 256
+
+    def __init__(self) -> None:
+        self._key = (-1, -1)
+        self._numbers = np.empty(0)
+
+    def __call__(self, seed: int, position: int) -> float:
+        """The number in [0, 1) for the token at `position`."""
+        block, offset = divmod(position, self._BLOCK)
+        if self._key != (seed, block):
+            bits = np.random.Philox(key=seed, counter=[0, block, 0, 0])
+            self._numbers = np.random.Generator(bits).random(self._BLOCK)
+            self._key = (seed, block)
+        return float(self._numbers[offset])

@@ -1,0 +1,19 @@
+"""Text from a model or a file is data: nothing in it may command the terminal."""
+
+# C0 and C1 controls, DEL, and the marks that reorder a line; newline and tab stay.
+_SHOWN = {
+    **{c: chr(0x2400 + c) for c in range(0x20) if chr(c) not in "\n\t"},
+    0x7F: "␡",
+    **dict.fromkeys(range(0x80, 0xA0), "�"),
+    **dict.fromkeys((0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)), "�"),
+    **dict.fromkeys(range(0xD800, 0xE000), "�"),  # half a character: no terminal can encode it
+}
+
+
+def printable(text: str) -> str:
+    r"""`text` with every control character but newline and tab replaced by a visible symbol.
+
+    >>> printable("a\x1b[31mred")
+    'a␛[31mred'
+    """
+    return text.translate(_SHOWN)

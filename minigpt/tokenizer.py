@@ -1,0 +1,160 @@
+"""Text to ids and back, one id per character; its file form is a Hugging Face tokenizer.json.
+
+The vocabulary is the set of characters of the training text in code point order, so the same text
+always gives the same ids.
+
+The file form is a byte-level BPE, the one form of a character vocabulary that `tokenizers`,
+onnxruntime-genai and transformers.js all read alike (plain BPE over characters loses the space and
+the newline there, WordLevel fails): every character is spelled as its UTF-8 bytes in GPT-2's
+printable byte alphabet, and merges join the bytes of one character, left to right. Pieces that are
+not yet a character have ids behind the model's own. Reading it back needs no library: the pieces
+that spell a whole character are the vocabulary.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from minigpt.errors import InputError
+
+
+def _byte_alphabet() -> list[str]:
+    """GPT-2's printable stand-in for each of the 256 bytes.
+
+    Bytes that print stand for themselves; the others, in order, are 256, 257, ... as code points.
+    """
+    printable = {
+        *range(ord("!"), ord("~") + 1),
+        *range(ord("¡"), ord("¬") + 1),
+        *range(ord("®"), 256),
+    }
+    unprintable = [b for b in range(256) if b not in printable]
+    return [chr(b) if b in printable else chr(256 + unprintable.index(b)) for b in range(256)]
+
+
+_ALPHABET = _byte_alphabet()
+_BYTE_OF = {stand_in: byte for byte, stand_in in enumerate(_ALPHABET)}
+
+
+@dataclass(frozen=True, slots=True)
+class CharTokenizer:
+    """One id per character.
+
+    >>> tokenizer = CharTokenizer.from_text("hello")
+    >>> tokenizer.chars, tokenizer.encode("hole"), tokenizer.decode([1, 0])
+    ('ehlo', [1, 3, 2, 0], 'he')
+    >>> tokenizer.encode("hi!"), tokenizer.unknown("hi!")
+    ([1], 'i!')
+    """
+
+    chars: str
+    """The vocabulary: the character at index i has id i."""
+
+    def __post_init__(self) -> None:
+        if not self.chars or len(set(self.chars)) != len(self.chars):
+            raise InputError("a vocabulary needs at least one character, and each only once")
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """The vocabulary of a text: its distinct characters, in code point order."""
+        return cls("".join(sorted(set(text))))
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of ids."""
+        return len(self.chars)
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of the characters of `text`; those the model has never seen are skipped.
+
+        Say so to whoever wrote the text: `unknown` names them.
+        """
+        return [i for i in map(self.chars.find, text) if i >= 0]
+
+    def encode_array(self, text: str) -> npt.NDArray[np.uint32]:
+        """`encode` for whole books, as an array (a million characters in some 20 ms)."""
+        points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+        vocabulary = np.frombuffer(self.chars.encode("utf-32-le", "surrogatepass"), np.uint32)
+        order = np.argsort(vocabulary)
+        place = np.searchsorted(vocabulary, points, sorter=order).clip(max=len(order) - 1)
+        ids = order[place]
+        return ids[vocabulary[ids] == points].astype(np.uint32)
+
+    def unknown(self, text: str) -> str:
+        """The characters of `text` that have no id, each once, in order of appearance."""
+        return "".join(dict.fromkeys(c for c in text if c not in self.chars))
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of `ids`.
+
+        Raises:
+            IndexError: an id is not below vocab_size.
+        """
+        return "".join(self.chars[i] for i in ids)
+
+    def to_json(self) -> str:
+        """The tokenizer.json; see the module's docstring for its form."""
+        spelled = [[_ALPHABET[b] for b in char.encode()] for char in self.chars]
+        vocab = {"".join(pieces): i for i, pieces in enumerate(spelled)}
+        merges: dict[tuple[str, str], None] = {}  # ordered, each once
+        for pieces in spelled:
+            for piece in pieces:
+                vocab.setdefault(piece, len(vocab))
+            for end in range(1, len(pieces)):
+                left = "".join(pieces[:end])
+                vocab.setdefault(left, len(vocab))
+                merges[left, pieces[end]] = None
+        byte_level = {
+            "type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False
+        }  # fmt: skip
+        form = {
+            "version": "1.0",
+            "truncation": None,
+            "padding": None,
+            "added_tokens": [],
+            "normalizer": None,
+            "pre_tokenizer": byte_level,
+            "post_processor": None,
+            "decoder": byte_level,
+            "model": {
+                "type": "BPE",
+                "dropout": None,
+                "unk_token": None,
+                "continuing_subword_prefix": None,
+                "end_of_word_suffix": None,
+                "fuse_unk": False,
+                "byte_fallback": False,
+                "ignore_merges": False,
+                "vocab": vocab,
+                "merges": [list(pair) for pair in merges],
+            },
+        }
+        return json.dumps(form, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote.
+
+        Raises:
+            InputError: not such a file, or its characters' ids are not 0, 1, 2, ...
+        """
+        try:
+            vocab: dict[Any, Any] = json.loads(text)["model"]["vocab"]
+            found = {i: char for piece, i in vocab.items() if (char := _spelled_char(piece))}
+            chars = "".join(found[i] for i in range(len(found)))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise InputError("the tokenizer is not a character tokenizer.json of minigpt") from None
+        return cls(chars)
+
+
+def _spelled_char(piece: Sequence[str]) -> str | None:
+    """The character that a piece spells in the byte alphabet, or None for a part of one."""
+    try:
+        char = bytes(_BYTE_OF[stand_in] for stand_in in piece).decode()
+    except UnicodeDecodeError:
+        return None
+    return char if len(char) == 1 else None
