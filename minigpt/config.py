@@ -7,9 +7,11 @@ documentation read these dataclasses. Standard library only, so that every part 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Self
+from typing import Any, TypeVar
 
 from minigpt.errors import InputError
+
+Record = TypeVar("Record", "GPTConfig", "TrainConfig", "ModelCard")
 
 ARCHITECTURES = ("gpt2", "rotary")
 
@@ -47,7 +49,7 @@ class GPTConfig:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.n_embd % self.n_head:
             raise InputError(
-                f"n_embd must be a multiple of n_head, but {self.n_embd} is not one of {self.n_head}"
+                f"n_embd must be a multiple of n_head, which {self.n_embd} is not of {self.n_head}"
             )
         if self.arch == "rotary" and self.head_dim % 2:
             raise InputError(
@@ -81,19 +83,6 @@ class GPTConfig:
         head = (0 if self.tie_weights else v * c) + (v if self.head_bias else 0)
         positions = self.block_size * c if self.learned_positions else 0
         return v * c + positions + self.n_layer * (2 * norm + attention + mlp) + norm + head
-
-    def to_json(self) -> str:
-        """The form stored in checkpoints and exported files."""
-        return json.dumps(asdict(self), sort_keys=True)
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Read what `to_json` wrote.
-
-        Raises:
-            InputError: not a JSON object, an unknown or missing field, or a value out of range.
-        """
-        return cls(**typed_fields(cls, _json_object(text, "the model's config")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,19 +143,6 @@ class ModelCard:
     minigpt_version: str
     created: str = ""
     """ISO date of the export; empty in a checkpoint."""
-
-    def to_json(self) -> str:
-        """The form stored in checkpoints and exported files."""
-        return json.dumps(asdict(self), sort_keys=True)
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Read what `to_json` wrote.
-
-        Raises:
-            InputError: not a JSON object, or an unknown or missing field.
-        """
-        return cls(**typed_fields(cls, _json_object(text, "the model card")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +210,26 @@ def apply_settings(
     )
 
 
+def to_json(record: GPTConfig | TrainConfig | ModelCard) -> str:
+    """The form stored in checkpoints and exported files."""
+    return json.dumps(asdict(record), sort_keys=True)
+
+
+def from_json(schema: type[Record], text: str) -> Record:
+    """Read what `to_json` wrote of a `schema`.
+
+    Raises:
+        InputError: not a JSON object, an unknown or missing field, or a value out of range.
+    """
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError):
+        raise InputError(f"its {schema.__name__} is not valid JSON: the file is damaged") from None
+    if not isinstance(values, dict):
+        raise InputError(f"its {schema.__name__} is not a JSON object: the file is damaged")
+    return schema(**typed_fields(schema, values))
+
+
 def typed_fields(
     schema: Any, values: Mapping[str, object], *, partial: bool = False
 ) -> dict[str, Any]:
@@ -269,13 +265,3 @@ def _wrong_type(name: str, wanted: object, value: object) -> str:
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
     expected = words[wanted] if isinstance(wanted, type) else str(wanted)
     return f"{name} must be {expected}, not {value!r}"
-
-
-def _json_object(text: str, what: str) -> dict[str, object]:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        raise InputError(f"{what} is not valid JSON: the file is damaged") from None
-    if not isinstance(value, dict):
-        raise InputError(f"{what} is not a JSON object: the file is damaged")
-    return value

@@ -34,7 +34,7 @@ class KVCache:
 
 
 class LayerNorm(nn.Module):
-    """Each position's numbers shifted to mean 0 and scaled to variance 1, then learned anew."""
+    """Each position's numbers x become (x - mean) / sqrt(variance + 1e-5) * weight + bias."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -42,7 +42,6 @@ class LayerNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(config.n_embd)) if config.bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        # (x - mean) / sqrt(variance + 1e-5) * weight + bias
         return F.layer_norm(x, self.weight.shape, self.weight, self.bias, 1e-5)
 
 
@@ -173,7 +172,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, past: Tensor | None, start: int) -> Tensor:
         x = x + self.drop(self.attn(self.ln_1(x), past, start))
-        return x + self.drop(self.mlp(self.ln_2(x)))
+        out: Tensor = x + self.drop(self.mlp(self.ln_2(x)))
+        return out
 
 
 class GPT(nn.Module):

@@ -1,4 +1,6 @@
-"""Text from a model or a file is data: nothing in it may command the terminal."""
+"""Talking to a terminal: what a model or a file says is data and may not command it."""
+
+import sys
 
 # C0 and C1 controls, DEL, and the marks that reorder a line; newline and tab stay.
 _SHOWN = {
@@ -17,3 +19,9 @@ def printable(text: str) -> str:
     'a␛[31mred'
     """
     return text.translate(_SHOWN)
+
+
+def say(sentence: str) -> None:
+    """One line to the person, on stderr: stdout carries the product alone."""
+    sys.stderr.write(printable(sentence) + "\n")
+    sys.stderr.flush()

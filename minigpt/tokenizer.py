@@ -82,7 +82,8 @@ class CharTokenizer:
         order = np.argsort(vocabulary)
         place = np.searchsorted(vocabulary, points, sorter=order).clip(max=len(order) - 1)
         ids = order[place]
-        return ids[vocabulary[ids] == points].astype(np.uint32)
+        known: npt.NDArray[np.uint32] = ids[vocabulary[ids] == points].astype(np.uint32)
+        return known
 
     def unknown(self, text: str) -> str:
         """The characters of `text` that have no id, each once, in order of appearance."""
@@ -111,7 +112,7 @@ class CharTokenizer:
         byte_level = {
             "type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False
         }  # fmt: skip
-        form = {
+        form: dict[str, Any] = {
             "version": "1.0",
             "truncation": None,
             "padding": None,

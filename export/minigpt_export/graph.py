@@ -18,6 +18,7 @@ positions count.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,9 +43,7 @@ class _Graph:
         self.nodes: list[NodeProto] = []
         self.initializers: dict[str, TensorProto] = {}
 
-    def op(
-        self, kind: str, inputs: list[str], outputs: str | list[str], **attributes: object
-    ) -> str:
+    def op(self, kind: str, inputs: list[str], outputs: str | list[str], **attributes: Any) -> str:
         """Append a node; returns the name of its first output."""
         outputs = [outputs] if isinstance(outputs, str) else outputs
         while not inputs[-1]:  # onnxruntime crashes on some inputs that are named "" at the end
@@ -66,7 +65,7 @@ class _Graph:
         return self.constant(name, self.weights[name])
 
     def matrix(self, name: str) -> str:
-        """Store a Linear's weight as MatMul wants it, [inputs, outputs]; PyTorch keeps it turned."""
+        """Store a Linear's weight as MatMul wants it, [inputs, outputs]: PyTorch's, turned."""
         return self.constant(f"{name}.T", self.weights[name].T)
 
     def bias(self, name: str) -> str:
@@ -195,16 +194,18 @@ def _head(g: _Graph, config: GPTConfig, normed: str) -> None:
 
 def _inputs(config: GPTConfig) -> list[ValueInfoProto]:
     int64 = TensorProto.INT64
+    new = ["batch_size", "sequence_length"]
+    past_and_new = ["batch_size", "total_sequence_length"]
     return [
-        helper.make_tensor_value_info("input_ids", int64, ["batch_size", "sequence_length"]),
-        helper.make_tensor_value_info("attention_mask", int64, ["batch_size", "total_sequence_length"]),
-        helper.make_tensor_value_info("position_ids", int64, ["batch_size", "sequence_length"]),
+        helper.make_tensor_value_info("input_ids", int64, new),
+        helper.make_tensor_value_info("attention_mask", int64, past_and_new),
+        helper.make_tensor_value_info("position_ids", int64, new),
         *_caches(config, "past_key_values", "past_sequence_length"),
-    ]  # fmt: skip
+    ]
 
 
 def _outputs(config: GPTConfig) -> list[ValueInfoProto]:
-    logits_shape = ["batch_size", "sequence_length", config.vocab_size]
+    logits_shape: list[str | int] = ["batch_size", "sequence_length", config.vocab_size]
     return [
         helper.make_tensor_value_info("logits", TensorProto.FLOAT, logits_shape),
         *_caches(config, "present", "total_sequence_length"),
@@ -212,7 +213,7 @@ def _outputs(config: GPTConfig) -> list[ValueInfoProto]:
 
 
 def _caches(config: GPTConfig, prefix: str, length: str) -> list[ValueInfoProto]:
-    shape = ["batch_size", config.n_head, length, config.head_dim]
+    shape: list[str | int] = ["batch_size", config.n_head, length, config.head_dim]
     return [
         helper.make_tensor_value_info(f"{prefix}.{i}.{side}", TensorProto.FLOAT, shape)
         for i in range(config.n_layer)

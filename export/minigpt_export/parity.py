@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minigpt.runtime.generation import Decoder, generate
-from minigpt.runtime.sampling import SamplingParams
+from minigpt.runtime.params import SamplingParams
 from minigpt.tokenizer import CharTokenizer
 
 MAX_LOGIT_DIFFERENCE = 1e-4

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from minigpt.errors import InputError
-from minigpt.runtime.sampling import Logits, SamplingParams, Uniforms, distribution, draw
+from minigpt.runtime.params import SamplingParams
+from minigpt.runtime.sampling import Logits, Uniforms, distribution, draw
 from minigpt.tokenizer import CharTokenizer
 
 

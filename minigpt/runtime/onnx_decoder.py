@@ -90,7 +90,8 @@ class OnnxDecoder:
             positions = np.arange(start, end, dtype=np.int64)[None]
             self._session.run_with_iobinding(self._bind(ids, positions, logits))
         self._position = end
-        return logits[0]
+        rows: Logits = logits[0]
+        return rows
 
     def rewind(self, position: int) -> None:
         check_rewind(self, position)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from minigpt.config import GPTConfig, ModelCard
+from minigpt.config import GPTConfig, ModelCard, from_json
 from minigpt.errors import InputError
 from minigpt.tokenizer import CharTokenizer
 
@@ -82,9 +82,9 @@ def open_onnx(path: Path) -> OnnxFile:
     if metadata[HASH_KEY] != graph_hash(graph):
         raise InputError(f"{path} is damaged: its content does not match its checksum")
     try:
-        config = GPTConfig.from_json(metadata[CONFIG_KEY])
+        config = from_json(GPTConfig, metadata[CONFIG_KEY])
         tokenizer = CharTokenizer.from_json(metadata[TOKENIZER_KEY])
-        card = ModelCard.from_json(metadata[CARD_KEY])
+        card = from_json(ModelCard, metadata[CARD_KEY])
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     if tokenizer.vocab_size != config.vocab_size:

@@ -10,76 +10,16 @@ The order of the rules, each working on what the one before has left:
 Among equals the lowest id counts as the likelier one, everywhere.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from enum import IntEnum
-from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from minigpt.errors import InputError
+from minigpt.runtime.params import SamplingParams
 
 Logits = npt.NDArray[np.float32]
 Probabilities = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Knob:
-    """What a flag and a slider need to know of a parameter."""
-
-    low: float
-    high: float
-    """End of the slider's scale; `limit` is what is accepted."""
-    step: float
-    help: str
-    limit: float | None = None
-    """The largest value accepted; None: no largest."""
-
-
-def _knob(knob: Knob, default: float) -> Any:
-    return field(default=default, metadata=MappingProxyType({"knob": knob}))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SamplingParams:
-    """The settings of the draw. Each field's `Knob` makes its command line flag and its slider.
-
-    Raises:
-        InputError: a value is out of its range; the message names both.
-    """
-
-    temperature: float = _knob(
-        Knob(
-            0.0, 2.0, 0.05, "0 always takes the likeliest token, 1 is the model as trained", 100.0
-        ),
-        0.8,
-    )
-    top_k: int = _knob(Knob(0, 100, 1, "draw from the K likeliest tokens; 0 from all"), 0)
-    top_p: float = _knob(
-        Knob(0.0, 1.0, 0.01, "draw from the fewest tokens that reach this probability", 1.0), 0.95
-    )
-    max_new_tokens: int = _knob(Knob(1, 5000, 50, "the most tokens to write"), 500)
-    seed: int = _knob(
-        Knob(0, 9999, 1, "the same seed writes the same text", float(2**64 - 1)), 1337
-    )
-
-    def __post_init__(self) -> None:
-        for name, knob in KNOBS.items():
-            value = getattr(self, name)
-            limit = float("inf") if knob.limit is None else knob.limit
-            if not knob.low <= value <= limit:  # also refuses NaN
-                span = f"at least {knob.low:g}" if knob.limit is None else (
-                    f"between {knob.low:g} and {limit:g}"
-                )  # fmt: skip
-                raise InputError(f"{name} must be {span}, not {value}")
-
-
-KNOBS: Mapping[str, Knob] = MappingProxyType(
-    {f.name: f.metadata["knob"] for f in fields(SamplingParams)}
-)
-"""Every parameter's Knob, in the order in which they are shown."""
 
 
 class Cut(IntEnum):

@@ -1,0 +1,132 @@
+"""The text to learn from or to score: files, or what needs no file; and where it is split."""
+
+import hashlib
+import unicodedata
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from minigpt.errors import InputError
+from minigpt.files import refuse_to_overwrite, write_atomically
+
+Ids = npt.NDArray[np.uint32]
+
+SHAKESPEARE_URL = (
+    "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
+)
+SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
+TRAIN_SHARE = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """A text to learn from."""
+
+    name: str
+    text: str
+
+    @property
+    def sha256(self) -> str:
+        """Of the text in UTF-8."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+def read_corpus(paths: Sequence[Path]) -> Corpus:
+    r"""Read UTF-8 text files, one after the other; "\r\n" becomes "\n", a byte order mark goes.
+
+    Raises:
+        InputError: a file is missing, empty, not UTF-8 (the message says where) or not text.
+    """
+    texts = [_read_text(path) for path in paths]
+    return Corpus(" + ".join(path.name for path in paths), "\n".join(texts))
+
+
+def _read_text(path: Path) -> str:
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise InputError(f"{path} {what}; give a UTF-8 text file")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    try:
+        text = content.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"{path} is not UTF-8 text: byte {error.start} (line {line}) is "
+            f"0x{content[error.start]:02x}; convert it to UTF-8 first"
+        ) from None
+    if not text.strip():
+        raise InputError(f"{path} is empty; give a text file with something to learn from")
+    if "\0" in text:
+        raise InputError(f"{path} is not text: it has NUL bytes; give a UTF-8 text file")
+    return text
+
+
+def pydoc_corpus() -> Corpus:
+    """The Python documentation's topics, which come with every Python: no download needed.
+
+    About half a million characters; they differ a little between Python versions.
+    """
+    from pydoc_data.topics import topics
+
+    text = "\n\n".join(topics[name] for name in sorted(topics))
+    # a few typographic characters would each cost a row of the vocabulary
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    return Corpus("pydoc", plain)
+
+
+def download_shakespeare(path: Path, *, force: bool) -> int:
+    """Fetch tiny Shakespeare (1.1 MB) to `path` and check that it is what everybody uses.
+
+    Returns:
+        The number of bytes written.
+
+    Raises:
+        InputError: `path` exists and `force` is not set, there is no connection, or what came is
+            something else.
+    """
+    refuse_to_overwrite(path, force=force)
+    try:
+        with urllib.request.urlopen(SHAKESPEARE_URL, timeout=30) as reply:
+            content: bytes = reply.read(2**24)
+    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        reason = getattr(error, "reason", error)
+        raise InputError(
+            f"cannot download {SHAKESPEARE_URL}: {reason}; check the connection, or train on a "
+            "text file of your own or on --corpus pydoc"
+        ) from None
+    if hashlib.sha256(content).hexdigest() != SHAKESPEARE_SHA256:
+        raise InputError(
+            f"{SHAKESPEARE_URL} sent something else than tiny Shakespeare (sha256 differs); "
+            "nothing was written"
+        )
+    write_atomically(path, content)
+    return len(content)
+
+
+def split(ids: Ids) -> tuple[Ids, Ids]:
+    """The first 90% to train on and the last 10% to validate on, as everybody in the field does."""
+    n_train = int(len(ids) * TRAIN_SHARE)
+    return ids[:n_train], ids[n_train:]
+
+
+def check_length(ids: Ids, block_size: int) -> None:
+    """Refuse a text too short to train or validate on.
+
+    Raises:
+        InputError: the training part is shorter than a window and its target, or the validation
+            part than one token and its target.
+    """
+    train, val = split(ids)
+    if len(train) <= block_size or len(val) < 2:
+        raise InputError(
+            f"the text has {len(ids)} characters, too few for windows of {block_size}: give it at "
+            f"least {max(20, int((block_size + 1) / TRAIN_SHARE) + 1)}, or --set block_size=N"
+        )

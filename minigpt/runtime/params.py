@@ -1,0 +1,68 @@
+"""The settings of the draw, with what a flag or a slider needs to know of each.
+
+Standard library only: the command line's --help and the terminal app read it before anything else.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import Any
+
+from minigpt.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """What a flag and a slider need to know of a parameter."""
+
+    low: float
+    high: float
+    """End of the slider's scale; `limit` is what is accepted."""
+    step: float
+    help: str
+    limit: float | None = None
+    """The largest value accepted; None: no largest."""
+
+
+def _knob(knob: Knob, default: float) -> Any:
+    return field(default=default, metadata=MappingProxyType({"knob": knob}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingParams:
+    """The settings of the draw. Each field's `Knob` makes its command line flag and its slider.
+
+    Raises:
+        InputError: a value is out of its range; the message names both.
+    """
+
+    temperature: float = _knob(
+        Knob(
+            0.0, 2.0, 0.05, "0 always takes the likeliest token, 1 is the model as trained", 100.0
+        ),
+        0.8,
+    )
+    top_k: int = _knob(Knob(0, 100, 1, "draw from the K likeliest tokens; 0 from all"), 0)
+    top_p: float = _knob(
+        Knob(0.0, 1.0, 0.01, "draw from the fewest tokens that reach this probability", 1.0), 0.95
+    )
+    max_new_tokens: int = _knob(Knob(1, 5000, 50, "the most tokens to write"), 500)
+    seed: int = _knob(
+        Knob(0, 9999, 1, "the same seed writes the same text", float(2**64 - 1)), 1337
+    )
+
+    def __post_init__(self) -> None:
+        for name, knob in KNOBS.items():
+            value = getattr(self, name)
+            limit = float("inf") if knob.limit is None else knob.limit
+            if not knob.low <= value <= limit:  # also refuses NaN
+                span = f"at least {knob.low:g}" if knob.limit is None else (
+                    f"between {knob.low:g} and {limit:g}"
+                )  # fmt: skip
+                raise InputError(f"{name} must be {span}, not {value}")
+
+
+KNOBS: Mapping[str, Knob] = MappingProxyType(
+    {f.name: f.metadata["knob"] for f in fields(SamplingParams)}
+)
+"""Every parameter's Knob, in the order in which they are shown."""

@@ -1,0 +1,164 @@
+"""`minigpt train`: from the arguments to a run, and the run to a person's eyes."""
+
+import argparse
+import contextlib
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+from minigpt.config import apply_settings, find_preset
+from minigpt.corpus import Corpus, check_length, pydoc_corpus, read_corpus, split
+from minigpt.errors import InputError
+from minigpt.terminal import say
+from minigpt.tokenizer import CharTokenizer
+from minigpt.torch_decoder import check_device
+from minigpt.training import checkpoint
+from minigpt.training.baselines import baselines
+from minigpt.training.checkpoint import Checkpoint
+from minigpt.training.loop import End, Run, train
+from minigpt.training.progress import (
+    METRICS,
+    PLOT,
+    MetricsLog,
+    Progress,
+    Show,
+    live_view,
+    plain_view,
+    plot_losses,
+    verdict,
+)
+
+EXIT_STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143}
+
+
+def run_training(arguments: argparse.Namespace) -> int:
+    """Train as the arguments say; returns the exit code."""
+    check_device(arguments.device)
+    corpus = _corpus(arguments)
+    folder = arguments.out or Path("checkpoints") / Path(corpus.name.split(" + ")[0]).stem
+    resume = _resume(folder, corpus) if arguments.resume else None
+    run = _run(arguments, corpus, folder, resume)
+    ids = run.tokenizer.encode_array(corpus.text)
+    check_length(ids, run.model.block_size)  # before an older run is cleared away
+    _prepare(folder, force=arguments.force, resume=arguments.resume)
+    yardsticks = baselines(*split(ids), run.tokenizer.vocab_size)
+    title = (
+        f"{folder}: {run.model.n_params():,} parameters, {len(ids):,} characters of {corpus.name}, "
+        f"{run.model.vocab_size} distinct"
+    )
+    say(f"{run.model}\n{run.train}")
+    progress = Progress(title, run.train.max_steps, yardsticks)
+    log = MetricsLog(folder, resume_step=resume.card.steps if resume else None)
+    with _stop_signal() as received, _view(progress, plain=arguments.plain) as show:
+        for event in train(run, resume, stop=lambda: received() is not None):
+            log.write(event)
+            show(event)
+    assert isinstance(event, End)
+    plot = plot_losses(folder, yardsticks)
+    if event.stopped:
+        say(f"stopped at step {event.step}, saved; go on with the same command and --resume")
+        return EXIT_STOPPED[received() or signal.SIGINT]
+    Console(stderr=True).print(verdict(yardsticks, event.best_val_loss))
+    say(f"best checkpoint, log and {plot.name} are in {folder}; "
+         f"export it: minigpt export {folder} --onnx {folder.name}.onnx")  # fmt: skip
+    return 0
+
+
+def _corpus(arguments: argparse.Namespace) -> Corpus:
+    if arguments.corpus and arguments.text:
+        raise InputError("give either text files or --corpus, not both")
+    if not arguments.corpus and not arguments.text:
+        raise InputError("give a text file to learn from, or --corpus pydoc")
+    return pydoc_corpus() if arguments.corpus else read_corpus(arguments.text)
+
+
+def _resume(folder: Path, corpus: Corpus) -> Checkpoint:
+    found, refused = checkpoint.load_first(folder, checkpoint.TO_GO_ON)
+    for sentence in refused:
+        say(f"warning: {sentence}; going on from an older checkpoint")
+    if found.card.corpus_sha256 != corpus.sha256:
+        raise InputError(
+            f"{folder} was trained on another text ({found.card.corpus}, "
+            f"{found.card.corpus_chars} characters): resume with that one, or start anew elsewhere"
+        )
+    return found
+
+
+def _run(
+    arguments: argparse.Namespace, corpus: Corpus, folder: Path, resume: Checkpoint | None
+) -> Run:
+    """The run that the arguments describe; a resumed one keeps what it was begun with."""
+    settings = {}
+    for text in arguments.set:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(f"--set needs key=value, not {text!r}")
+        settings[key.strip().replace("-", "_")] = value.strip()
+    if arguments.max_steps is not None:
+        settings["max_steps"] = str(arguments.max_steps)
+    if arguments.seed is not None:
+        settings["seed"] = str(arguments.seed)
+    tokenizer = CharTokenizer.from_text(corpus.text)
+    if resume and arguments.preset is None:
+        base = (resume.model, resume.train)
+    else:
+        preset = find_preset(arguments.preset or "laptop")
+        base = (replace(preset.model, vocab_size=tokenizer.vocab_size), preset.train)
+    model, train = apply_settings(*base, settings)
+    if resume and (model, train) != (resume.model, resume.train):
+        before = asdict(resume.model) | asdict(resume.train)
+        now = asdict(model) | asdict(train)
+        changed = ", ".join(f"{k} {before[k]} -> {now[k]}" for k in now if now[k] != before[k])
+        raise InputError(f"a resumed run keeps its settings; these would change: {changed}")
+    return Run(model=model, train=train, tokenizer=tokenizer, corpus=corpus, folder=folder,
+               device=arguments.device)  # fmt: skip
+
+
+def _prepare(folder: Path, *, force: bool, resume: bool) -> None:
+    """Make the output folder; clear an older run out of it only when told to."""
+    ours = [folder / name for name in (*checkpoint.TO_USE, METRICS, PLOT)]
+    if folder.is_file():
+        raise InputError(f"{folder} is a file; --out needs a folder")
+    if not resume and any(path.exists() for path in ours):
+        if not force:
+            raise InputError(
+                f"{folder} already holds a run; --resume goes on with it, --force starts anew, "
+                "--out chooses another folder"
+            )
+        for path in ours:
+            path.unlink(missing_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / METRICS).touch()
+    except OSError as error:
+        raise InputError(f"cannot write to {folder}: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def _stop_signal() -> Iterator[Callable[[], signal.Signals | None]]:
+    """Catch the first Ctrl-C or SIGTERM and tell of it; a second one ends at once."""
+    caught: list[signal.Signals] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        caught.append(signal.Signals(number))
+        for each, action in before.items():
+            signal.signal(each, action)
+
+    before = {each: signal.signal(each, handle) for each in EXIT_STOPPED}
+    try:
+        yield lambda: caught[0] if caught else None
+    finally:
+        for each, action in before.items():
+            signal.signal(each, action)
+
+
+def _view(progress: Progress, *, plain: bool) -> contextlib.AbstractContextManager[Show]:
+    console = Console(stderr=True)
+    if plain or not console.is_terminal:
+        return plain_view(progress, sys.stderr)
+    return live_view(progress, console)

@@ -1,0 +1,1 @@
+"""Training a model: needs the `train` extra (torch, safetensors, matplotlib)."""

@@ -1,0 +1,187 @@
+"""A run on disk: one file a checkpoint, whole or not at all, and never a damaged one unnoticed.
+
+A folder holds `last` and `previous` (everything needed to go on) and `best` (the weights with the
+lowest validation loss). Each is one safetensors file, no pickle, whose header carries one JSON
+text with everything else. In that text is a checksum of the whole file, computed with 64 zeros in
+the checksum's place, so that a flipped bit anywhere, header and padding included, is found.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from minigpt import __version__
+from minigpt.config import GPTConfig, ModelCard, TrainConfig, from_json, to_json
+from minigpt.errors import InputError
+from minigpt.files import write_atomically
+from minigpt.model import GPT
+from minigpt.tokenizer import CharTokenizer
+
+FORMAT = 1
+LAST, PREVIOUS, BEST = "last.safetensors", "previous.safetensors", "best.safetensors"
+TO_GO_ON = (LAST, PREVIOUS)
+TO_USE = (BEST, LAST, PREVIOUS)
+"""Which files serve which purpose, in order of preference."""
+
+_NO_SUM = "0" * 64
+_KEY = "minigpt"  # safetensors writes several metadata keys in random order, so there is one
+_OPTIMIZER = "optimizer/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """Everything a run is after some step."""
+
+    model: GPTConfig
+    train: TrainConfig
+    tokenizer: CharTokenizer
+    card: ModelCard
+    """Its `steps` is how far the run is, its `val_loss` the last one measured."""
+    best_val_loss: float
+    weights: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    """As `optim.state_tensors` gives it; empty in `best`."""
+
+
+def save(checkpoint: Checkpoint, path: Path) -> None:
+    """Write a checkpoint.
+
+    Raises:
+        InputError: the folder is not writable or the disk is full; an older file stays as it was.
+    """
+    write_atomically(path, _to_bytes(checkpoint))
+
+
+def save_last(checkpoint: Checkpoint, folder: Path) -> None:
+    """Write `last`, keeping the one before as `previous`: at every instant one of them is whole.
+
+    Raises:
+        InputError: as `save`.
+    """
+    content = _to_bytes(checkpoint)
+    if (folder / LAST).exists():
+        (folder / LAST).replace(folder / PREVIOUS)
+    write_atomically(folder / LAST, content)
+
+
+def load(path: Path) -> Checkpoint:
+    """Read and check one checkpoint file.
+
+    Raises:
+        InputError: it is missing, damaged, not ours, or of a newer minigpt.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    try:
+        # validated before anything is built from it
+        info = json.loads(_header(content)["__metadata__"][_KEY])
+        written_format, given = info["format"], str(info["checksum"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise InputError(
+            f"{path} is not a whole checkpoint of minigpt: it was cut short, or is another file"
+        ) from None
+    if written_format != FORMAT:
+        raise InputError(
+            f"{path} has format {written_format!r}, this minigpt reads {FORMAT}: "
+            "install a newer minigpt"
+        )
+    if _checksum(content.replace(_field(given), _field(_NO_SUM), 1)) != given:
+        raise InputError(f"{path} is damaged: its content does not match its checksum")
+    tensors = safetensors.torch.load(content)
+    return Checkpoint(
+        model=from_json(GPTConfig, json.dumps(info["model"])),
+        train=from_json(TrainConfig, json.dumps(info["train"])),
+        tokenizer=CharTokenizer.from_json(json.dumps(info["tokenizer"])),
+        card=from_json(ModelCard, json.dumps(info["card"])),
+        best_val_loss=info["best_val_loss"],
+        weights={k: v for k, v in tensors.items() if not k.startswith(_OPTIMIZER)},
+        optimizer={
+            k.removeprefix(_OPTIMIZER): v for k, v in tensors.items() if k.startswith(_OPTIMIZER)
+        },
+    )
+
+
+def load_first(path: Path, names: Sequence[str]) -> tuple[Checkpoint, list[str]]:
+    """The first checkpoint of a folder that is whole, or the file itself if `path` is one.
+
+    Args:
+        path: a run's folder, or one checkpoint file.
+        names: which of the folder's files to try, in order.
+
+    Returns:
+        The checkpoint, and a sentence for each file that was refused before it.
+
+    Raises:
+        InputError: there is none, or all are damaged.
+    """
+    if not path.exists():
+        raise InputError(f"{path} does not exist; give a checkpoint folder or an .onnx file")
+    if path.is_file():
+        return load(path), []
+    refused: list[str] = []
+    for candidate in (path / name for name in names):
+        if not candidate.exists():
+            continue
+        try:
+            return load(candidate), refused
+        except InputError as error:
+            refused.append(str(error))
+    if refused:
+        raise InputError("; ".join(refused))
+    raise InputError(f"{path} has no checkpoint: it is not a folder that minigpt train wrote")
+
+
+def _to_bytes(checkpoint: Checkpoint) -> bytes:
+    info = {
+        "format": FORMAT,
+        "minigpt": __version__,
+        "torch": torch.__version__,
+        "model": json.loads(to_json(checkpoint.model)),
+        "train": json.loads(to_json(checkpoint.train)),
+        "tokenizer": json.loads(checkpoint.tokenizer.to_json()),
+        "card": json.loads(to_json(checkpoint.card)),
+        "best_val_loss": checkpoint.best_val_loss,
+        "checksum": _NO_SUM,
+    }
+    tensors = checkpoint.weights | {_OPTIMIZER + k: v for k, v in checkpoint.optimizer.items()}
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    metadata = {_KEY: json.dumps(info, sort_keys=True)}
+    content: bytes = safetensors.torch.save(on_cpu, metadata=metadata)
+    return content.replace(_field(_NO_SUM), _field(_checksum(content)), 1)
+
+
+def _header(content: bytes) -> dict[str, Any]:
+    """The safetensors header: its length in 8 bytes, then JSON."""
+    length = int.from_bytes(content[:8], "little")
+    if length > len(content) - 8:
+        raise ValueError("the header is longer than the file")
+    header: dict[str, Any] = json.loads(content[8 : 8 + length])
+    return header
+
+
+def _field(checksum: str) -> bytes:
+    """The checksum's place: JSON within JSON, so its quotes are escaped once.
+
+    No text inside the card can look like it, as that one's quotes are escaped twice.
+    """
+    return json.dumps(f'"checksum": "{checksum}"')[1:-1].encode()
+
+
+def _checksum(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def build_model(checkpoint: Checkpoint) -> GPT:
+    """The model of a checkpoint, on the CPU, in eval mode."""
+    model = GPT(checkpoint.model)
+    model.load_state_dict(checkpoint.weights)
+    return model.eval()
