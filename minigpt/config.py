@@ -26,6 +26,8 @@ class GPTConfig:
 
     arch: str = "gpt2"
     """"gpt2": learned positions. "rotary": positions enter as rotations of q and k (RoPE)."""
+    rotary_base: float = 10000.0
+    """The slowest of the rotations takes some 6 times this many positions for a turn."""
     n_layer: int = 4
     n_head: int = 4
     n_embd: int = 128
@@ -47,15 +49,15 @@ class GPTConfig:
         for name in ("n_layer", "n_head", "n_embd", "block_size", "vocab_size"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.n_embd % self.n_head:
+        # what onnxruntime's GroupQueryAttention takes, refused here rather than after the training
+        multiple = 8 if self.learned_positions else 16
+        if self.n_embd % (self.n_head * multiple):
             raise InputError(
-                f"n_embd must be a multiple of n_head, which {self.n_embd} is not of {self.n_head}"
+                f"n_embd must be a multiple of {multiple} * n_head with arch {self.arch}, "
+                f"which {self.n_embd} is not for n_head {self.n_head}"
             )
-        if self.arch == "rotary" and self.head_dim % 2:
-            raise InputError(
-                f"rotary positions turn pairs of numbers: n_embd / n_head must be even, "
-                f"not {self.head_dim}"
-            )
+        if self.rotary_base <= 1.0:
+            raise InputError(f"rotary_base must be above 1, not {self.rotary_base}")
         if not 0.0 <= self.dropout < 1.0:
             raise InputError(f"dropout must be in [0, 1), not {self.dropout}")
 
@@ -165,8 +167,18 @@ PRESETS: Mapping[str, Preset] = {
     ),
     "laptop": Preset(
         "0.8M parameters; under 3 minutes on two cores",
-        GPTConfig(arch="rotary", n_layer=4, n_head=4, n_embd=128, block_size=64, tie_weights=False),
-        TrainConfig(),
+        GPTConfig(
+            arch="rotary",
+            rotary_base=100.0,
+            n_layer=4,
+            n_head=4,
+            n_embd=128,
+            block_size=64,
+            bias=False,
+            qkv_bias=False,
+            tie_weights=False,
+        ),
+        TrainConfig(max_steps=2200, batch_size=16, learning_rate=6e-3, eval_interval=440),
     ),
     "shakespeare": Preset(
         "10.8M parameters; hours on a laptop, minutes on a GPU",

@@ -132,7 +132,7 @@ def _session(file: OnnxFile, threads: int) -> ort.InferenceSession:
     options.log_severity_level = 3  # errors only: warnings would draw over a terminal app
     # idle threads would burn a core while a person reads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    # not session.set_denormal_as_zero: it would change all arithmetic of the calling thread
     try:
         return ort.InferenceSession(file.content, options, providers=["CPUExecutionProvider"])
     except _ORT_ERRORS as error:

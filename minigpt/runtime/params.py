@@ -47,9 +47,7 @@ class SamplingParams:
         Knob(0.0, 1.0, 0.01, "draw from the fewest tokens that reach this probability", 1.0), 0.95
     )
     max_new_tokens: int = _knob(Knob(1, 5000, 50, "the most tokens to write"), 500)
-    seed: int = _knob(
-        Knob(0, 9999, 1, "the same seed writes the same text", float(2**64 - 1)), 1337
-    )
+    seed: int = _knob(Knob(0, 9999, 1, "the same seed writes the same text", 2**64 - 1), 1337)
 
     def __post_init__(self) -> None:
         for name, knob in KNOBS.items():

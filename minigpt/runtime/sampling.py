@@ -59,10 +59,10 @@ def distribution(logits: Logits, params: SamplingParams) -> Distribution:
     Raises:
         ValueError: a logit is NaN or infinite, so the model is damaged.
     """
+    if not np.isfinite(logits).all():
+        raise ValueError("the model returned logits that are NaN or infinite")
     z = logits.astype(np.float64)
     z -= z.max()
-    if not np.isfinite(z).all():
-        raise ValueError("the model returned logits that are NaN or infinite")
     raw = np.exp(z)
     total = raw.sum()
     raw /= total

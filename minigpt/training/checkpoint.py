@@ -8,7 +8,7 @@ the checksum's place, so that a flipped bit anywhere, header and padding include
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -183,5 +183,23 @@ def _checksum(content: bytes) -> str:
 def build_model(checkpoint: Checkpoint) -> GPT:
     """The model of a checkpoint, on the CPU, in eval mode."""
     model = GPT(checkpoint.model)
-    model.load_state_dict(checkpoint.weights)
+    load_weights(model, checkpoint.weights)
     return model.eval()
+
+
+def model_weights(model: GPT) -> dict[str, Tensor]:
+    """The weights by name; a tied head's, which are the embedding's, once."""
+    return {name: parameter.detach() for name, parameter in model.named_parameters()}
+
+
+def load_weights(model: GPT, weights: Mapping[str, Tensor]) -> None:
+    """Put back what `model_weights` took out.
+
+    Raises:
+        ValueError: names or shapes are not the model's.
+    """
+    own = model_weights(model)
+    if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in weights.items()}:
+        raise ValueError("the weights are not those of a model of this config")
+    for name, tensor in own.items():
+        tensor.copy_(weights[name])

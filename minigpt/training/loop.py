@@ -126,7 +126,7 @@ def train(
     optimizer = make_optimizer(model, config)
     start, best_val_loss, val_loss = 0, math.inf, math.inf
     if resume:
-        model.load_state_dict(resume.weights)
+        checkpoints.load_weights(model, resume.weights)
         load_state_tensors(model, optimizer, resume.optimizer)
         start, best_val_loss = resume.card.steps, resume.best_val_loss
         val_loss = resume.card.val_loss
@@ -147,7 +147,7 @@ def train(
             tokenizer=run.tokenizer,
             card=card,
             best_val_loss=best_val_loss,
-            weights=dict(model.state_dict()),
+            weights=checkpoints.model_weights(model),
             optimizer=state_tensors(model, optimizer) if full else {},
         )
 

@@ -1,0 +1,112 @@
+"""What several tests share: a text, a small model, its exported file, a scripted decoder."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+# Before torch is imported: on models this small a second thread costs more than it does.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from minigpt.config import GPTConfig, ModelCard
+from minigpt.corpus import Corpus, pydoc_corpus, read_corpus
+from minigpt.runtime.generation import check_feed, check_rewind
+from minigpt.runtime.sampling import Logits
+from minigpt.tokenizer import CharTokenizer
+
+# The same examples on every run, and no stop-watch: machines are noisy.
+settings.register_profile("minigpt", deadline=None, derandomize=True, database=None)
+settings.load_profile("minigpt")
+
+SMALL = GPTConfig(n_layer=2, n_head=2, n_embd=16, block_size=16, vocab_size=5)
+
+CARD = ModelCard(
+    name="small",
+    corpus="letters",
+    corpus_sha256="0" * 64,
+    corpus_chars=5,
+    steps=0,
+    val_loss=1.6,
+    minigpt_version="0.1.0",
+)
+
+
+@pytest.fixture(scope="session")
+def shakespeare() -> Corpus:
+    """Tiny Shakespeare, from the folder that MINIGPT_DATA names."""
+    path = Path(os.environ.get("MINIGPT_DATA", "")) / "tinyshakespeare.txt"
+    if not path.is_file():
+        pytest.skip("MINIGPT_DATA names no folder with tinyshakespeare.txt")
+    return read_corpus([path])
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Corpus:
+    """Some real text: tiny Shakespeare's beginning, or Python's documentation without it."""
+    path = Path(os.environ.get("MINIGPT_DATA", "")) / "tinyshakespeare.txt"
+    whole = read_corpus([path]) if path.is_file() else pydoc_corpus()
+    return Corpus(whole.name, whole.text[:20_000])
+
+
+@pytest.fixture
+def text_file(tmp_path: Path, corpus: Corpus) -> Path:
+    """`corpus` as a file."""
+    path = tmp_path / "book.txt"
+    path.write_text(corpus.text, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of random weights over the characters "abcde", exported."""
+    pytest.importorskip("torch")
+    from minigpt_export.onnx_export import export_onnx
+    from tests.models import random_gpt
+
+    path = tmp_path_factory.mktemp("models") / "small.onnx"
+    export_onnx(random_gpt(SMALL), CharTokenizer("abcde"), CARD, path)
+    return path
+
+
+class ScriptedDecoder:
+    """A decoder whose next token is a function of the last one; it records what it is fed."""
+
+    def __init__(self, logits_after: Sequence[Sequence[float]], block_size: int = 8) -> None:
+        self._rows = np.array(logits_after, np.float32)
+        self._tokens: list[int] = []
+        self._block_size = block_size
+        self.fed: list[list[int]] = []
+
+    @property
+    def block_size(self) -> int:
+        return self._block_size
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self._rows)
+
+    @property
+    def position(self) -> int:
+        return len(self._tokens)
+
+    def feed(self, tokens: Sequence[int]) -> Logits:
+        check_feed(self, tokens)
+        self.fed.append(list(tokens))
+        self._tokens += tokens
+        rows: Logits = self._rows[list(tokens)]
+        return rows
+
+    def rewind(self, position: int) -> None:
+        check_rewind(self, position)
+        del self._tokens[position:]
+
+
+def cycle(vocab_size: int) -> list[list[float]]:
+    """Logits under which each token is followed by the next one, the last by the first."""
+    return [
+        [20.0 if j == (i + 1) % vocab_size else 0.0 for j in range(vocab_size)]
+        for i in range(vocab_size)
+    ]

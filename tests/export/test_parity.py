@@ -1,0 +1,124 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("onnx")
+
+import torch
+from onnx import checker
+
+from minigpt.config import PRESETS, GPTConfig
+from minigpt.corpus import Corpus
+from minigpt.errors import InputError
+from minigpt.runtime.evaluation import evaluate
+from minigpt.runtime.generation import generate
+from minigpt.runtime.library import load
+from minigpt.runtime.onnx_decoder import OnnxDecoder
+from minigpt.runtime.onnx_file import OnnxFile, open_onnx
+from minigpt.runtime.params import SamplingParams
+from minigpt.tokenizer import CharTokenizer
+from minigpt.torch_decoder import TorchDecoder
+from minigpt_export.graph import build_graph
+from minigpt_export.onnx_export import export_onnx
+from minigpt_export.parity import compare
+from tests.conftest import CARD, SMALL
+from tests.models import random_gpt
+
+VARIATIONS = [
+    {},
+    {"arch": "rotary", "n_head": 1},
+    {"qkv_bias": False},
+    {"tie_weights": False},
+    {"bias": False, "qkv_bias": False},
+    {"n_head": 4, "n_embd": 32},
+    {"arch": "rotary", "n_embd": 32, "bias": False, "qkv_bias": False, "tie_weights": False},
+]
+
+
+def decoders(config: GPTConfig) -> tuple[TorchDecoder, OnnxDecoder]:
+    model = random_gpt(config)
+    weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    proto = build_graph(config, weights)
+    checker.check_model(proto)
+    tokenizer = CharTokenizer("".join(chr(ord("0") + i) for i in range(config.vocab_size)))
+    file = OnnxFile(Path("x"), config, tokenizer, CARD, proto.SerializeToString())
+    return TorchDecoder(model), OnnxDecoder(file)
+
+
+@pytest.mark.parametrize("change", VARIATIONS)
+def test_every_variation_is_the_same_in_both(change: dict[str, object]) -> None:
+    config = replace(SMALL, vocab_size=23, **change)  # type: ignore[arg-type]
+    reference, candidate = decoders(config)
+    ids = np.random.default_rng(0).integers(0, 23, 70).tolist()
+    report = compare(reference, candidate, CharTokenizer("0123456789abcdefghijklm"), ids)
+    assert report.passed, report
+    assert report.max_logit_difference < 1e-5
+    assert report.top1_agreement == 1.0
+    assert report.positions == 70
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_is_the_same_in_both(preset: str, corpus: Corpus) -> None:
+    tokenizer = CharTokenizer.from_text(corpus.text)
+    config = replace(PRESETS[preset].model, vocab_size=tokenizer.vocab_size, dropout=0.0)
+    torch.manual_seed(0)
+    reference, candidate = decoders(config)
+    ids = tokenizer.encode(corpus.text[: 2 * config.block_size])
+    reference.rewind(0)
+    candidate.rewind(0)
+    for start in (0, config.block_size):
+        window = ids[start : start + config.block_size]
+        reference.rewind(0)
+        candidate.rewind(0)
+        np.testing.assert_allclose(candidate.feed(window), reference.feed(window), atol=1e-4)
+
+
+@pytest.mark.parametrize("change", [{}, {"qkv_bias": False, "tie_weights": False}])
+def test_a_layer_is_about_eight_nodes(change: dict[str, object]) -> None:
+    def n_nodes(n_layer: int) -> int:
+        config = replace(SMALL, n_layer=n_layer, **change)  # type: ignore[arg-type]
+        weights = {k: v.numpy() for k, v in random_gpt(config).state_dict().items()}
+        return len(build_graph(config, weights).graph.node)
+
+    assert n_nodes(5) - n_nodes(4) == (9 if not change else 8)
+
+
+def test_the_same_seed_writes_the_same_text_from_both(small_onnx: Path) -> None:
+    params = SamplingParams(temperature=1.0, top_p=0.9, max_new_tokens=300, seed=3)
+    tokenizer = CharTokenizer("abcde")
+    ours = TorchDecoder(random_gpt(SMALL)), load(small_onnx).decoder
+    one, two = (
+        [t.id for t in generate(decoder, tokenizer, [0], lambda: params)] for decoder in ours
+    )
+    assert one == two
+
+
+def test_the_same_loss_from_both(small_onnx: Path) -> None:
+    ids = np.random.default_rng(0).integers(0, 5, 101).tolist()
+    one = evaluate(TorchDecoder(random_gpt(SMALL)), ids)
+    two = evaluate(load(small_onnx).decoder, ids)
+    assert one == pytest.approx(two, abs=1e-6)
+
+
+def test_the_file_carries_everything(small_onnx: Path) -> None:
+    file = open_onnx(small_onnx)
+    assert file.config == SMALL
+    assert file.tokenizer == CharTokenizer("abcde")
+    assert replace(file.card, created="") == CARD
+    assert file.card.created
+
+
+def test_a_wrong_graph_is_not_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = random_gpt(SMALL)
+
+    def build_wrong(config: GPTConfig, weights: dict[str, np.ndarray]) -> object:
+        key = "h.1.mlp.c_fc.bias"
+        return build_graph(config, weights | {key: weights[key] + 0.01})
+
+    monkeypatch.setattr("minigpt_export.onnx_export.build_graph", build_wrong)
+    with pytest.raises(InputError, match="nothing was written"):
+        export_onnx(model, CharTokenizer("abcde"), CARD, tmp_path / "x.onnx")
+    assert list(tmp_path.iterdir()) == []

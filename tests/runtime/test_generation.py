@@ -1,0 +1,151 @@
+from collections.abc import Callable
+from itertools import islice
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minigpt.errors import InputError
+from minigpt.runtime.generation import generate
+from minigpt.runtime.params import SamplingParams
+from minigpt.tokenizer import CharTokenizer
+from tests.conftest import ScriptedDecoder, cycle
+
+ABC = CharTokenizer("abcdefgh")
+
+
+def settings(**values: float) -> Callable[[], SamplingParams]:
+    params = SamplingParams(**{"temperature": 0.0, "max_new_tokens": 10, **values})  # type: ignore[arg-type]
+    return lambda: params
+
+
+def text(decoder: ScriptedDecoder, prompt: str, stop: tuple[str, ...] = (), **values: float) -> str:
+    stream = generate(decoder, ABC, ABC.encode(prompt), settings(**values), stop=stop)
+    return "".join(token.text for token in stream)
+
+
+def test_greedy_text_goes_on_from_the_prompt() -> None:
+    assert text(ScriptedDecoder(cycle(8), block_size=64), "abc") == "defghabcde"
+
+
+def test_the_prompt_is_fed_once_and_each_token_once() -> None:
+    decoder = ScriptedDecoder(cycle(8), block_size=64)
+    text(decoder, "abc", max_new_tokens=4)
+    assert decoder.fed == [[0, 1, 2], [3], [4], [5]]  # the last token needs no feed
+
+
+def test_a_full_window_keeps_its_newest_half() -> None:
+    decoder = ScriptedDecoder(cycle(8), block_size=4)
+    stream = generate(decoder, ABC, ABC.encode("abc"), settings(max_new_tokens=6))
+    tokens = list(stream)
+    assert "".join(t.text for t in tokens) == "defgha"
+    # abc d | ef (d e would be the newest half of abcd + e: the two newest tokens)
+    assert decoder.fed == [[0, 1, 2], [3], [3, 4], [5], [6], [6, 7]]
+    assert [t.slid for t in tokens] == [False, False, True, False, False, True]
+    assert [t.position for t in tokens] == [3, 4, 5, 6, 7, 8]
+
+
+def test_a_long_prompt_is_read_from_its_newest_window_on() -> None:
+    decoder = ScriptedDecoder(cycle(8), block_size=4)
+    text(decoder, "abcdefg", max_new_tokens=1)
+    assert decoder.fed == [[3, 4, 5, 6]]
+
+
+def test_a_window_of_one_token_still_writes() -> None:
+    assert text(ScriptedDecoder(cycle(8), block_size=1), "a", max_new_tokens=4) == "bcde"
+
+
+def test_records_carry_what_the_model_thought() -> None:
+    decoder = ScriptedDecoder([[np.log(3.0), 0.0], [0.0, 0.0]])
+    params = settings(max_new_tokens=2)
+    tokens = list(generate(decoder, CharTokenizer("ab"), [0], params, keep_logits=True))
+    assert tokens[0].logprob == pytest.approx(np.log(0.75))
+    assert tokens[0].entropy == pytest.approx(-(0.75 * np.log(0.75) + 0.25 * np.log(0.25)))
+    assert tokens[0].logits is not None
+    np.testing.assert_allclose(tokens[0].logits, [np.log(3.0), 0.0], rtol=1e-6)
+    assert [t.id for t in tokens] == [0, 0]
+
+
+def test_a_changed_setting_acts_on_the_next_token() -> None:
+    now = SamplingParams(temperature=0.0, max_new_tokens=100)
+    stream = generate(ScriptedDecoder(cycle(8), block_size=64), ABC, [0], lambda: now)
+    first = list(islice(stream, 3))
+    now = SamplingParams(temperature=0.0, max_new_tokens=5)
+    assert len(first) + len(list(stream)) == 5
+
+
+def test_the_seed_decides_the_text() -> None:
+    flat = [[0.0] * 8] * 8
+    one, same, other = (
+        text(ScriptedDecoder(flat), "a", temperature=1.0, seed=seed, max_new_tokens=40)
+        for seed in (1, 1, 2)
+    )
+    assert one == same != other
+
+
+def test_a_text_can_be_taken_up_again_at_any_place() -> None:
+    flat = [[0.0] * 8] * 8
+    whole = text(ScriptedDecoder(flat), "a", temperature=1.0, top_p=1.0, max_new_tokens=30)
+    for cut in (1, 7, 29):
+        rest = text(
+            ScriptedDecoder(flat), "a" + whole[:cut], temperature=1.0, top_p=1.0,
+            max_new_tokens=30 - cut,
+        )  # fmt: skip
+        assert whole[:cut] + rest == whole
+
+
+@pytest.mark.parametrize(
+    ("stop", "expected"),
+    [(("f",), "de"), (("gh", "fg"), "de"), (("hab",), "defg"), (("xyz",), "defghabcde"),
+     (("hax",), "defghabcde"), (("d",), ""), (("cdex",), "defghabcde"), (("efz", "g"), "def")],
+)  # fmt: skip
+def test_stop_texts_end_the_text_before_them(stop: tuple[str, ...], expected: str) -> None:
+    assert text(ScriptedDecoder(cycle(8), block_size=64), "abc", stop) == expected
+
+
+@given(st.lists(st.text("ab", min_size=1, max_size=4), min_size=1, max_size=3), st.integers(0, 99))
+def test_stopping_is_cutting_the_endless_text(stops: list[str], seed: int) -> None:
+    flat = [[0.0, 0.0]] * 2
+    ab = CharTokenizer("ab")
+
+    def write(stop: list[str]) -> str:
+        params = settings(temperature=1.0, top_p=1.0, seed=seed, max_new_tokens=30)
+        return "".join(t.text for t in generate(ScriptedDecoder(flat), ab, [0], params, stop=stop))
+
+    whole = write([])
+    # the stream ends as soon as a stop text is complete, so the one that ends first decides
+    ends = [(whole.find(s) + len(s), whole.find(s)) for s in stops if s in whole]
+    first_end = min((end for end, _ in ends), default=None)
+    cut = min((at for end, at in ends if end == first_end), default=len(whole))
+    assert write(stops) == whole[:cut]
+
+
+def test_text_that_cannot_become_a_stop_is_not_held_back() -> None:
+    decoder = ScriptedDecoder(cycle(8), block_size=64)
+    stream = generate(decoder, ABC, ABC.encode("abc"), settings(), stop=("fgz",))
+    assert next(stream).text == "d"
+    assert len(decoder.fed) == 1
+    assert next(stream).text == "e"
+    assert len(decoder.fed) == 2
+    assert next(stream).text == "f"  # only now is it sure that no stop begins here
+    assert len(decoder.fed) == 5
+
+
+def test_empty_prompts_and_stops_are_refused() -> None:
+    decoder = ScriptedDecoder(cycle(8))
+    with pytest.raises(InputError, match="prompt"):
+        generate(decoder, ABC, [], settings())
+    with pytest.raises(InputError, match="stop"):
+        generate(decoder, ABC, [0], settings(), stop=("",))
+
+
+def test_what_a_decoder_is_fed_is_checked() -> None:
+    decoder = ScriptedDecoder(cycle(8), block_size=4)
+    for tokens, words in (([], "at least one"), ([8], r"\[0, 8\)"), ([-1], r"\[0, 8\)")):
+        with pytest.raises(ValueError, match=words):
+            decoder.feed(tokens)
+    with pytest.raises(ValueError, match="block_size 4"):
+        decoder.feed([0] * 5)
+    with pytest.raises(ValueError, match="rewind"):
+        decoder.rewind(1)

@@ -1,0 +1,89 @@
+"""The decoder on the shipped model; its equality with PyTorch is tested with the export."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minigpt.runtime.generation import generate
+from minigpt.runtime.library import Model, load, shipped_model
+from minigpt.runtime.params import SamplingParams
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return load(shipped_model())
+
+
+def ids_of(model: Model) -> list[int]:
+    text = "ROMEO:\nO, speak again, bright angel! for thou art\nAs glorious to this night"
+    return model.tokenizer.encode(text)[: model.config.block_size]
+
+
+def test_pieces_give_the_same_logits_as_the_whole(model: Model) -> None:
+    decoder, ids = model.decoder, ids_of(model)
+    decoder.rewind(0)
+    whole = decoder.feed(ids).copy()
+    for cuts in ([1] * len(ids), [5, 1, 1, 20, len(ids) - 27], [len(ids) - 1, 1]):
+        decoder.rewind(0)
+        parts, at = [], 0
+        for length in cuts:
+            parts.append(decoder.feed(ids[at : at + length]).copy())
+            at += length
+        np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-5)
+
+
+def test_rewinding_forgets(model: Model) -> None:
+    decoder, ids = model.decoder, ids_of(model)
+    decoder.rewind(0)
+    first = decoder.feed(ids).copy()
+    decoder.rewind(10)
+    assert decoder.position == 10
+    decoder.feed([0, 1, 2])
+    decoder.rewind(10)
+    np.testing.assert_allclose(decoder.feed(ids[10:]), first[10:], atol=1e-5)
+
+
+def test_bad_tokens_never_reach_onnxruntime(model: Model) -> None:
+    model.decoder.rewind(0)
+    for bad in ([65], [-1], [], [0] * (model.config.block_size + 1)):
+        with pytest.raises(ValueError, match=r"token|exceed"):
+            model.decoder.feed(bad)
+    assert model.decoder.position == 0
+
+
+def test_text_goes_on_past_the_window(model: Model) -> None:
+    params = SamplingParams(max_new_tokens=5 * model.config.block_size)
+    tokens = list(generate(model.decoder, model.tokenizer, [0], lambda: params))
+    assert len(tokens) == 5 * model.config.block_size
+    assert sum(token.slid for token in tokens) == 8
+
+
+def test_loading_leaves_the_arithmetic_of_the_process_alone(model: Model) -> None:
+    smallest_normal = np.finfo(np.float64).tiny
+    assert smallest_normal / 2 > 0  # a flag of the processor could flush it to zero
+
+
+def test_the_same_seed_writes_the_same_text_in_another_process() -> None:
+    command = [sys.executable, "-m", "minigpt.cli", "generate", "--prompt", "JULIET:"]
+    command += ["--max-new-tokens", "150", "--seed", "5"]
+    texts = {
+        subprocess.run(command, capture_output=True, check=True, env=os.environ | extra).stdout
+        for extra in ({"PYTHONHASHSEED": "1"}, {"PYTHONHASHSEED": "2"})
+    }
+    assert len(texts) == 1
+    assert len(texts.pop()) == 150
+
+
+def test_no_trace_of_telemetry_in_a_fresh_home(tmp_path: Path) -> None:
+    # in CI environments onnxruntime writes nothing anyway, and this test would prove nothing
+    ci = ("CI", "GITHUB_ACTIONS", "TF_BUILD", "TRAVIS", "JENKINS_URL", "TEAMCITY_VERSION")
+    silenced = (*ci, "ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME", "PYTHONPYCACHEPREFIX")
+    environment = {k: v for k, v in os.environ.items() if k not in silenced}
+    environment |= {"HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "minigpt.cli", "generate", "--max-new-tokens", "5"]
+    subprocess.run(command, check=True, capture_output=True, env=environment)
+    assert list(tmp_path.rglob("*")) == []

@@ -1,0 +1,298 @@
+"""The commands as a user types them; slow or heavy ones in one process, the rest in children."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from minigpt.cli import main
+from minigpt.runtime.library import shipped_model
+
+SHIPPED = str(shipped_model())
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    code = main([str(a) for a in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """The one sentence of a command that must fail with 2 and print nothing else."""
+    code, out, err = run(capsys, *arguments)
+    assert code == 2
+    assert out == ""
+    lines = err.splitlines()
+    assert len(lines) == 1, err
+    assert lines[0].startswith("minigpt: ")
+    return lines[0]
+
+
+def test_generate_writes_the_text_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "generate", "--prompt", "ROMEO:", "--max-new-tokens", 80)
+    assert (code, len(out), err) == (0, 80, "")
+
+
+def test_generate_stops_before_a_stop_text(capsys: pytest.CaptureFixture[str]) -> None:
+    base = ("generate", "--prompt", "ROMEO:", "--max-new-tokens", 300)
+    _, whole, _ = run(capsys, *base)
+    _, cut, _ = run(capsys, *base, "--stop", "e")
+    assert cut == whole.split("e")[0]
+
+
+def test_generate_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "generate", "--max-new-tokens", 20, "--seed", 3, "--json")
+    result = json.loads(out)
+    assert code == 0
+    assert result["tokens"] == len(result["text"]) == 20
+    assert result["params"]["seed"] == 3
+    assert result["logprob"] < 0
+
+
+def test_unknown_characters_are_told_and_skipped(capsys: pytest.CaptureFixture[str]) -> None:
+    base = ("generate", "--max-new-tokens", 20, "--prompt")
+    _, plain, _ = run(capsys, *base, "ROMEO")
+    code, out, err = run(capsys, *base, "RO€ME\x1bO€")
+    assert (code, out) == (0, plain)
+    assert "'\\u20ac\\x1b'" in err
+
+
+def test_a_prompt_of_unknown_characters_alone_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    main(["generate", "--prompt", "€€"])
+    assert "knows no character" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "words"),
+    [
+        ("--temperature", "-1", "temperature must be between 0 and 100, not -1.0"),
+        ("--top-p", "1.5", "top_p must be between 0 and 1, not 1.5"),
+        ("--top-k", "-3", "top_k must be at least 0, not -3"),
+        ("--max-new-tokens", "0", "max_new_tokens must be at least 1, not 0"),
+        ("--stop", "", "stop text"),
+    ],
+)
+def test_settings_out_of_range(
+    capsys: pytest.CaptureFixture[str], flag: str, value: str, words: str
+) -> None:
+    assert words in refused(capsys, "generate", flag, value)
+
+
+def test_models_that_are_none(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    other = tmp_path / "notes.onnx"
+    other.write_bytes(b"these are my notes")
+    cut = tmp_path / "cut.onnx"
+    cut.write_bytes(shipped_model().read_bytes()[:-100])
+    assert "no file or model" in refused(capsys, "generate", "no.onnx")
+    assert "not a complete .onnx" in refused(capsys, "info", other)
+    assert "not a complete .onnx" in refused(capsys, "bench", cut)
+
+
+def test_an_onnx_file_has_no_cuda(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--device" in refused(capsys, "generate", SHIPPED, "--device", "cuda")
+
+
+def test_info_tells_the_card(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "info", "--json")
+    card = json.loads(out)
+    assert code == 0
+    assert card["corpus_chars"] == 1_115_394
+    assert card["parameters"] > 700_000
+    assert card["bytes"] == shipped_model().stat().st_size
+    _, text, _ = run(capsys, "info")
+    assert "val_loss" in text
+    assert card["corpus_sha256"] in text
+
+
+def test_eval_as_json(capsys: pytest.CaptureFixture[str], text_file: Path) -> None:
+    code, out, _ = run(capsys, "eval", SHIPPED, text_file, "--json")
+    result = json.loads(out)
+    assert code == 0
+    assert set(result) == {"val_loss", "tokens", "split"}
+    assert result["split"] == "val"
+    assert result["tokens"] == pytest.approx(1999, abs=50)
+    assert 0.5 < result["val_loss"] < 5
+
+
+def test_bench_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "bench", "--tokens", 20, "--json")
+    report = json.loads(out)
+    assert code == 0
+    assert report["tokens"] == 20
+    assert min(report[k] for k in ("tokens_per_s", "first_token_ms", "load_ms")) > 0
+
+
+def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys)
+    assert (code, out) == (2, "")
+    assert "usage: minigpt" in err
+
+
+def test_a_closed_pipe_ends_quietly() -> None:
+    command = f"'{sys.executable}' -m minigpt.cli generate --max-new-tokens 3000 | head -c 10"
+    done = subprocess.run(command, shell=True, capture_output=True, check=True)
+    assert len(done.stdout) == 10
+    assert done.stderr == b""
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"", "empty"), (b"\x00\x01\x02", "NUL"), (b"\xff\xd8\xff", "UTF-8"), (b"short", "too few")],
+)
+def test_texts_that_are_none(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, content: bytes, words: str
+) -> None:
+    pytest.importorskip("torch")
+    text = tmp_path / "book.txt"
+    text.write_bytes(content)
+    assert words in refused(capsys, "train", text, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_text_or_a_corpus_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch")
+    assert "--corpus pydoc" in refused(capsys, "train")
+    assert "not both" in refused(capsys, "train", "a.txt", "--corpus", "pydoc")
+
+
+def test_presets_and_settings_that_are_none(
+    capsys: pytest.CaptureFixture[str], text_file: Path
+) -> None:
+    pytest.importorskip("torch")
+    assert "tiny, laptop" in refused(capsys, "train", text_file, "--preset", "huge")
+    assert "n_layers" in refused(capsys, "train", text_file, "--set", "n_layers=3")
+    assert "key=value" in refused(capsys, "train", text_file, "--set", "n_layer")
+
+
+def test_cuda_without_one(
+    capsys: pytest.CaptureFixture[str], text_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert "CUDA" in refused(capsys, "train", text_file, "--device", "cuda")
+
+
+TRAIN = (
+    *("--preset", "tiny", "--set", "n_layer=1", "--set", "n_embd=16", "--set", "n_head=2"),
+    *("--set", "batch_size=4", "--set", "eval_interval=5", "--set", "sample_chars=20"),
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("torch")
+    folder = tmp_path_factory.mktemp("runs") / "pydoc"
+    arguments = ["train", "--corpus", "pydoc", "--out", str(folder), "--max-steps", "10", *TRAIN]
+    assert main(arguments) == 0
+    return folder
+
+
+def test_a_run_leaves_its_files(trained: Path) -> None:
+    names = {path.name for path in trained.iterdir()}
+    assert names == {
+        "last.safetensors", "previous.safetensors", "best.safetensors", "metrics.jsonl", "loss.png"
+    }  # fmt: skip
+
+
+def test_the_whole_path(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], text_file: Path
+) -> None:
+    file = tmp_path / "model.onnx"
+    code, _, err = run(capsys, "export", trained, "--onnx", file, "--name", "mine")
+    assert code == 0
+    assert "greedy tokens identical" in err
+    texts, losses = [], []
+    for model in (trained, file):
+        base = ("generate", model, "--prompt", "The ", "--max-new-tokens", 100, "--seed", 4)
+        texts.append(run(capsys, *base)[1])
+        losses.append(json.loads(run(capsys, "eval", model, text_file, "--json")[1])["val_loss"])
+    assert texts[0] == texts[1] != ""
+    assert losses[0] == pytest.approx(losses[1], abs=1e-6)
+    assert json.loads(run(capsys, "info", file, "--json")[1])["name"] == "mine"
+    assert "--force" in refused(capsys, "export", trained, "--onnx", file)
+    assert run(capsys, "export", trained, "--onnx", file, "--force")[0] == 0
+
+
+def test_outputs_that_cannot_be_written(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "does not exist" in refused(
+        capsys, "export", trained, "--onnx", tmp_path / "no" / "x.onnx"
+    )
+    blocker = tmp_path / "file"
+    blocker.touch()
+    arguments = ("train", "--corpus", "pydoc", "--max-steps", 1, *TRAIN, "--out")
+    assert "is a file" in refused(capsys, *arguments, blocker)
+    assert "cannot write" in refused(capsys, *arguments, blocker / "below")
+
+
+def test_a_run_is_not_overwritten_unasked(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {p.name: p.read_bytes() for p in trained.iterdir()}
+    base = ("train", "--corpus", "pydoc", "--max-steps", 10, "--out", trained)
+    assert "--resume" in refused(capsys, *base, *TRAIN)
+    # nor by a command that is wrong in another way
+    assert "too few" in refused(capsys, *base, "--force", "--set", "block_size=999999")
+    assert {p.name: p.read_bytes() for p in trained.iterdir()} == before
+
+
+def test_a_resumed_run_keeps_text_and_settings(
+    trained: Path, capsys: pytest.CaptureFixture[str], text_file: Path
+) -> None:
+    assert "another text" in refused(capsys, "train", text_file, "--out", trained, "--resume")
+    base = ("train", "--corpus", "pydoc", "--out", trained, "--resume")
+    assert "max_steps 10 -> 12" in refused(capsys, *base, "--max-steps", 12)
+    code, _, err = run(capsys, *base)
+    assert code == 0
+    assert "this model" in err
+
+
+def test_a_damaged_checkpoint_is_named_and_another_one_used(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in trained.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    (copy / "best.safetensors").write_bytes(b"damaged")
+    code, out, err = run(capsys, "generate", copy, "--max-new-tokens", 5)
+    assert code == 0
+    assert len(out) == 5
+    assert "best.safetensors is not a whole checkpoint" in err
+
+
+def test_ctrl_c_saves_and_resume_goes_on(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    if os.name == "nt":
+        pytest.skip("Windows has no SIGINT for one child alone")
+    folder = tmp_path / "run"
+    command = [sys.executable, "-u", "-m", "minigpt.cli", "train", "--corpus", "pydoc", *TRAIN]
+    command += ["--out", str(folder), "--max-steps", "100000", "--set", "warmup_steps=1"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, encoding="utf-8") as child:
+        assert child.stderr is not None
+        for line in child.stderr:
+            if line.startswith("step 5 sample"):
+                child.send_signal(signal.SIGINT)
+                break
+        rest = child.stderr.read()
+    assert child.returncode == 130
+    assert "--resume" in rest
+    assert "Traceback" not in rest
+    assert (folder / "last.safetensors").exists()
+    assert (folder / "loss.png").exists()
+
+
+def test_commands_without_their_packages_name_the_install_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "minigpt.train_command", raising=False)
+    monkeypatch.delitem(sys.modules, "minigpt.torch_decoder", raising=False)
+    assert "pip install" in refused(capsys, "train", "--corpus", "pydoc")

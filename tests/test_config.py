@@ -1,0 +1,95 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from minigpt.config import (
+    PRESETS,
+    GPTConfig,
+    TrainConfig,
+    apply_settings,
+    find_preset,
+    from_json,
+    to_json,
+)
+from minigpt.errors import InputError
+
+
+@pytest.mark.parametrize(("preset", "n_params"), [("tiny", 209_729), ("shakespeare", 10_788_929)])
+def test_presets_have_the_published_sizes(preset: str, n_params: int) -> None:
+    assert replace(PRESETS[preset].model, vocab_size=65).n_params() == n_params
+
+
+def test_laptop_preset_has_about_0_8_million_parameters() -> None:
+    assert 750_000 <= replace(PRESETS["laptop"].model, vocab_size=65).n_params() <= 850_000
+
+
+def test_gpt2_small_has_its_published_size() -> None:
+    config = GPTConfig(n_layer=12, n_head=12, n_embd=768, block_size=1024, vocab_size=50257)
+    assert config.n_params() == 124_439_808
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("arch", "lstm"),
+        ("n_layer", 0),
+        ("vocab_size", -1),
+        ("dropout", 1.0),
+        ("n_head", 3),
+        ("block_size", 0),
+    ],
+)
+def test_impossible_shapes_are_refused(field: str, value: object) -> None:
+    with pytest.raises(InputError, match=field):
+        replace(GPTConfig(), **{field: value})  # type: ignore[arg-type]
+
+
+def test_rotary_needs_heads_that_onnxruntime_can_turn() -> None:
+    with pytest.raises(InputError, match=r"multiple of 16 \* n_head"):
+        GPTConfig(arch="rotary", n_embd=32, n_head=4)
+
+
+def test_json_round_trip() -> None:
+    config = replace(PRESETS["shakespeare"].model, vocab_size=99)
+    assert from_json(GPTConfig, to_json(config)) == config
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"n_layer": "4"}, {"n_layer": 4.5}, {"bias": 1}, {"new_field": 1}, {"n_embd": True}],
+)
+def test_json_of_another_type_is_refused(change: dict[str, object]) -> None:
+    values = json.loads(to_json(GPTConfig())) | change
+    if change.get("n_layer") == "4":
+        assert from_json(GPTConfig, json.dumps(values)).n_layer == 4
+        return
+    with pytest.raises(InputError):
+        from_json(GPTConfig, json.dumps(values))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "null", "[" * 100_000])
+def test_damaged_json_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="damaged"):
+        from_json(GPTConfig, text)
+
+
+def test_settings_go_to_the_config_that_has_them() -> None:
+    settings = {"n_layer": "6", "learning_rate": "1e-3", "bias": "false", "arch": "rotary"}
+    model, train = apply_settings(GPTConfig(), TrainConfig(), settings)
+    assert (model.n_layer, model.bias, model.arch) == (6, False, "rotary")
+    assert train.learning_rate == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("n_layers", "6"), ("vocab_size", "9"), ("n_layer", "six"), ("bias", "1"), ("dropout", "2")],
+)
+def test_wrong_settings_are_refused(key: str, value: str) -> None:
+    with pytest.raises(InputError, match=key):
+        apply_settings(GPTConfig(), TrainConfig(), {key: value})
+
+
+def test_unknown_preset_names_the_known_ones() -> None:
+    with pytest.raises(InputError, match="tiny, laptop, shakespeare"):
+        find_preset("gigantic")

@@ -1,0 +1,77 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minigpt.errors import InputError
+from minigpt.tokenizer import CharTokenizer
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+
+
+def test_worked_example() -> None:
+    tokenizer = CharTokenizer.from_text("hello")
+    assert tokenizer.chars == "ehlo"
+    assert tokenizer.encode("hole") == [1, 3, 2, 0]
+    assert tokenizer.decode([1, 0]) == "he"
+
+
+@given(TEXTS)
+def test_text_survives_the_round_trip(text: str) -> None:
+    tokenizer = CharTokenizer.from_text(text)
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+@given(TEXTS, st.text())
+def test_array_encoding_is_the_same(vocabulary: str, text: str) -> None:
+    tokenizer = CharTokenizer.from_text(vocabulary)
+    assert tokenizer.encode_array(text).tolist() == tokenizer.encode(text)
+
+
+@given(st.text())
+def test_unknown_characters_are_named_and_skipped(text: str) -> None:
+    tokenizer = CharTokenizer("abc")
+    assert set(tokenizer.unknown(text)) == set(text) - set("abc")
+    assert tokenizer.decode(tokenizer.encode(text)) == "".join(c for c in text if c in "abc")
+
+
+@given(TEXTS)
+def test_json_round_trip(text: str) -> None:
+    tokenizer = CharTokenizer.from_text(text)
+    assert CharTokenizer.from_json(tokenizer.to_json()) == tokenizer
+
+
+@given(TEXTS)
+def test_hugging_face_reads_the_same_ids(text: str) -> None:
+    tokenizers = pytest.importorskip("tokenizers")
+    ours = CharTokenizer.from_text(text)
+    theirs = tokenizers.Tokenizer.from_str(ours.to_json())
+    assert theirs.encode(text).ids == ours.encode(text)
+    assert theirs.decode(ours.encode(text)) == text
+
+
+def test_the_same_characters_give_the_same_file() -> None:
+    assert CharTokenizer.from_text("abba é").to_json() == CharTokenizer.from_text("é ab").to_json()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{}", "[]", "null", '{"model": {"vocab": []}}', '{"model": {"vocab": {"a": 1}}}',
+     '{"model": {"vocab": {}}}', '{"model": {"vocab": {"☃": 0}}}', "[" * 100_000],
+)  # fmt: skip
+def test_damaged_json_is_refused(text: str) -> None:
+    with pytest.raises(InputError):
+        CharTokenizer.from_json(text)
+
+
+def test_ids_must_be_consecutive() -> None:
+    form = json.loads(CharTokenizer("abc").to_json())
+    form["model"]["vocab"]["a"] = 9
+    with pytest.raises(InputError):
+        CharTokenizer.from_json(json.dumps(form))
+
+
+def test_a_vocabulary_has_each_character_once() -> None:
+    with pytest.raises(InputError):
+        CharTokenizer("aa")

@@ -1,0 +1,178 @@
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+from minigpt.config import GPTConfig, TrainConfig
+from minigpt.corpus import Corpus, split
+from minigpt.errors import InputError
+from minigpt.model import GPT
+from minigpt.runtime import evaluation
+from minigpt.tokenizer import CharTokenizer
+from minigpt.torch_decoder import TorchDecoder
+from minigpt.training.checkpoint import (
+    BEST,
+    LAST,
+    TO_GO_ON,
+    TO_USE,
+    build_model,
+    load,
+    load_first,
+)
+from minigpt.training.loop import (
+    End,
+    Evaluation,
+    Run,
+    Sample,
+    Saved,
+    Step,
+    evaluate,
+    train,
+)
+from minigpt.training.optim import learning_rate, make_optimizer
+from minigpt.training.progress import MetricsLog
+from tests.models import random_gpt
+
+
+def small_run(folder: Path, corpus: Corpus, **changes: float) -> Run:
+    folder.mkdir(exist_ok=True)
+    tokenizer = CharTokenizer.from_text(corpus.text)
+    model = GPTConfig(
+        n_layer=2, n_head=2, n_embd=32, block_size=16, vocab_size=tokenizer.vocab_size, dropout=0.1
+    )
+    config = TrainConfig(
+        max_steps=12, batch_size=4, accumulation=2, warmup_steps=3, eval_interval=5, sample_chars=10
+    )
+    return Run(
+        model=model,
+        train=replace(config, **changes),  # type: ignore[arg-type]
+        tokenizer=tokenizer,
+        corpus=corpus,
+        folder=folder,
+    )
+
+
+def test_a_run_tells_what_happens(tmp_path: Path, corpus: Corpus) -> None:
+    events = list(train(small_run(tmp_path, corpus)))
+    assert [e.step for e in events if isinstance(e, Step)] == list(range(1, 13))
+    assert [e.step for e in events if isinstance(e, Evaluation)] == [0, 5, 10, 12]
+    assert [e.step for e in events if isinstance(e, Saved)] == [5, 10, 12]
+    assert [len(e.text) for e in events if isinstance(e, Sample)] == [10, 10, 10]
+    assert isinstance(events[-1], End)
+    assert not events[-1].stopped
+    first = next(e for e in events if isinstance(e, Step))
+    assert first.tokens == 2 * 4 * 16
+    kinds = [type(e) for e in events if not isinstance(e, Step)]
+    assert kinds[1:3] == [Saved, Evaluation]  # nothing is lost if an evaluation fails
+
+
+def test_the_best_checkpoint_has_the_loss_it_says(tmp_path: Path, corpus: Corpus) -> None:
+    run = small_run(tmp_path, corpus, max_steps=20)
+    end = list(train(run))[-1]
+    assert isinstance(end, End)
+    best = load_first(tmp_path, TO_USE)[0]
+    _, val = split(run.tokenizer.encode_array(corpus.text))
+    assert best.card.val_loss == end.best_val_loss == evaluate(build_model(best), val)
+
+
+@pytest.mark.parametrize("stop_at", [1, 5, 7, 11])
+def test_a_stopped_run_goes_on_as_if_it_had_not(
+    tmp_path: Path, corpus: Corpus, stop_at: int
+) -> None:
+    # folders of one name, as it is the model's name on the card
+    one, two = tmp_path / "a" / "run", tmp_path / "b" / "run"
+    one.mkdir(parents=True)
+    two.mkdir(parents=True)
+    run = small_run(one, corpus)
+    log = MetricsLog(one, resume_step=None)
+    for event in train(run):
+        log.write(event)
+    log = MetricsLog(two, resume_step=None)
+    steps: list[Step] = []
+    for event in train(replace(run, folder=two), stop=lambda: len(steps) >= stop_at):
+        if isinstance(event, Step):
+            steps.append(event)
+        log.write(event)
+    assert isinstance(event, End)
+    assert event.stopped
+    found, _ = load_first(two, TO_GO_ON)
+    assert found.card.steps == event.step
+    log = MetricsLog(two, resume_step=found.card.steps)
+    for event in train(replace(run, folder=two), resume=found):
+        log.write(event)
+    for name in (LAST, BEST, "metrics.jsonl"):
+        assert (one / name).read_bytes() == (two / name).read_bytes(), name
+
+
+def test_accumulated_batches_are_one_big_batch(tmp_path: Path, corpus: Corpus) -> None:
+    """Two parts of a step average to the loss of both."""
+    run = small_run(tmp_path, corpus, max_steps=1)
+    step = next(e for e in train(run) if isinstance(e, Step))
+    assert math.isfinite(step.loss)
+    assert step.loss == pytest.approx(math.log(run.model.vocab_size), abs=0.1)
+
+
+@pytest.mark.parametrize("length", [3, 16, 17, 18, 33, 200])
+def test_the_fast_evaluation_is_the_slow_one(length: int) -> None:
+    model = random_gpt(GPTConfig(n_layer=1, n_head=2, n_embd=16, block_size=16, vocab_size=7))
+    ids = np.random.default_rng(0).integers(0, 7, length).astype(np.uint32)
+    slow = evaluation.evaluate(TorchDecoder(model), ids.tolist())
+    assert evaluate(model, ids, tokens_per_batch=64) == pytest.approx(slow, abs=1e-6)
+
+
+def test_one_batch_can_be_learned_by_heart() -> None:
+    config = GPTConfig(n_layer=2, n_head=2, n_embd=32, block_size=16, vocab_size=8)
+    torch.manual_seed(0)
+    model = GPT(config)
+    settings = TrainConfig(learning_rate=1e-2, weight_decay=0.0)
+    optimizer = make_optimizer(model, settings)
+    # rows that begin differently, else two targets would share one context
+    x = torch.cat((torch.arange(4)[:, None], torch.randint(8, (4, 16))), dim=1)
+    for _ in range(150):
+        loss = torch.nn.functional.cross_entropy(model(x[:, :-1]).flatten(0, 1), x[:, 1:].flatten())
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    assert loss.item() < 0.01
+
+
+def test_training_beats_the_uniform_guess_soon(tmp_path: Path, corpus: Corpus) -> None:
+    run = small_run(tmp_path, corpus, max_steps=100, eval_interval=100, batch_size=8)
+    end = list(train(replace(run, model=replace(run.model, dropout=0.0))))[-1]
+    assert isinstance(end, End)
+    assert end.best_val_loss < 0.8 * math.log(run.model.vocab_size)
+
+
+def test_the_learning_rate_rises_and_falls_in_lines() -> None:
+    config = TrainConfig(
+        learning_rate=1.0, min_learning_rate=0.1, warmup_steps=4, max_steps=14, beta1=0.5
+    )
+    rates = [learning_rate(step, config) for step in range(15)]
+    assert rates[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
+    assert rates[9] == pytest.approx(0.55)
+    assert rates[14] == pytest.approx(0.1)
+
+
+def test_biases_and_norms_are_not_decayed() -> None:
+    config = GPTConfig(n_layer=1, n_head=1, n_embd=8, block_size=8)
+    model = random_gpt(config)
+    optimizer = make_optimizer(model, TrainConfig(weight_decay=0.3))
+    decayed, others = optimizer.param_groups
+    assert decayed["weight_decay"] == 0.3
+    assert others["weight_decay"] == 0.0
+    assert all(p.dim() == 2 for p in decayed["params"])
+    assert all(p.dim() == 1 for p in others["params"])
+    assert sum(len(g["params"]) for g in optimizer.param_groups) == len(list(model.parameters()))
+
+
+def test_a_diverging_run_stops_and_keeps_its_checkpoint(tmp_path: Path, corpus: Corpus) -> None:
+    run = small_run(tmp_path, corpus, learning_rate=1e9, grad_clip=0, max_steps=50, warmup_steps=0)
+    with pytest.raises(InputError, match="diverged"):
+        list(train(run))
+    assert load(tmp_path / BEST).card.steps == 0
