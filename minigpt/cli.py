@@ -198,14 +198,16 @@ def _prompt_ids(model: "Model", prompt: str) -> list[int]:
     """The prompt's ids; tells of characters that the model does not know, and skips them."""
     if not prompt:  # a text begins like a new line
         return model.tokenizer.encode("\n") or [0]
-    if unknown := model.tokenizer.unknown(prompt):
-        say(f"warning: the model has never seen {unknown!a}; skipped in the prompt")
     ids = model.tokenizer.encode(prompt)
     if not ids:
         raise InputError(
             f"the model knows no character of the prompt {prompt[:40]!r}; "
             f"it knows {model.tokenizer.chars!r}"
         )
+    if unknown := model.tokenizer.unknown(prompt):
+        say(f"warning: the model has never seen {unknown[:40]!a}; skipped in the prompt")
+    if len(ids) > (window := model.config.block_size):
+        say(f"warning: the prompt has {len(ids)} characters; the model reads its last {window}")
     return ids
 
 

@@ -78,6 +78,8 @@ def _corpus(arguments: argparse.Namespace) -> Corpus:
 
 
 def _resume(folder: Path, corpus: Corpus) -> Checkpoint:
+    if not folder.is_dir():
+        raise InputError(f"there is nothing to resume: {folder} is not a folder with a run in it")
     found, refused = checkpoint.load_first(folder, checkpoint.TO_GO_ON)
     for sentence in refused:
         say(f"warning: {sentence}; going on from an older checkpoint")

@@ -64,8 +64,13 @@ def test_unknown_characters_are_told_and_skipped(capsys: pytest.CaptureFixture[s
 def test_a_prompt_of_unknown_characters_alone_is_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    main(["generate", "--prompt", "€€"])
-    assert "knows no character" in capsys.readouterr().err
+    assert "knows no character of the prompt '€€'" in refused(capsys, "generate", "--prompt", "€€")
+
+
+def test_a_prompt_longer_than_the_window_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "generate", "--prompt", "so " * 500, "--max-new-tokens", 5)
+    assert (code, len(out)) == (0, 5)
+    assert "1500 characters; the model reads its last" in err
 
 
 @pytest.mark.parametrize(
@@ -90,6 +95,7 @@ def test_models_that_are_none(capsys: pytest.CaptureFixture[str], tmp_path: Path
     cut = tmp_path / "cut.onnx"
     cut.write_bytes(shipped_model().read_bytes()[:-100])
     assert "no file or model" in refused(capsys, "generate", "no.onnx")
+    assert "no file or model" in refused(capsys, "generate", "x" * 5000)
     assert "not a complete .onnx" in refused(capsys, "info", other)
     assert "not a complete .onnx" in refused(capsys, "bench", cut)
 
@@ -247,6 +253,8 @@ def test_a_resumed_run_keeps_text_and_settings(
     trained: Path, capsys: pytest.CaptureFixture[str], text_file: Path
 ) -> None:
     assert "another text" in refused(capsys, "train", text_file, "--out", trained, "--resume")
+    nowhere = trained / "nowhere"
+    assert "nothing to resume" in refused(capsys, "train", text_file, "--out", nowhere, "--resume")
     base = ("train", "--corpus", "pydoc", "--out", trained, "--resume")
     assert "max_steps 10 -> 12" in refused(capsys, *base, "--max-steps", 12)
     code, _, err = run(capsys, *base)

@@ -45,13 +45,16 @@ def find_model(name: str | None) -> Path:
     """
     if name is None:
         return shipped_model()
-    if (path := Path(name)).exists():
-        return path
+    path = Path(name)
+    try:
+        if path.exists():
+            return path
+    except (OSError, ValueError):  # too long for a path, or a NUL in it: then it is none
+        pass
     by_name = {model.stem: model for model in list_models()}
     if name not in by_name:
-        raise InputError(
-            f"there is no file or model {name!r}; models found here: {', '.join(by_name) or 'none'}"
-        )
+        names = ", ".join(by_name) or "none"
+        raise InputError(f"there is no file or model {name[:80]!r}; models found here: {names}")
     return by_name[name]
 
 
