@@ -26,8 +26,6 @@ class GPTConfig:
 
     arch: str = "gpt2"
     """"gpt2": learned positions. "rotary": positions enter as rotations of q and k (RoPE)."""
-    rotary_base: float = 10000.0
-    """The slowest of the rotations takes some 6 times this many positions for a turn."""
     n_layer: int = 4
     n_head: int = 4
     n_embd: int = 128
@@ -56,8 +54,6 @@ class GPTConfig:
                 f"n_embd must be a multiple of {multiple} * n_head with arch {self.arch}, "
                 f"which {self.n_embd} is not for n_head {self.n_head}"
             )
-        if self.rotary_base <= 1.0:
-            raise InputError(f"rotary_base must be above 1, not {self.rotary_base}")
         if not 0.0 <= self.dropout < 1.0:
             raise InputError(f"dropout must be in [0, 1), not {self.dropout}")
 
@@ -169,7 +165,6 @@ PRESETS: Mapping[str, Preset] = {
         "0.8M parameters; under 3 minutes on two cores",
         GPTConfig(
             arch="rotary",
-            rotary_base=100.0,
             n_layer=4,
             n_head=4,
             n_embd=128,

@@ -94,7 +94,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 def rotary_tables(config: GPTConfig) -> tuple[Tensor, Tensor]:
     """Cosines and sines of every position's angles, each (block_size, D/2)."""
     half = config.head_dim // 2
-    frequencies = config.rotary_base ** (-torch.arange(half, dtype=torch.float64) / half)
+    frequencies = 10000.0 ** (-torch.arange(half, dtype=torch.float64) / half)
     angles = torch.outer(torch.arange(config.block_size, dtype=torch.float64), frequencies)
     return angles.cos().float(), angles.sin().float()
 
