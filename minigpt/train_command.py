@@ -48,7 +48,7 @@ def run_training(arguments: argparse.Namespace) -> int:
     _prepare(folder, force=arguments.force, resume=arguments.resume)
     yardsticks = baselines(*split(ids), run.tokenizer.vocab_size)
     title = (
-        f"{folder}: {run.model.n_params():,} parameters, {len(ids):,} characters of {corpus.name}, "
+        f"{folder.name}: {run.model.n_params():,} parameters, {len(ids):,} characters, "
         f"{run.model.vocab_size} distinct"
     )
     say(f"{run.model}\n{run.train}")

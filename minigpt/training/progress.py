@@ -12,6 +12,7 @@ from typing import TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -39,6 +40,10 @@ class Progress:
     val_losses: list[tuple[int, float]] = field(default_factory=list)
     best_val_loss: float | None = None
     sample: str = ""
+    tokens_per_s: float | None = None
+    """Of training alone, over the last steps; None before there are two."""
+    seconds_left: float | None = None
+    """At that speed."""
     _recent: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=50))
     """When the last steps ended (seconds), and the tokens of each."""
 
@@ -51,6 +56,7 @@ class Progress:
                 seen = event.loss if self.loss is None else self.loss
                 self.loss = seen + 0.05 * (event.loss - seen)
                 self._recent.append((now, event.tokens))
+                self._measure()
             case Evaluation():
                 self.step = event.step
                 self.val_losses.append((event.step, event.val_loss))
@@ -64,20 +70,13 @@ class Progress:
             case Saved() | End():
                 pass
 
-    @property
-    def tokens_per_s(self) -> float | None:
-        """Of training alone, over the last steps; None before there are two."""
+    def _measure(self) -> None:
         if len(self._recent) < 2:
-            return None
+            return
         seconds = self._recent[-1][0] - self._recent[0][0]
-        return sum(tokens for _, tokens in list(self._recent)[1:]) / max(seconds, 1e-9)
-
-    @property
-    def seconds_left(self) -> float | None:
-        """At the speed of the last steps."""
-        if not (speed := self.tokens_per_s):
-            return None
-        return (self.max_steps - self.step) * self._recent[-1][1] / speed
+        self.tokens_per_s = sum(tokens for _, tokens in list(self._recent)[1:]) / seconds
+        steps_left = self.max_steps - self.step
+        self.seconds_left = steps_left * seconds / (len(self._recent) - 1)
 
 
 Show = Callable[[Event], None]
@@ -106,7 +105,9 @@ def _panel(p: Progress) -> RenderableType:
         _number("left", _duration(p.seconds_left)),
         _number("rate", f"{p.learning_rate:.1e}"),
     )
-    parts: list[RenderableType] = [ProgressBar(total=p.max_steps, completed=p.step), numbers]
+    # padded, because a bar alone does not end its line
+    bar = Padding(ProgressBar(total=p.max_steps, completed=p.step), (0, 0, 1, 0))
+    parts: list[RenderableType] = [bar, numbers]
     if p.sample:
         parts += [Text(), Text(printable(p.sample.strip()), style="italic")]
     return Panel(Group(*parts), title=Text(p.title), title_align="left", padding=(1, 2))

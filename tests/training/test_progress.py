@@ -1,5 +1,6 @@
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,11 @@ from minigpt.training.progress import (
 )
 
 YARDSTICKS = Baselines(uniform=4.17, bigram=2.49, five_gram=1.67)
+
+
+def plain(shown: str) -> str:
+    """Without the cursor's movements."""
+    return re.sub(r"\x1b\[[\d;?]*\w", "", shown)
 
 
 def step(n: int, loss: float = 2.0) -> Step:
@@ -64,6 +70,7 @@ def test_the_live_view_shows_the_numbers_and_the_sample() -> None:
         for event in (step(1), Evaluation(1, 1.5, best=True), Sample(1, "[bold]O Romeo\x1b[2J")):
             show(event)
     shown = out.getvalue()
+    assert "loss 2.0000   validation 1.5000   best 1.5000" in plain(shown)
     for words in ("my run", "1.5000", "1/100", "5-gram 1.6700", "[bold]O Romeo␛[2J"):
         assert words in shown
 
