@@ -1,0 +1,224 @@
+"""The main screen: the text, the sliders, the prompt."""
+
+import time
+from datetime import datetime
+from pathlib import Path
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal
+from textual.screen import Screen
+from textual.widgets import Footer, Static
+
+from minigpt_tui.messages import EngineSpoke, ParamsChanged, Submitted
+from minigpt_tui.protocol import Engine
+from minigpt_tui.screens.help import HelpScreen
+from minigpt_tui.screens.models import ModelPicker
+from minigpt_tui.widgets.prompt import Prompt
+from minigpt_tui.widgets.sampling_panel import SamplingPanel
+from minigpt_tui.widgets.status_bar import Status, StatusBar
+from minigpt_tui.widgets.token_view import TokenView
+from minigpt_tui.widgets.welcome import Welcome
+from minigpt_tui.writer import State, Writer
+
+FRAME_S = 1 / 30
+"""The text is drawn this often while it grows; more is waste, see Textual's own 1/60 s."""
+NOTICE_S = 8
+
+
+class MainScreen(Screen[None]):
+    """Wires the widgets to a Writer."""
+
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (70, "-medium"), (110, "-wide")]
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (14, "-tall")]
+
+    BINDINGS = [
+        Binding("escape", "stop", "Stop", id="stop"),
+        Binding("escape", "focus_prompt", "To the prompt", show=False, id="focus_prompt"),
+        Binding("ctrl+n", "new", "New", id="new"),
+        Binding("ctrl+r", "new_seed", "Seed", id="new_seed"),
+        Binding("f1", "help", "Help", id="help"),
+        Binding("f2", "models", "Models", id="models"),
+        Binding("f3", "toggle_panel", "Sliders", id="sliders"),
+        Binding("f4", "copy_text", "Copy", id="copy"),
+        Binding("f5", "save", "Save", id="save"),
+        Binding("ctrl+q", "app.quit", "Quit", id="quit"),
+        # priority, because the prompt would take these for itself
+        Binding("up", "mark(-1)", show=False, priority=True, id="example.above"),
+        Binding("down", "mark(1)", show=False, priority=True, id="example.below"),
+        Binding("pageup", "page(-1)", "Page up", show=False, priority=True, id="page.up"),
+        Binding("pagedown", "page(1)", "Page down", show=False, priority=True, id="page.down"),
+        Binding("ctrl+home", "top", "Top", show=False, priority=True, id="text.top"),
+        Binding("ctrl+end", "bottom", "End", show=False, priority=True, id="text.bottom"),
+    ]
+
+    def __init__(self, engine: Engine, model: Path) -> None:
+        super().__init__()
+        self.writer = Writer(engine)
+        self._first_model = model
+        self._drawn_at = 0.0
+        self._draws_soon = False
+
+    def compose(self) -> ComposeResult:
+        yield StatusBar(id="status")
+        with Horizontal(id="body"):
+            yield Welcome(id="welcome")
+            yield TokenView(self.writer.document, id="text")
+            yield SamplingPanel(id="panel")
+        with Horizontal(id="prompt-row"):
+            yield Static("›", id="prompt-mark")
+            yield Prompt(id="prompt")
+        yield Footer(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        self.query_one(Prompt).focus()
+        self.writer.engine.listen(lambda: self.post_message(EngineSpoke()))
+        self.open_model(self._first_model)
+
+    def open_model(self, path: Path) -> None:
+        """Change to another model; the text stays."""
+        self.writer.open(path)
+        self._show()
+
+    # the engine's side
+
+    def on_engine_spoke(self) -> None:
+        """Draw at once after a silence, else with the next frame."""
+        if self._draws_soon:
+            return
+        wait_s = self._drawn_at + FRAME_S - time.monotonic()
+        if wait_s <= 0:
+            self._draw()
+        else:
+            self._draws_soon = True
+            self.set_timer(wait_s, self._draw)
+
+    def _draw(self) -> None:
+        self._draws_soon = False
+        self._drawn_at = time.monotonic()
+        for notice in self.writer.hear():
+            self._tell(notice.sentence, is_error=notice.is_error)
+            if notice.is_error and self.writer.state is State.NO_MODEL:
+                self.action_models()
+        self._show()
+
+    def _show(self) -> None:
+        writer = self.writer
+        is_writing = writer.is_running
+        self.query_one(TokenView).sync(window=writer.window, is_writing=is_writing)
+        self.query_one(StatusBar).status = Status.of(writer)
+        is_empty = not len(writer.document)
+        self.query_one(Welcome).display = is_empty
+        self.query_one(TokenView).display = not is_empty
+        prompt = self.query_one(Prompt)
+        prompt.placeholder = (
+            "Type a beginning, or press Enter" if is_empty
+            else "Esc stops, Enter adds your words" if is_writing
+            else "Enter goes on, or type what comes next"
+        )  # fmt: skip
+        if self.has_class("-writing") != is_writing:
+            self.set_class(is_writing, "-writing")
+            self.refresh_bindings()
+        if writer.model is not None:
+            self.query_one(SamplingPanel).show_model(writer.model)
+
+    def _tell(self, sentence: str, *, is_error: bool = False) -> None:
+        # markup off: a path or a prompt may hold square brackets
+        severity = "error" if is_error else "information"
+        self.notify(sentence, severity=severity, timeout=NOTICE_S, markup=False)  # type: ignore[arg-type]
+
+    # the user's side
+
+    @on(Submitted)
+    def _write(self, message: Submitted) -> None:
+        text = message.text
+        if not text and not len(self.writer.document):
+            text = self.query_one(Welcome).marked
+        self.writer.write(text, self.query_one(SamplingPanel).params)
+        self.query_one(Prompt).focus()
+        self._show()
+        self.action_bottom()
+
+    @on(ParamsChanged)
+    def _change(self, message: ParamsChanged) -> None:
+        self.writer.change(message.params)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        match action:
+            case "stop":
+                return self.writer.is_running
+            case "mark":
+                prompt = self.query_one(Prompt)
+                is_first = not prompt.text and not prompt.has_history
+                return prompt.has_focus and is_first and not len(self.writer.document)
+            case _:
+                return True
+
+    def action_stop(self) -> None:
+        self.writer.stop()
+        self._show()
+
+    def action_focus_prompt(self) -> None:
+        self.query_one(Prompt).focus()
+
+    def action_new(self) -> None:
+        self.writer.clear()
+        self.query_one(Prompt).focus()
+        self._show()
+
+    def action_new_seed(self) -> None:
+        self.query_one(SamplingPanel).new_seed()
+
+    def action_reset_sliders(self) -> None:
+        self.query_one(SamplingPanel).reset()
+
+    def action_help(self) -> None:
+        self.app.push_screen(HelpScreen())
+
+    def action_models(self) -> None:
+        current = self.writer.model.path if self.writer.model else None
+        self.app.push_screen(
+            ModelPicker(current), lambda path: self.open_model(path) if path else None
+        )
+
+    def action_toggle_panel(self) -> None:
+        self.toggle_class("-panel-open" if self.has_class("-narrow") else "-panel-closed")
+
+    def action_mark(self, step: int) -> None:
+        self.query_one(Welcome).mark(step)
+
+    def action_page(self, direction: int) -> None:
+        view = self.query_one(TokenView)
+        if direction < 0:
+            view.scroll_page_up(animate=False)
+        else:
+            view.scroll_page_down(animate=False)
+
+    def action_top(self) -> None:
+        self.query_one(TokenView).scroll_home(animate=False)
+
+    def action_bottom(self) -> None:
+        self.query_one(TokenView).follow()
+
+    def action_copy_text(self) -> None:
+        text = self.get_selected_text() or self.writer.document.text
+        if not text:
+            self._tell("There is no text yet.")
+            return
+        self.app.copy_to_clipboard(text)
+        # the terminal does not say whether it obeyed
+        self._tell(f"Sent {len(text):,} characters to the clipboard. If they did not arrive: F5.")
+
+    def action_save(self) -> None:
+        if not len(self.writer.document):
+            self._tell("There is no text yet.")
+            return
+        path = Path(f"minigpt-{datetime.now():%Y%m%d-%H%M%S}.txt").absolute()
+        try:
+            with path.open("x", encoding="utf-8") as file:
+                file.write(self.writer.document.text)
+        except OSError as error:
+            self._tell(f"Not saved: {path}: {error.strerror}", is_error=True)
+        else:
+            self._tell(f"Saved to {path}")
