@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from textual.app import App, SystemCommand
+from textual.binding import Binding
 from textual.screen import Screen
 
 from minigpt import __version__
@@ -22,6 +23,7 @@ class MinigptApp(App[None]):
 
     TITLE = "minigpt"
     CSS_PATH = "app.tcss"
+    BINDINGS = [Binding("ctrl+q", "quit", "Quit", priority=True, id="quit")]
 
     def __init__(self, engine: Engine, model: Path) -> None:
         super().__init__()
@@ -33,6 +35,9 @@ class MinigptApp(App[None]):
 
     def get_default_screen(self) -> Screen[None]:
         return MainScreen(self._engine, self._model)
+
+    def get_key_display(self, binding: Binding) -> str:
+        return super().get_key_display(binding).title()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         if isinstance(screen, MainScreen):

@@ -83,6 +83,10 @@ class EngineProcess:
         except InputError as error:
             self._send(Refused(path, str(error)))
             return
+        # onnxruntime's first runs of a shape are slow; let nobody wait for them
+        for tokens in ([0, 0], [0]):
+            model.decoder.rewind(0)
+            model.decoder.feed(tokens[: model.decoder.block_size])
         self._send(Opened(path, model.card, model.config))
 
     def _generate(self, request: Generate) -> None:

@@ -17,6 +17,7 @@ from minigpt_tui.screens.help import HelpScreen
 from minigpt_tui.screens.models import ModelPicker
 from minigpt_tui.widgets.prompt import Prompt
 from minigpt_tui.widgets.sampling_panel import SamplingPanel
+from minigpt_tui.widgets.slider import Slider
 from minigpt_tui.widgets.status_bar import Status, StatusBar
 from minigpt_tui.widgets.token_view import TokenView
 from minigpt_tui.widgets.welcome import Welcome
@@ -31,20 +32,20 @@ class MainScreen(Screen[None]):
     """Wires the widgets to a Writer."""
 
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (70, "-medium"), (110, "-wide")]
-    VERTICAL_BREAKPOINTS = [(0, "-low"), (14, "-tall")]
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (14, "-tall"), (32, "-high")]
 
     BINDINGS = [
         Binding("escape", "stop", "Stop", id="stop"),
         Binding("escape", "focus_prompt", "To the prompt", show=False, id="focus_prompt"),
         Binding("ctrl+n", "new", "New", id="new"),
-        Binding("ctrl+r", "new_seed", "Seed", id="new_seed"),
+        Binding("ctrl+r", "new_seed", "New seed", show=False, id="new_seed"),
         Binding("f1", "help", "Help", id="help"),
         Binding("f2", "models", "Models", id="models"),
         Binding("f3", "toggle_panel", "Sliders", id="sliders"),
-        Binding("f4", "copy_text", "Copy", id="copy"),
+        Binding("f4", "copy_text", "Copy", show=False, id="copy"),
         Binding("f5", "save", "Save", id="save"),
-        Binding("ctrl+q", "app.quit", "Quit", id="quit"),
         # priority, because the prompt would take these for itself
+        Binding("tab", "first_slider", show=False, priority=True, id="first_slider"),
         Binding("up", "mark(-1)", show=False, priority=True, id="example.above"),
         Binding("down", "mark(1)", show=False, priority=True, id="example.below"),
         Binding("pageup", "page(-1)", "Page up", show=False, priority=True, id="page.up"),
@@ -63,13 +64,13 @@ class MainScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         yield StatusBar(id="status")
         with Horizontal(id="body"):
+            yield SamplingPanel(id="panel")
             yield Welcome(id="welcome")
             yield TokenView(self.writer.document, id="text")
-            yield SamplingPanel(id="panel")
         with Horizontal(id="prompt-row"):
             yield Static("›", id="prompt-mark")
             yield Prompt(id="prompt")
-        yield Footer(compact=True, show_command_palette=False)
+        yield Footer(compact=True)
 
     def on_mount(self) -> None:
         self.query_one(Prompt).focus()
@@ -152,8 +153,13 @@ class MainScreen(Screen[None]):
                 prompt = self.query_one(Prompt)
                 is_first = not prompt.text and not prompt.has_history
                 return prompt.has_focus and is_first and not len(self.writer.document)
+            case "first_slider":
+                return self.query_one(Prompt).has_focus and self.query_one(SamplingPanel).display
             case _:
                 return True
+
+    def action_first_slider(self) -> None:
+        self.query(Slider).first().focus()
 
     def action_stop(self) -> None:
         self.writer.stop()

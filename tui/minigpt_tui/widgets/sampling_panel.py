@@ -16,7 +16,7 @@ from minigpt_tui.protocol import Opened
 from minigpt_tui.widgets.scale import Scale
 from minigpt_tui.widgets.slider import Slider
 
-LABEL_CELLS = 12
+LABEL_CELLS = 13
 SHORT_NAMES = {"max_new_tokens": "max tokens"}
 """Where a flag's own name would leave the track no room."""
 DEFAULTS = SamplingParams()
@@ -115,13 +115,13 @@ class SamplingPanel(VerticalScroll, can_focus=False):
 
 def _facts(model: Opened) -> str:
     card, config = model.card, model.config
-    rows = {
-        "name": card.name,
-        "read": f"{card.corpus}, {card.corpus_chars:,} characters",
-        "shape": f"{config.n_layer} layers, width {config.n_embd}, {config.arch}",
-        "knows": f"{config.vocab_size} characters",
-        "sees": f"{config.block_size} at a time",
-        "trained": f"{card.steps:,} steps",
-    }
-    lines = (f" {name:<8}{value}" for name, value in rows.items())
+    rows = (
+        ("corpus", card.corpus),
+        ("", f"{card.corpus_chars:,} characters"),
+        ("layers", f"{config.n_layer} × {config.n_embd}, {config.arch}"),
+        ("vocab", f"{config.vocab_size} characters"),
+        ("window", f"{config.block_size} tokens"),
+        ("trained", f"{card.steps:,} steps"),
+    )
+    lines = (f" {name:<8}{value}".replace("\n", " ") for name, value in rows)
     return printable("\n".join(lines))

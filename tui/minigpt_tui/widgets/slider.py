@@ -12,7 +12,6 @@ from textual.widget import Widget
 
 from minigpt_tui.widgets.scale import Scale
 
-EIGHTHS = " ▏▎▍▌▋▊▉█"
 VALUE_CELLS = 5
 COARSE = 10
 FINE = 0.1
@@ -24,6 +23,7 @@ class Slider(Widget, can_focus=True):
     ALLOW_SELECT = False
     COMPONENT_CLASSES = {
         "slider--label",
+        "slider--filled",
         "slider--track",
         "slider--value",
         "slider--typing",
@@ -155,8 +155,8 @@ class Slider(Widget, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         cells = self._track_cells
-        eighths = round(self.scale.fraction(self.value) * cells * 8)
-        track = "█" * (eighths // 8) + EIGHTHS[eighths % 8]
+        halves = round(self.scale.fraction(self.value) * cells * 2)
+        filled = "━" * (halves // 2) + "╸" * (halves % 2)
         if self.typed:
             value = Segment(
                 f"{self.typed + '▏':>{VALUE_CELLS + 1}}",
@@ -172,7 +172,8 @@ class Slider(Widget, can_focus=True):
         return Strip(
             [
                 Segment(label, self.get_component_rich_style("slider--label")),
-                Segment(f"{track:<{cells}}"[:cells], self.get_component_rich_style("slider--track")),
+                Segment(filled, self.get_component_rich_style("slider--filled")),
+                Segment("─" * (cells - len(filled)), self.get_component_rich_style("slider--track")),
                 Segment(" ", self.rich_style),
                 value,
             ]

@@ -2,7 +2,6 @@
 
 from rich.segment import Segment
 from rich.style import Style
-from textual import events
 from textual.binding import Binding
 from textual.geometry import Offset, Size
 from textual.scroll_view import ScrollView
@@ -81,8 +80,8 @@ class TokenView(ScrollView, can_focus=True):
         self._follows = True
         self._resize_content()
 
-    def on_resize(self, event: events.Resize) -> None:
-        width = max(event.size.width - GUTTER, 1)
+    def on_resize(self) -> None:
+        width = max(self.size.width - GUTTER, 1)  # the event's size counts the padding too
         if width != self._rows.width:
             place = self._rows.span(min(self.scroll_offset.y, len(self._rows) - 1))[0]
             self._rows = Wrapping(width)
