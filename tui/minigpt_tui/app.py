@@ -22,6 +22,7 @@ class MinigptApp(App[None]):
     """Is handed the engine it talks to, so that a test can hand it another one."""
 
     TITLE = "minigpt"
+    COMMAND_PALETTE_DISPLAY = "^P"
     CSS_PATH = "app.tcss"
     BINDINGS = [Binding("ctrl+q", "quit", "Quit", priority=True, id="quit")]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Horizontal
+from textual.containers import Container, Horizontal
 from textual.screen import Screen
 from textual.widgets import Footer, Static
 
@@ -64,9 +64,10 @@ class MainScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         yield StatusBar(id="status")
         with Horizontal(id="body"):
+            with Container(id="stage"):
+                yield TokenView(self.writer.document, id="text")
+                yield Welcome(id="welcome")
             yield SamplingPanel(id="panel")
-            yield Welcome(id="welcome")
-            yield TokenView(self.writer.document, id="text")
         with Horizontal(id="prompt-row"):
             yield Static("›", id="prompt-mark")
             yield Prompt(id="prompt")
@@ -111,7 +112,6 @@ class MainScreen(Screen[None]):
         self.query_one(StatusBar).status = Status.of(writer)
         is_empty = not len(writer.document)
         self.query_one(Welcome).display = is_empty
-        self.query_one(TokenView).display = not is_empty
         prompt = self.query_one(Prompt)
         prompt.placeholder = (
             "Type a beginning, or press Enter" if is_empty

@@ -81,7 +81,8 @@ class TokenView(ScrollView, can_focus=True):
         self._resize_content()
 
     def on_resize(self) -> None:
-        width = max(self.size.width - GUTTER, 1)  # the event's size counts the padding too
+        # `size` and the event's size count the scrollbar or the padding too
+        width = max(self.scrollable_content_region.width - GUTTER, 1)
         if width != self._rows.width:
             place = self._rows.span(min(self.scroll_offset.y, len(self._rows) - 1))[0]
             self._rows = Wrapping(width)
