@@ -76,7 +76,8 @@ def existing_model(name: str | None) -> Path:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the app; the exit code is 2 for a mistake the user can mend."""
     parser = argparse.ArgumentParser(
-        prog="minigpt-tui", description="Meet a model in the terminal: it writes on from your words."
+        prog="minigpt-tui",
+        description="Meet a model in the terminal: it writes on from your words.",
     )
     parser.add_argument(
         "model",

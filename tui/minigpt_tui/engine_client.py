@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import IO
 
-from minigpt_tui.protocol import Died, Engine, Open, Reply, Request, decode, encode
+from minigpt_tui.protocol import Died, Engine, Open, Reply, Request, decode_reply, encode
 
 
 class EngineClient(Engine):
@@ -76,7 +76,7 @@ class EngineClient(Engine):
     def _read(self, child: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
         assert child.stdout is not None
         for line in child.stdout:
-            self._hand_over(decode(line))
+            self._hand_over(decode_reply(line))
         code = child.wait()
         if not self._closing:
             self._hand_over(Died(_obituary(code, errors)))

@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 import time
+from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
 from typing import BinaryIO
@@ -26,12 +27,11 @@ from minigpt_tui.protocol import (
     Opened,
     Refused,
     Reply,
-    Request,
     Skipped,
     Stop,
     Tokens,
     Written,
-    decode,
+    decode_request,
     encode,
 )
 
@@ -61,7 +61,7 @@ class EngineProcess:
 
     def _listen(self) -> None:
         for line in self._requests:
-            request: Request = decode(line)
+            request = decode_request(line)
             if isinstance(request, Change):
                 self._params = request.params
             elif isinstance(request, Stop):
@@ -83,10 +83,10 @@ class EngineProcess:
         except InputError as error:
             self._send(Refused(path, str(error)))
             return
-        # onnxruntime's first runs of a shape are slow; let nobody wait for them
-        for tokens in ([0, 0], [0]):
-            model.decoder.rewind(0)
-            model.decoder.feed(tokens[: model.decoder.block_size])
+        # The first runs of everything are slow (20 ms to a first token against 2): not in a run.
+        warm_up = generate(model.decoder, model.tokenizer, [0, 0], SamplingParams)
+        for _ in islice(warm_up, 2):
+            pass
         self._send(Opened(path, model.card, model.config))
 
     def _generate(self, request: Generate) -> None:

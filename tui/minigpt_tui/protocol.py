@@ -6,9 +6,9 @@ process, tests plug in a scripted one.
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 from minigpt.config import GPTConfig, ModelCard
 from minigpt.runtime.sampling import SamplingParams
@@ -136,8 +136,17 @@ def encode(record: Request | Reply) -> bytes:
     return json.dumps([type(record).__name__, record], default=_plain).encode() + b"\n"
 
 
-def decode(line: bytes) -> Any:
-    """The record of a line that `encode` wrote."""
+def decode_request(line: bytes) -> Request:
+    """The request of a line that `encode` wrote."""
+    return cast(Request, _decode(line))
+
+
+def decode_reply(line: bytes) -> Reply:
+    """The reply of a line that `encode` wrote."""
+    return cast(Reply, _decode(line))
+
+
+def _decode(line: bytes) -> object:
     kind, values = json.loads(line)
     if "tokens" in values:
         values["tokens"] = tuple(Written(*row) for row in values["tokens"])
@@ -155,9 +164,10 @@ _NESTED: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if isinstance(value, Path):
         return str(value)
+    assert is_dataclass(value)
     return {f.name: getattr(value, f.name) for f in fields(value)}
 
 

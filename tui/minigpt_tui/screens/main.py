@@ -75,7 +75,7 @@ class MainScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self.query_one(Prompt).focus()
-        self.writer.engine.listen(lambda: self.post_message(EngineSpoke()))
+        self.writer.engine.listen(self._wake)
         self.open_model(self._first_model)
 
     def open_model(self, path: Path) -> None:
@@ -84,6 +84,10 @@ class MainScreen(Screen[None]):
         self._show()
 
     # the engine's side
+
+    def _wake(self) -> None:
+        """Called from the engine's thread."""
+        self.post_message(EngineSpoke())
 
     def on_engine_spoke(self) -> None:
         """Draw at once after a silence, else with the next frame."""

@@ -25,7 +25,7 @@ SLIDERS = {
         low=knob.low,
         high=knob.high,
         step=knob.step,
-        default=f.default,
+        default=getattr(DEFAULTS, f.name),
         limit=knob.limit,
         is_integer=f.type is int,
     )

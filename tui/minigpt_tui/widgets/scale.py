@@ -40,9 +40,7 @@ class Scale:
         """The value at a place, on the grid of steps (of whole numbers, if logarithmic)."""
         fraction = min(max(fraction, 0.0), 1.0)
         if self.is_log:
-            return self.clamped(
-                self.low + math.expm1(fraction * math.log1p(self.high - self.low))
-            )
+            return self.clamped(self.low + math.expm1(fraction * math.log1p(self.high - self.low)))
         raw = self.low + fraction * (self.high - self.low)
         return self.clamped(round(raw / self.step) * self.step)
 

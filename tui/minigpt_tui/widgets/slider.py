@@ -173,7 +173,9 @@ class Slider(Widget, can_focus=True):
             [
                 Segment(label, self.get_component_rich_style("slider--label")),
                 Segment(filled, self.get_component_rich_style("slider--filled")),
-                Segment("─" * (cells - len(filled)), self.get_component_rich_style("slider--track")),
+                Segment(
+                    "─" * (cells - len(filled)), self.get_component_rich_style("slider--track")
+                ),
                 Segment(" ", self.rich_style),
                 value,
             ]
