@@ -27,6 +27,7 @@ from minigpt_tui.protocol import (
     Opened,
     Refused,
     Reply,
+    Request,
     Skipped,
     Stop,
     Tokens,
@@ -45,7 +46,7 @@ class EngineProcess:
     def __init__(self, requests: BinaryIO, replies: BinaryIO) -> None:
         self._requests = requests
         self._replies = replies
-        self._todo: SimpleQueue[Open | Generate | None] = SimpleQueue()
+        self._todo: SimpleQueue[Open | Generate | ValueError | None] = SimpleQueue()
         self._params = SamplingParams()
         self._wanted = 0  # the run to go on with
         self._model: Model | None = None
@@ -56,22 +57,32 @@ class EngineProcess:
         while (request := self._todo.get()) is not None:
             if isinstance(request, Open):
                 self._open(request.path)
-            else:
+            elif isinstance(request, Generate):
                 self._generate(request)
+            else:
+                raise request
 
     def _listen(self) -> None:
-        for line in self._requests:
-            request = decode_request(line)
-            if isinstance(request, Change):
-                self._params = request.params
-            elif isinstance(request, Stop):
-                self._wanted = 0 if self._wanted == request.run else self._wanted
-            else:
-                if isinstance(request, Generate):
-                    self._wanted, self._params = request.run, request.params
-                self._todo.put(request)
+        last: ValueError | None = None
+        try:
+            for line in self._requests:
+                self._take(decode_request(line))
+        except (
+            ValueError
+        ) as error:  # let the main thread end with it, so that its traceback is whole
+            last = error
         self._wanted = 0
-        self._todo.put(None)
+        self._todo.put(last)
+
+    def _take(self, request: Request) -> None:
+        if isinstance(request, Change):
+            self._params = request.params
+        elif isinstance(request, Stop):
+            self._wanted = 0 if self._wanted == request.run else self._wanted
+        else:
+            if isinstance(request, Generate):
+                self._wanted, self._params = request.run, request.params
+            self._todo.put(request)
 
     def _send(self, reply: Reply) -> None:
         self._replies.write(encode(reply))

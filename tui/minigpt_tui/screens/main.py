@@ -44,8 +44,8 @@ class MainScreen(Screen[None]):
         Binding("f3", "toggle_panel", "Sliders", id="sliders"),
         Binding("f4", "copy_text", "Copy", show=False, id="copy"),
         Binding("f5", "save", "Save", id="save"),
+        Binding("tab", "next", "Next", show=False, id="next"),
         # priority, because the prompt would take these for itself
-        Binding("tab", "first_slider", show=False, priority=True, id="first_slider"),
         Binding("up", "mark(-1)", show=False, priority=True, id="example.above"),
         Binding("down", "mark(1)", show=False, priority=True, id="example.below"),
         Binding("pageup", "page(-1)", "Page up", show=False, priority=True, id="page.up"),
@@ -157,13 +157,15 @@ class MainScreen(Screen[None]):
                 prompt = self.query_one(Prompt)
                 is_first = not prompt.text and not prompt.has_history
                 return prompt.has_focus and is_first and not len(self.writer.document)
-            case "first_slider":
-                return self.query_one(Prompt).has_focus and self.query_one(SamplingPanel).display
             case _:
                 return True
 
-    def action_first_slider(self) -> None:
-        self.query(Slider).first().focus()
+    def action_next(self) -> None:
+        """From the prompt to the sliders; Textual's own order, by place, has the text before."""
+        if self.query_one(Prompt).has_focus and self.query_one(SamplingPanel).display:
+            self.query(Slider).first().focus()
+        else:
+            self.focus_next()
 
     def action_stop(self) -> None:
         self.writer.stop()
@@ -224,11 +226,12 @@ class MainScreen(Screen[None]):
         if not len(self.writer.document):
             self._tell("There is no text yet.")
             return
-        path = Path(f"minigpt-{datetime.now():%Y%m%d-%H%M%S}.txt").absolute()
+        name = f"minigpt-{datetime.now():%Y%m%d-%H%M%S}.txt"
         try:
+            path = Path(name).absolute()
             with path.open("x", encoding="utf-8") as file:
                 file.write(self.writer.document.text)
         except OSError as error:
-            self._tell(f"Not saved: {path}: {error.strerror}", is_error=True)
+            self._tell(f"{name} could not be saved: {error.strerror}", is_error=True)
         else:
             self._tell(f"Saved to {path}")

@@ -33,7 +33,7 @@ SLIDERS = {
     if (knob := KNOBS[f.name]) and f.name != "seed"
 }
 """A parameter that SamplingParams gains has its slider here at once."""
-HINT = "Tab to a slider: ← → slide it while the model writes, digits set it, ⌫ restores it."
+HINT = "Tab to a slider: ← → slide it while the model writes, digits set it."
 
 
 class SamplingPanel(VerticalScroll, can_focus=False):
