@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widgets import Input, OptionList
 
-from minigpt_tui.app import MinigptApp
+from minigpt_tui.minigpt_app import MinigptApp
 from minigpt_tui.protocol import Change, Generate, Open, Stop
 from minigpt_tui.screens.help import HelpScreen
 from minigpt_tui.screens.main import MainScreen

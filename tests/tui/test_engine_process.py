@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from minigpt.config import GPTConfig, ModelCard
-from minigpt.runtime.sampling import SamplingParams
+from minigpt.runtime.params import SamplingParams
 from minigpt.tokenizer import CharTokenizer
 from minigpt_tui.engine_client import EngineClient
 from minigpt_tui.protocol import (

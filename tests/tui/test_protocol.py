@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from minigpt.runtime.sampling import SamplingParams
+from minigpt.runtime.params import SamplingParams
 from minigpt_tui.protocol import (
     Change,
     Died,

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from minigpt_tui.app import MinigptApp
+from minigpt_tui.minigpt_app import MinigptApp
 from minigpt_tui.widgets.prompt import Prompt
 from tests.tui.scripted_engine import MODEL, ScriptedEngine, until
 

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from minigpt.runtime.sampling import SamplingParams
+from minigpt.runtime.params import SamplingParams
 from minigpt_tui.protocol import Change, Died, Failed, Generate, Open, Skipped, Stop
 from minigpt_tui.writer import State, Writer
 from tests.tui.scripted_engine import MODEL, ScriptedEngine

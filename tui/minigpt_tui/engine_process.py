@@ -17,7 +17,7 @@ from typing import BinaryIO
 from minigpt.errors import InputError
 from minigpt.runtime.generation import generate
 from minigpt.runtime.library import Model, load
-from minigpt.runtime.sampling import SamplingParams
+from minigpt.runtime.params import SamplingParams
 from minigpt_tui.protocol import (
     Change,
     Done,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from textual.message import Message
 
-from minigpt.runtime.sampling import SamplingParams
+from minigpt.runtime.params import SamplingParams
 
 
 @dataclass

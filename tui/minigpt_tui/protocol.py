@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
 
 from minigpt.config import GPTConfig, ModelCard
-from minigpt.runtime.sampling import SamplingParams
+from minigpt.runtime.params import SamplingParams
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from minigpt.runtime.sampling import SamplingParams
+from minigpt.runtime.params import SamplingParams
 from minigpt.terminal import printable
 from minigpt_tui.document import Document
 from minigpt_tui.protocol import (

@@ -9,7 +9,7 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.widgets import Input, Static
 
 from minigpt.errors import InputError
-from minigpt.runtime.sampling import KNOBS, SamplingParams
+from minigpt.runtime.params import KNOBS, SamplingParams
 from minigpt.terminal import printable
 from minigpt_tui.messages import ParamsChanged
 from minigpt_tui.protocol import Opened
