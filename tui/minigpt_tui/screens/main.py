@@ -62,6 +62,7 @@ class MainScreen(Screen[None]):
         self._draws_soon = False
 
     def compose(self) -> ComposeResult:
+        self._apply_breakpoints()
         yield StatusBar(id="status")
         with Horizontal(id="body"):
             with Container(id="stage"):
@@ -72,6 +73,15 @@ class MainScreen(Screen[None]):
             yield Static("›", id="prompt-mark")
             yield Prompt(id="prompt")
         yield Footer(compact=True)
+
+    def _apply_breakpoints(self) -> None:
+        """What Textual does after the first layout, which it would then style and lay out again."""
+        width, height = self.app.size
+        for cells, breakpoints in (
+            (width, self.HORIZONTAL_BREAKPOINTS),
+            (height, self.VERTICAL_BREAKPOINTS),
+        ):
+            self.add_class(max(b for b in breakpoints if b[0] <= cells)[1], update=False)
 
     def on_mount(self) -> None:
         self.query_one(Prompt).focus()
