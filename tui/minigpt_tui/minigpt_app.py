@@ -17,7 +17,7 @@ class MinigptApp(App[None]):
 
     TITLE = "minigpt"
     COMMAND_PALETTE_DISPLAY = "^P"
-    CSS_PATH = "app.tcss"
+    CSS_PATH = Path(__file__).with_name("app.tcss")
     BINDINGS = [Binding("ctrl+q", "quit", "Quit", priority=True, id="quit")]
 
     def __init__(self, engine: Engine, model: Path) -> None:

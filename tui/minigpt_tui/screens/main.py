@@ -12,7 +12,7 @@ from textual.screen import Screen
 from textual.widgets import Footer, Static
 
 from minigpt_tui.messages import EngineSpoke, ParamsChanged, Submitted
-from minigpt_tui.protocol import Engine
+from minigpt_tui.protocol import Engine, Opened
 from minigpt_tui.screens.help import HelpScreen
 from minigpt_tui.screens.models import ModelPicker
 from minigpt_tui.widgets.prompt import Prompt
@@ -25,6 +25,7 @@ from minigpt_tui.writer import State, Writer
 
 FRAME_S = 1 / 30
 """The text is drawn this often while it grows; more is waste, see Textual's own 1/60 s."""
+STATUS_S = 1 / 5
 NOTICE_S = 8
 
 
@@ -60,6 +61,8 @@ class MainScreen(Screen[None]):
         self._first_model = model
         self._drawn_at = 0.0
         self._draws_soon = False
+        self._status_at = 0.0
+        self._shown_model: Opened | None = None
 
     def compose(self) -> ComposeResult:
         self._apply_breakpoints()
@@ -123,7 +126,7 @@ class MainScreen(Screen[None]):
         writer = self.writer
         is_writing = writer.is_running
         self.query_one(TokenView).sync(window=writer.window, is_writing=is_writing)
-        self.query_one(StatusBar).status = Status.of(writer)
+        self._show_status()
         is_empty = not len(writer.document)
         self.query_one(Welcome).display = is_empty
         prompt = self.query_one(Prompt)
@@ -135,8 +138,21 @@ class MainScreen(Screen[None]):
         if self.has_class("-writing") != is_writing:
             self.set_class(is_writing, "-writing")
             self.refresh_bindings()
-        if writer.model is not None:
+        if writer.model is not None and writer.model is not self._shown_model:
+            self._shown_model = writer.model
             self.query_one(SamplingPanel).show_model(writer.model)
+
+    def _show_status(self) -> None:
+        """Numbers that change 30 times a second cannot be read.
+
+        Nor are they cheap: Textual draws everything inside the smallest rectangle around what has
+        changed, and one around the text and this row holds the panel too.
+        """
+        bar, now = self.query_one(StatusBar), time.monotonic()
+        status = Status.of(self.writer)
+        if status.state is not bar.status.state or now - self._status_at >= STATUS_S:
+            self._status_at = now
+            bar.status = status
 
     def _tell(self, sentence: str, *, is_error: bool = False) -> None:
         # markup off: a path or a prompt may hold square brackets

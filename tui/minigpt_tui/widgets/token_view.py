@@ -1,7 +1,6 @@
 """The text as it is written: one widget drawn line by line, fast at any length."""
 
 from rich.segment import Segment
-from rich.style import Style
 from textual.binding import Binding
 from textual.geometry import Offset, Size
 from textual.scroll_view import ScrollView
@@ -115,10 +114,11 @@ class TokenView(ScrollView, can_focus=True):
     def render_line(self, y: int) -> Strip:
         row = self.scroll_offset.y + y
         width = self.size.width
-        base = self.rich_style
+        # not self.rich_style, which walks up the tree: this one is cached
+        base = self.get_component_rich_style("token-view--model")
         if row >= len(self._rows):
             return Strip.blank(width, base)
-        text = Strip(self._segments(row, base)).apply_offsets(0, row)
+        text = Strip(self._segments(row)).apply_offsets(0, row)
         in_view = row >= self._window_top()
         gutter = Segment(
             "▎ " if in_view else "  ",
@@ -126,7 +126,7 @@ class TokenView(ScrollView, can_focus=True):
         )
         return Strip([gutter, *text]).adjust_cell_length(width, base)
 
-    def _segments(self, row: int, base: Style) -> list[Segment]:
+    def _segments(self, row: int) -> list[Segment]:
         start, end = self._rows.span(row)
         text = self.document.text
         if end > start and text[end - 1] == "\n":
