@@ -42,7 +42,10 @@ def test_tells_its_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_interface_imports_no_engine() -> None:
     heavy = ("torch", "onnx", "onnxruntime", "numpy")
-    code = f"import sys, minigpt_tui.app, minigpt_tui.minigpt_app; print([m for m in {heavy} if m in sys.modules])"
+    code = (
+        "import sys, minigpt_tui.app, minigpt_tui.minigpt_app\n"
+        f"print([m for m in {heavy} if m in sys.modules])"
+    )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )

@@ -83,7 +83,7 @@ async def test_a_drag_goes_on_beyond_the_row_and_ends_with_the_button() -> None:
         assert app.slider.value == 0.0
         await pilot.hover(None, offset=(70, 12))
         assert app.slider.value == 2.0
-        await pilot.mouse_up(None, offset=(30, 12))
+        await pilot.mouse_up(None, offset=(70, 12))
         await pilot.hover(app.slider, offset=(11, 0))
         assert app.slider.value == 2.0
 

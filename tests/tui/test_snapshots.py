@@ -22,7 +22,7 @@ Not having that, which, having, makes them short.
 
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 50)], ids=["80x24", "160x50"])
-def test_a_written_text(size: tuple[int, int], snap_compare: Any) -> None:  # noqa: ANN401
+def test_a_written_text(size: tuple[int, int], snap_compare: Any) -> None:
     engine = ScriptedEngine()
     app = MinigptApp(engine, MODEL)
 

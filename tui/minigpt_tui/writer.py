@@ -129,6 +129,7 @@ class Writer:
                 self._opening = False
                 self.model = reply
                 self.window = 0
+                self.tokens_per_s, self.first_token_s = 0.0, None  # another model's
             case Refused(sentence=sentence):
                 self._opening = False
                 self._running = self._running and self.model is not None
