@@ -18,6 +18,10 @@ def test_breaks_a_word_that_is_longer_than_a_row() -> None:
     assert rows("honorificabilitudinitatibus", 10) == ["honorifica", "bilitudini", "tatibus"]
 
 
+def test_a_word_that_fits_no_row_of_its_own_breaks_too() -> None:
+    assert rows(" 羅a羅", 4) == [" ", "羅a", "羅"]
+
+
 def test_spaces_at_the_end_of_a_row_stay_on_it() -> None:
     assert rows("abcd    efgh", 5) == ["abcd    ", "efgh"]
 

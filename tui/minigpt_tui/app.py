@@ -1,13 +1,13 @@
 """The `minigpt-tui` command."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from minigpt import __version__
 from minigpt.errors import InputError
 from minigpt.runtime.library import find_model
+from minigpt.terminal import say
 from minigpt_tui.engine_client import EngineClient
 
 
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         model = existing_model(args.model)
     except InputError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - this is the command line
+        say(str(error))
         return 2
     engine = EngineClient()
     # Textual takes most of the start: meanwhile the engine starts, on another core.

@@ -66,11 +66,14 @@ class Wrapping:
                 word = i + 1
                 continue
             size = cell_size(char, cells)
-            if cells + size > self.width and i > self.starts[-1]:
-                row = word if word > self.starts[-1] else i
-                self.starts.append(row)
-                cells = sum(cell_size(c, 0) for c in text[row:i])
-                size = cell_size(char, cells)
+            if cells + size > self.width and word > self.starts[-1]:
+                self.starts.append(word)
+                cells = sum(cell_size(c, 0) for c in text[word:i])  # no tab is inside a word
+            # a word that is longer than a row breaks where it must
+            if cells + cell_size(char, cells) > self.width and i > self.starts[-1]:
+                self.starts.append(i)
+                cells = 0
+            size = cell_size(char, cells)
             cells += size
             if char == "\t":
                 word = i + 1
