@@ -60,7 +60,8 @@ class EngineClient(Engine):
     def _start(self) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "minigpt_tui.engine_process"],
+            # -P: modules that lie about in the user's folder are not for us to import
+            [sys.executable, "-P", "-m", "minigpt_tui.engine_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
