@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 from textual import events
+from textual.geometry import Offset
 from textual.pilot import Pilot
 from textual.screen import Screen
+from textual.selection import Selection
 from textual.widgets import Input, OptionList
 
 from minigpt_tui.minigpt_app import MinigptApp
@@ -133,6 +135,26 @@ async def test_escape_stops_at_once_and_keeps_the_text() -> None:
         d.engine.write("too late")
         await d.pilot.pause(0.05)
         assert d.text == "ab"
+
+
+async def test_ctrl_c_stops_too() -> None:
+    async with desk() as d:
+        await d.type("a")
+        await d.press("enter", "ctrl+c")
+        assert d.engine.requests[-1] == Stop(1)
+        await d.press("ctrl+c")
+        await d.is_told("quit")
+
+
+async def test_ctrl_c_copies_a_selection_first() -> None:
+    async with desk() as d:
+        await d.type("abc")
+        await d.press("enter")
+        view = d.main.query_one(TokenView)
+        d.main.selections = {view: Selection(Offset(1, 0), Offset(3, 0))}
+        await d.press("ctrl+c")
+        assert d.app.clipboard == "bc"
+        assert d.main.writer.is_running
 
 
 async def test_enter_works_while_the_model_still_loads() -> None:

@@ -7,6 +7,7 @@ from textual.pilot import Pilot
 
 from minigpt_tui.minigpt_app import MinigptApp
 from minigpt_tui.widgets.prompt import Prompt
+from minigpt_tui.widgets.status_bar import StatusBar
 from tests.tui.scripted_engine import MODEL, ScriptedEngine, until
 
 SPEECH = """
@@ -33,6 +34,6 @@ def test_a_written_text(size: tuple[int, int], snap_compare: Any) -> None:
         engine.write(SPEECH, elapsed_s=0.004)
         engine.write("\n", elapsed_s=0.05)
         engine.finish()
-        await until(pilot, lambda: not app.screen.has_class("-writing"))
+        await until(pilot, lambda: "ready" in app.screen.query_one(StatusBar).render().plain)
 
     assert snap_compare(app, terminal_size=size, run_before=write)

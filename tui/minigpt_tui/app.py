@@ -1,6 +1,7 @@
 """The `minigpt-tui` command."""
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -48,6 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(str(error))
         return 2
     engine = EngineClient()
+    # ms that Textual waits for the rest of an escape sequence before it believes in a lone Esc.
+    # It looks every 100 ms, so with its own 100 the wait may last two rounds, with less only one.
+    os.environ.setdefault("ESCDELAY", "25")
     # Textual takes most of the start: meanwhile the engine starts, on another core.
     from minigpt_tui.minigpt_app import MinigptApp
 

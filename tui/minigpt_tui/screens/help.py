@@ -12,7 +12,7 @@ AREAS: dict[str, tuple[tuple[str, str], ...]] = {
     "Writing": (
         ("Enter", "add your words; the model writes on"),
         ("Enter, empty", "go on writing"),
-        ("Esc", "stop, the text stays"),
+        ("Esc, Ctrl+C", "stop, the text stays"),
         ("Ctrl+J", "a new line in the prompt"),
         ("↑ ↓", "earlier prompts"),
         ("Ctrl+N", "a new text"),

@@ -5,6 +5,7 @@ from datetime import datetime
 from pathlib import Path
 
 from textual import on
+from textual.actions import SkipAction
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Container, Horizontal
@@ -37,14 +38,14 @@ class MainScreen(Screen[None]):
 
     BINDINGS = [
         Binding("escape", "stop", "Stop", id="stop"),
-        Binding("escape", "focus_prompt", "To the prompt", show=False, id="focus_prompt"),
+        Binding("ctrl+c", "interrupt", "Copy or stop", show=False, id="interrupt"),
         Binding("ctrl+n", "new", "New", id="new"),
         Binding("ctrl+r", "new_seed", "New seed", show=False, id="new_seed"),
         Binding("f1", "help", "Help", id="help"),
         Binding("f2", "models", "Models", id="models"),
         Binding("f3", "toggle_panel", "Sliders", id="sliders"),
         Binding("f4", "copy_text", "Copy", show=False, id="copy"),
-        Binding("f5", "save", "Save", id="save"),
+        Binding("f5", "save", "Save", show=False, id="save"),
         Binding("tab", "next", "Next", show=False, id="next"),
         # priority, because the prompt would take these for itself
         Binding("up", "mark(-1)", show=False, priority=True, id="example.above"),
@@ -135,9 +136,6 @@ class MainScreen(Screen[None]):
             else "Esc stops, Enter adds your words" if is_writing
             else "Enter goes on, or type what comes next"
         )  # fmt: skip
-        if self.has_class("-writing") != is_writing:
-            self.set_class(is_writing, "-writing")
-            self.refresh_bindings()
         if writer.model is not None and writer.model is not self._shown_model:
             self._shown_model = writer.model
             self.query_one(SamplingPanel).show_model(writer.model)
@@ -177,8 +175,6 @@ class MainScreen(Screen[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         match action:
-            case "stop":
-                return self.writer.is_running
             case "mark":
                 prompt = self.query_one(Prompt)
                 is_first = not prompt.text and not prompt.has_history
@@ -194,11 +190,25 @@ class MainScreen(Screen[None]):
             self.focus_next()
 
     def action_stop(self) -> None:
-        self.writer.stop()
-        self._show()
+        """Esc: stop, or leave the sliders for the prompt.
 
-    def action_focus_prompt(self) -> None:
-        self.query_one(Prompt).focus()
+        One binding for both, always shown: a footer that changes is composed anew, and that is
+        most of 100 ms between the key and the screen.
+        """
+        if self.writer.is_running:
+            self.writer.stop()
+            self._show()
+        else:
+            self.query_one(Prompt).focus()
+
+    def action_interrupt(self) -> None:
+        """Ctrl+C: copy what is selected, else stop, else what Textual does."""
+        if selected := self.get_selected_text():
+            self.app.copy_to_clipboard(selected)
+        elif self.writer.is_running:
+            self.action_stop()
+        else:
+            raise SkipAction
 
     def action_new(self) -> None:
         self.writer.clear()
