@@ -437,3 +437,21 @@ def test_every_binding_has_an_id() -> None:
     for owner in (MinigptApp, MainScreen, ModelPicker, HelpScreen, Slider, Prompt, TokenView):
         for binding in owner.__dict__["BINDINGS"]:
             assert binding.id, f"{owner.__name__}: {binding.key}"
+
+
+async def test_every_theme_draws() -> None:
+    async with desk() as d:
+        for theme in d.app.available_themes:
+            d.app.theme = theme
+            await d.pilot.pause()
+
+
+async def test_nothing_is_lost_without_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with desk() as d:
+        await d.press("enter")
+        d.engine.write(" Ay me!")
+        await d.says("● writing")
+        row = d.main.query_one(TokenView).render_line(0)
+        bold = [s.text for s in row if s.style and s.style.bold]
+        assert bold == [EXAMPLES[0]]

@@ -46,7 +46,11 @@ class MainScreen(Screen[None]):
         Binding("f3", "toggle_panel", "Sliders", id="sliders"),
         Binding("f4", "copy_text", "Copy", show=False, id="copy"),
         Binding("f5", "save", "Save", show=False, id="save"),
-        Binding("tab", "next", "Next", show=False, id="next"),
+        # priority, or keys typed right after would still go to the widget before
+        Binding("tab", "next", "Next", show=False, priority=True, id="next"),
+        Binding(
+            "shift+tab", "app.focus_previous", "Previous", show=False, priority=True, id="previous"
+        ),
         # priority, because the prompt would take these for itself
         Binding("up", "mark(-1)", show=False, priority=True, id="example.above"),
         Binding("down", "mark(1)", show=False, priority=True, id="example.below"),
@@ -63,6 +67,7 @@ class MainScreen(Screen[None]):
         self._drawn_at = 0.0
         self._draws_soon = False
         self._status_at = 0.0
+        self._status_soon = False
         self._shown_model: Opened | None = None
 
     def compose(self) -> ComposeResult:
@@ -151,6 +156,13 @@ class MainScreen(Screen[None]):
         if status.state is not bar.status.state or now - self._status_at >= STATUS_S:
             self._status_at = now
             bar.status = status
+        elif not self._status_soon:
+            self._status_soon = True
+            self.set_timer(STATUS_S, self._show_last_status)
+
+    def _show_last_status(self) -> None:
+        self._status_soon = False
+        self._show_status()
 
     def _tell(self, sentence: str, *, is_error: bool = False) -> None:
         # markup off: a path or a prompt may hold square brackets
@@ -178,14 +190,14 @@ class MainScreen(Screen[None]):
             case "mark":
                 prompt = self.query_one(Prompt)
                 is_first = not prompt.text and not prompt.has_history
-                return prompt.has_focus and is_first and not len(self.writer.document)
+                return self.focused is prompt and is_first and not len(self.writer.document)
             case _:
                 return True
 
     def action_next(self) -> None:
         """From the prompt to the sliders; Textual's own order, by place, has the text before."""
-        if self.query_one(Prompt).has_focus and self.query_one(SamplingPanel).display:
-            self.query(Slider).first().focus()
+        if self.focused is self.query_one(Prompt) and self.query_one(SamplingPanel).display:
+            self.set_focus(self.query(Slider).first())
         else:
             self.focus_next()
 
