@@ -18,7 +18,7 @@ class Wrapping:
     >>> rows = Wrapping(8)
     >>> rows.extend("to be or not\nto be")
     >>> rows.starts
-    [0, 6, 13]
+    [0, 9, 13]
     """
 
     def __init__(self, width: int) -> None:
