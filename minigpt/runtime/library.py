@@ -3,11 +3,14 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from minigpt.config import GPTConfig, ModelCard
 from minigpt.errors import InputError
-from minigpt.runtime.generation import Decoder
-from minigpt.tokenizer import CharTokenizer
+
+if TYPE_CHECKING:  # they import numpy; the terminal app lists models before its first paint
+    from minigpt.runtime.generation import Decoder
+    from minigpt.tokenizer import CharTokenizer
 
 SHIPPED_NAME = "shakespeare.onnx"
 _PACKAGE = Path(__file__).parent.parent
@@ -19,9 +22,9 @@ class Model:
 
     path: Path
     config: GPTConfig
-    tokenizer: CharTokenizer
+    tokenizer: "CharTokenizer"
     card: ModelCard
-    decoder: Decoder
+    decoder: "Decoder"
 
 
 def shipped_model() -> Path:

@@ -1,0 +1,100 @@
+"""An engine that says what a test tells it to, and the waiting that goes with it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from textual.pilot import Pilot
+
+from minigpt.config import GPTConfig, ModelCard
+from minigpt_tui.protocol import (
+    Done,
+    Engine,
+    Failed,
+    Generate,
+    Open,
+    Opened,
+    Refused,
+    Reply,
+    Request,
+    Tokens,
+    Written,
+)
+
+CARD = ModelCard(
+    name="scripted",
+    corpus="plays.txt",
+    corpus_sha256="0" * 64,
+    corpus_chars=1_115_394,
+    steps=2000,
+    val_loss=1.47,
+    minigpt_version="0.1.0",
+)
+CONFIG = GPTConfig(block_size=64)
+
+
+class ScriptedEngine(Engine):
+    """Opens every model at once, unless told to wait or refuse; writes when the test says so."""
+
+    def __init__(self, *, opens: bool = True, refuses: str = "") -> None:
+        self.requests: list[Request] = []
+        self.opens = opens
+        self.refuses = refuses
+        self._said: list[Reply] = []
+        self._wake: Callable[[], None] = lambda: None
+
+    def send(self, request: Request) -> None:
+        self.requests.append(request)
+        if isinstance(request, Open) and self.opens:
+            if self.refuses:
+                self.say(Refused(request.path, self.refuses))
+            else:
+                self.say(Opened(request.path, CARD, CONFIG))
+
+    def receive(self) -> list[Reply]:
+        said, self._said = self._said, []
+        return said
+
+    def listen(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+
+    def close(self) -> None:
+        pass
+
+    def say(self, reply: Reply) -> None:
+        self._said.append(reply)
+        self._wake()
+
+    def asked(self, kind: type[Request]) -> list[Request]:
+        return [request for request in self.requests if isinstance(request, kind)]
+
+    @property
+    def run(self) -> int:
+        """The number of the last run asked for."""
+        return self.last_generate.run
+
+    @property
+    def last_generate(self) -> Generate:
+        return next(r for r in reversed(self.requests) if isinstance(r, Generate))
+
+    def write(self, text: str, *, elapsed_s: float = 0.5, window: int = 32) -> None:
+        tokens = tuple(Written(i, c, -0.5, 1.5, False) for i, c in enumerate(text))
+        self.say(Tokens(self.run, tokens, elapsed_s, window))
+
+    def finish(self, reason: str = "length") -> None:
+        self.say(Done(self.run, reason, 100, 4321.0, 0.006))
+
+    def fail(self, sentence: str) -> None:
+        self.say(Failed(self.run, sentence))
+
+
+async def until(pilot: Pilot[None], condition: Callable[[], bool]) -> None:
+    """Let the app work until something is so; a frame may be a thirtieth of a second away."""
+    for _ in range(500):
+        if condition():
+            await pilot.pause()
+            return
+        await pilot.pause(0.01)
+    raise AssertionError("it never came to be")
+
+
+MODEL = Path("scripted.onnx")

@@ -1,0 +1,457 @@
+"""What a person does, from key to screen, with a scripted engine."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual import events
+from textual.geometry import Offset
+from textual.pilot import Pilot
+from textual.screen import Screen
+from textual.selection import Selection
+from textual.widgets import Input, OptionList
+
+from minigpt_tui.minigpt_app import MinigptApp
+from minigpt_tui.protocol import Change, Generate, Open, Stop
+from minigpt_tui.screens.help import HelpScreen
+from minigpt_tui.screens.main import MainScreen
+from minigpt_tui.screens.models import ModelPicker
+from minigpt_tui.widgets.prompt import MAX_PASTE_CHARS, Prompt
+from minigpt_tui.widgets.sampling_panel import SLIDERS, SamplingPanel
+from minigpt_tui.widgets.slider import Slider
+from minigpt_tui.widgets.status_bar import StatusBar
+from minigpt_tui.widgets.token_view import TokenView
+from minigpt_tui.widgets.welcome import EXAMPLES, Welcome
+from tests.tui.scripted_engine import MODEL, ScriptedEngine, until
+
+
+class Desk:
+    """The app under test, and what one sees of it."""
+
+    def __init__(self, pilot: Pilot[None], engine: ScriptedEngine) -> None:
+        self.pilot, self.engine, self.app = pilot, engine, pilot.app
+        self.press = pilot.press
+
+    @property
+    def main(self) -> MainScreen:
+        screen = self.app.screen_stack[0]
+        assert isinstance(screen, MainScreen)
+        return screen
+
+    @property
+    def text(self) -> str:
+        return self.main.writer.document.text
+
+    @property
+    def status(self) -> str:
+        return self.main.query_one(StatusBar).render().plain
+
+    @property
+    def notices(self) -> list[str]:
+        return [notice.message for notice in self.app._notifications]
+
+    def is_on(self, screen: type[Screen[Any]]) -> bool:
+        return isinstance(self.app.screen, screen)
+
+    def slider(self, name: str) -> Slider:
+        return self.main.query_one(f"#{name}", Slider)
+
+    async def type(self, text: str) -> None:
+        self.main.query_one(Prompt).insert(text)
+        await self.pilot.pause()
+
+    async def sees(self, text: str) -> None:
+        await until(self.pilot, lambda: self.text == text)
+
+    async def says(self, part: str) -> None:
+        await until(self.pilot, lambda: part in self.status)
+
+    async def is_told(self, part: str) -> None:
+        await until(self.pilot, lambda: any(part in notice for notice in self.notices))
+
+
+@asynccontextmanager
+async def desk(
+    engine: ScriptedEngine | None = None, size: tuple[int, int] = (80, 24)
+) -> AsyncIterator[Desk]:
+    engine = engine or ScriptedEngine()
+    async with MinigptApp(engine, MODEL).run_test(size=size, notifications=True) as pilot:
+        yield Desk(pilot, engine)
+
+
+async def test_enter_appends_the_words_and_the_model_writes_on() -> None:
+    async with desk() as d:
+        await d.press(*"Ay", "enter")
+        assert d.engine.last_generate.text == "Ay"
+        assert d.main.query_one(Prompt).text == ""
+        d.engine.write(" me!")
+        await d.sees("Ay me!")
+        await d.type(" What")
+        await d.press("enter")
+        assert d.engine.last_generate.text == "Ay me! What"
+
+
+async def test_the_stream_shows_and_the_status_tells_real_numbers() -> None:
+    async with desk() as d:
+        await d.says("ready")
+        assert "scripted" in d.status
+        assert "0.8M" in d.status
+        assert "val loss 1.47" in d.status
+        await d.type("a")
+        await d.press("enter")
+        d.engine.write("b", elapsed_s=0.01, window=16)
+        d.engine.write("c" * 50, elapsed_s=0.02, window=32)
+        await d.says("5,000 tok/s")
+        await d.says("32/64")
+        assert "● writing" in d.status
+        d.engine.finish()
+        await d.says("4,321 tok/s")
+        assert "○ ready" in d.status
+
+
+async def test_enter_on_an_empty_prompt_goes_on() -> None:
+    async with desk() as d:
+        await d.type("a")
+        await d.press("enter")
+        d.engine.write("b")
+        d.engine.finish()
+        await d.says("ready")
+        await d.press("enter")
+        assert d.engine.last_generate.text == "ab"
+        assert d.engine.run == 2
+
+
+async def test_escape_stops_at_once_and_keeps_the_text() -> None:
+    async with desk() as d:
+        await d.type("a")
+        await d.press("enter")
+        d.engine.write("b")
+        await d.sees("ab")
+        await d.press("escape")
+        assert d.engine.requests[-1] == Stop(1)
+        assert "ready" in d.status
+        d.engine.write("too late")
+        await d.pilot.pause(0.05)
+        assert d.text == "ab"
+
+
+async def test_ctrl_c_stops_too() -> None:
+    async with desk() as d:
+        await d.type("a")
+        await d.press("enter", "ctrl+c")
+        assert d.engine.requests[-1] == Stop(1)
+        await d.press("ctrl+c")
+        await d.is_told("quit")
+
+
+async def test_ctrl_c_copies_a_selection_first() -> None:
+    async with desk() as d:
+        await d.type("abc")
+        await d.press("enter")
+        view = d.main.query_one(TokenView)
+        d.main.selections = {view: Selection(Offset(1, 0), Offset(3, 0))}
+        await d.press("ctrl+c")
+        assert d.app.clipboard == "bc"
+        assert d.main.writer.is_running
+
+
+async def test_enter_works_while_the_model_still_loads() -> None:
+    async with desk(ScriptedEngine(opens=False)) as d:
+        assert "loading" in d.status
+        await d.type("a")
+        await d.press("enter")
+        assert [type(r) for r in d.engine.requests] == [Open, Generate]
+
+
+async def test_an_empty_text_invites_and_enter_takes_the_marked_beginning() -> None:
+    async with desk() as d:
+        assert d.main.query_one(Welcome).display
+        await d.press("down", "down", "up", "enter")
+        assert d.engine.last_generate.text == EXAMPLES[1]
+        assert not d.main.query_one(Welcome).display
+
+
+async def test_a_click_on_a_beginning_takes_it() -> None:
+    async with desk() as d:
+        await d.pilot.click(OptionList, offset=(4, 1))
+        await until(d.pilot, lambda: bool(d.engine.asked(Generate)))
+        assert d.engine.last_generate.text == EXAMPLES[1]
+        assert d.main.query_one(Prompt).has_focus
+
+
+async def test_a_new_text_begins_empty() -> None:
+    async with desk() as d:
+        await d.type("a")
+        await d.press("enter")
+        d.engine.write("b")
+        await d.sees("ab")
+        await d.press("ctrl+n")
+        assert d.text == ""
+        assert d.main.query_one(Welcome).display
+        await d.press("up", "enter")
+        assert d.engine.last_generate.text == "a"
+
+
+async def test_history_goes_up_and_down_and_keeps_the_draft() -> None:
+    async with desk() as d:
+        prompt = d.main.query_one(Prompt)
+        for text in ("one", "two\nlines"):
+            await d.type(text)
+            await d.press("enter")
+        await d.type("draft")
+        await d.press("up")
+        assert prompt.text == "two\nlines"
+        await d.press("up", "up")
+        assert prompt.text == "one"
+        await d.press("down", "down")
+        assert prompt.text == "draft"
+
+
+async def test_ctrl_j_makes_a_new_line() -> None:
+    async with desk() as d:
+        await d.press("a", "ctrl+j", "b", "enter")
+        assert d.engine.last_generate.text == "a\nb"
+
+
+async def test_a_slider_acts_while_the_model_writes() -> None:
+    async with desk() as d:
+        await d.type("a")
+        await d.press("enter", "tab", "right")
+        await until(d.pilot, lambda: bool(d.engine.asked(Change)))
+        change = d.engine.requests[-1]
+        assert isinstance(change, Change)
+        assert change.params.temperature == pytest.approx(0.85)
+        await d.press("escape", "escape")
+        assert d.main.query_one(Prompt).has_focus
+
+
+async def test_every_slider_reaches_the_engine() -> None:
+    async with desk() as d:
+        for name in SLIDERS:
+            d.slider(name.replace("_", "-")).set_to(1)
+        await d.type("a")
+        await d.press("enter")
+        params = d.engine.last_generate.params
+        assert {getattr(params, name) for name in SLIDERS} == {1}
+
+
+async def test_tab_goes_round_through_everything() -> None:
+    async with desk() as d:
+        ids = []
+        for _ in range(8):
+            await d.press("tab")
+            ids.append(d.app.focused.id if d.app.focused else None)
+        sliders = [name.replace("_", "-") for name in SLIDERS]
+        assert ids[:7] == [*sliders, "seed", "prompt", sliders[0]]
+        d.main.query_one(Prompt).focus()
+        await d.press("a", "enter", "tab", "shift+tab")
+        assert d.main.query_one(TokenView).has_focus
+
+
+async def test_sliders_reset_by_command() -> None:
+    async with desk() as d:
+        d.slider("temperature").set_to(2)
+        d.main.action_reset_sliders()
+        await until(d.pilot, lambda: d.main.query_one(SamplingPanel).params.temperature == 0.8)
+
+
+async def test_the_seed_can_be_typed_and_drawn() -> None:
+    async with desk() as d:
+        field = d.main.query_one("#seed", Input)
+        panel = d.main.query_one(SamplingPanel)
+        field.focus()
+        await d.press("7", "enter")
+        assert panel.params.seed == 7
+        await d.press("ctrl+r")
+        await until(d.pilot, lambda: str(panel.params.seed) == field.value)
+        field.value = "99999999999999999999"
+        await d.press("tab")
+        assert panel.params.seed < 2**64
+        await until(d.pilot, lambda: field.value == str(panel.params.seed))
+
+
+async def test_pages_scroll_from_the_prompt() -> None:
+    async with desk() as d:
+        await d.type("a")
+        await d.press("enter")
+        d.engine.write("\n" * 100)
+        await until(d.pilot, lambda: len(d.text) == 101)
+        view = d.main.query_one(TokenView)
+        end = view.scroll_offset.y
+        assert end > 0
+        await d.press("pageup")
+        assert view.scroll_offset.y < end
+        assert not view.follows
+        await d.press("ctrl+home")
+        assert view.scroll_offset.y == 0
+        await d.press("ctrl+end")
+        await until(d.pilot, lambda: view.follows)
+        assert d.main.query_one(Prompt).has_focus
+
+
+async def test_help_opens_and_closes() -> None:
+    async with desk() as d:
+        await d.press("f1")
+        assert d.is_on(HelpScreen)
+        await d.press("escape")
+        assert d.is_on(MainScreen)
+
+
+async def test_the_picker_opens_another_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("zero.onnx", "[red]bold.onnx"):
+        (tmp_path / name).write_bytes(b"0" * 1_500_000)
+    async with desk() as d:
+        await d.press("f2")
+        assert d.is_on(ModelPicker)
+        options = d.app.screen.query_one(OptionList)
+        prompts = [str(o.prompt) for o in options.options]
+        assert any("[red]bold" in p and "1.5 MB" in p for p in prompts)
+        await d.press("escape")
+        assert d.is_on(MainScreen)
+        await d.press("f2", "end", "enter")
+        opened = d.engine.requests[-1]
+        assert isinstance(opened, Open)
+        assert opened.path.name == "zero.onnx"
+
+
+async def test_an_empty_library_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("minigpt_tui.screens.models.list_models", list)
+    async with desk() as d:
+        await d.press("f2", "enter", "escape")
+        assert d.is_on(MainScreen)
+
+
+async def test_a_damaged_model_is_told_and_the_picker_opens() -> None:
+    async with desk(ScriptedEngine(refuses="[b]x.onnx[/b] is damaged")) as d:
+        await d.is_told("[b]x.onnx[/b] is damaged")
+        await until(d.pilot, lambda: d.is_on(ModelPicker))
+        await d.press("escape")
+        assert "no model" in d.status
+
+
+async def test_the_palette_runs_our_commands() -> None:
+    async with desk() as d:
+        titles = [command.title for command in d.app.get_system_commands(d.main)]
+        assert {"New text", "Stop writing", "Copy text", "Save text to file", "Choose model",
+                "Reset sliders", "Help", "Theme", "Quit"} <= set(titles)  # fmt: skip
+        await d.press("ctrl+p", *"choose model")
+        await d.pilot.pause(0.3)
+        await d.press("enter")
+        await until(d.pilot, lambda: d.is_on(ModelPicker))
+
+
+async def test_copies_the_text() -> None:
+    async with desk() as d:
+        await d.press("f4")
+        await d.is_told("no text yet")
+        await d.type("a")
+        await d.press("enter")
+        d.engine.write("b")
+        await d.sees("ab")
+        await d.press("f4")
+        assert d.app.clipboard == "ab"
+
+
+async def test_saves_to_a_file_and_says_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with desk() as d:
+        await d.type("é\na")
+        await d.press("enter", "f5")
+        (saved,) = tmp_path.glob("minigpt-*.txt")
+        assert saved.read_text(encoding="utf-8") == "é\na"
+        await d.is_told(str(saved))
+
+
+async def test_a_folder_that_cannot_be_written_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    async with desk() as d:
+        await d.type("a")
+        await d.press("enter")
+        gone.rmdir()
+        await d.press("f5")
+        await d.is_told("could not be saved")
+
+
+async def test_pasted_control_characters_become_symbols() -> None:
+    async with desk() as d:
+        prompt = d.main.query_one(Prompt)
+        prompt.post_message(events.Paste("a\x1b[31m\x00\r\nb\x9b\u202e"))
+        await until(d.pilot, lambda: bool(prompt.text))
+        assert prompt.text == "a␛[31m␀\nb��"
+
+
+async def test_a_huge_paste_is_cut_and_that_is_told() -> None:
+    async with desk() as d:
+        prompt = d.main.query_one(Prompt)
+        prompt.post_message(events.Paste("x" * 1_000_000))
+        await until(d.pilot, lambda: bool(prompt.text))
+        assert len(prompt.text) == MAX_PASTE_CHARS
+        await d.is_told("1,000,000")
+
+
+async def test_a_narrow_terminal_hides_the_sliders_until_asked() -> None:
+    async with desk(size=(60, 20)) as d:
+        panel = d.main.query_one(SamplingPanel)
+        shown = [panel.display]
+        await d.press("f3")
+        shown.append(panel.display)
+        await d.press("tab")
+        assert d.slider("temperature").has_focus
+        await d.press("f3")
+        assert [*shown, panel.display] == [False, True, False]
+
+
+async def test_a_wide_terminal_shows_the_sliders_until_asked() -> None:
+    async with desk(size=(100, 30)) as d:
+        panel = d.main.query_one(SamplingPanel)
+        assert panel.display
+        await d.press("f3")
+        assert not panel.display
+
+
+async def test_survives_any_size_while_it_writes() -> None:
+    async with desk(size=(1, 1)) as d:
+        await d.type("a")
+        await d.press("enter")
+        for size in [(80, 24), (1, 1), (300, 100), (2, 40), (40, 2), (69, 13), (160, 50)]:
+            await d.pilot.resize_terminal(*size)
+            d.engine.write("羅 b\n" * 20)
+            await d.pilot.pause()
+        await until(d.pilot, lambda: len(d.text) == 1 + 7 * 80)
+        for key in ("f1", "escape", "f2", "escape", "f3", "ctrl+n"):
+            await d.press(key)
+
+
+def test_every_binding_has_an_id() -> None:
+    for owner in (MinigptApp, MainScreen, ModelPicker, HelpScreen, Slider, Prompt, TokenView):
+        for binding in owner.__dict__["BINDINGS"]:
+            assert binding.id, f"{owner.__name__}: {binding.key}"
+
+
+async def test_every_theme_draws() -> None:
+    async with desk() as d:
+        for theme in d.app.available_themes:
+            d.app.theme = theme
+            await d.pilot.pause()
+
+
+async def test_nothing_is_lost_without_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with desk() as d:
+        await d.press("enter")
+        d.engine.write(" Ay me!")
+        await d.says("● writing")
+        row = d.main.query_one(TokenView).render_line(0)
+        bold = [s.text for s in row if s.style and s.style.bold]
+        assert bold == [EXAMPLES[0]]

@@ -1,0 +1,52 @@
+"""The `minigpt-tui` command before the app starts."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from minigpt_tui.app import main
+
+
+def test_a_missing_model_is_one_sentence_and_exit_code_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["nowhere.onnx"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "nowhere.onnx" in err
+    assert err.count("\n") == 1
+
+
+def test_a_folder_is_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path)]) == 2
+    assert "is a folder" in capsys.readouterr().err
+
+
+def test_a_missing_shipped_model_says_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("minigpt_tui.app.find_model", lambda name: tmp_path / "gone.onnx")
+    assert main([]) == 2
+    assert "minigpt-tui MODEL.onnx" in capsys.readouterr().err
+
+
+def test_tells_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["--version"])
+    assert exit_.value.code == 0
+    assert capsys.readouterr().out.startswith("minigpt ")
+
+
+def test_the_interface_imports_no_engine() -> None:
+    heavy = ("torch", "onnx", "onnxruntime", "numpy")
+    code = (
+        "import sys, minigpt_tui.app, minigpt_tui.minigpt_app\n"
+        f"print([m for m in {heavy} if m in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"

@@ -1,0 +1,209 @@
+"""The engine for real: a child process, a tiny model, pipes."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from minigpt.config import GPTConfig, ModelCard
+from minigpt.runtime.params import SamplingParams
+from minigpt.tokenizer import CharTokenizer
+from minigpt_tui.engine_client import EngineClient
+from minigpt_tui.protocol import (
+    Change,
+    Died,
+    Done,
+    Failed,
+    Generate,
+    Open,
+    Opened,
+    Refused,
+    Reply,
+    Skipped,
+    Stop,
+    Tokens,
+)
+
+CHARS = "abcdefgh"
+MANY = 1_000_000
+"""More tokens than a test waits for."""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("onnx")
+    from minigpt.model import GPT
+    from minigpt_export.onnx_export import export_onnx
+
+    torch.manual_seed(0)
+    config = GPTConfig(n_layer=1, n_head=2, n_embd=16, block_size=16, vocab_size=len(CHARS))
+    card = ModelCard(
+        name="tiny", corpus="none", corpus_sha256="0" * 64, corpus_chars=0, steps=0, val_loss=2.0,
+        minigpt_version="0.1.0",
+    )  # fmt: skip
+    path = tmp_path_factory.mktemp("engine") / "tiny.onnx"
+    export_onnx(GPT(config).eval(), CharTokenizer(CHARS), card, path)
+    return path
+
+
+class Line:
+    """A client whose replies can be waited for."""
+
+    def __init__(self) -> None:
+        self.client = EngineClient()
+        self.heard: list[Reply] = []
+        self._unheard: list[Reply] = []
+        self._spoke = threading.Event()
+        self.client.listen(self._spoke.set)
+
+    def wait_for(self, kind: type[Reply], condition: Callable[[], bool] = lambda: True) -> Reply:
+        """Listen until the newest reply is of a kind and something holds."""
+        while True:
+            self._unheard += self.client.receive()
+            while self._unheard:
+                reply = self._unheard.pop(0)
+                self.heard.append(reply)
+                if isinstance(reply, kind) and condition():
+                    return reply
+            assert self._spoke.wait(30), f"no {kind.__name__} came; heard {self.heard[-3:]}"
+            self._spoke.clear()
+
+    def text(self, run: int) -> str:
+        return "".join(
+            token.text for r in self.heard if isinstance(r, Tokens) and r.run == run
+            for token in r.tokens
+        )  # fmt: skip
+
+
+@pytest.fixture
+def line() -> Iterator[Line]:
+    line = Line()
+    yield line
+    line.client.close()
+
+
+def test_opens_generates_and_is_done(line: Line, model: Path) -> None:
+    params = SamplingParams(max_new_tokens=100)
+    line.client.send(Open(model))
+    line.client.send(Generate(1, "abc", params))  # queued while the model loads
+    opened = line.wait_for(Opened)
+    assert isinstance(opened, Opened)
+    assert (opened.card.name, opened.config.block_size) == ("tiny", 16)
+    done = line.wait_for(Done)
+    assert isinstance(done, Done)
+    assert (done.run, done.reason, done.n_tokens) == (1, "length", 100)
+    assert done.tokens_per_s > 0
+    assert done.first_token_s > 0
+    text = line.text(1)
+    assert len(text) == 100
+    first = next(r for r in line.heard if isinstance(r, Tokens))
+    assert len(first.tokens) == 1  # at once, not with the next batch
+    assert first.window == 3
+    assert any(t.slid for r in line.heard if isinstance(r, Tokens) for t in r.tokens)
+    line.client.send(Generate(2, "abc", params))
+    line.wait_for(Done)
+    assert line.text(2) == text
+
+
+def test_a_stop_ends_the_run_and_everything_written_comes(line: Line, model: Path) -> None:
+    line.client.send(Open(model))
+    line.client.send(Generate(1, "a", SamplingParams(max_new_tokens=MANY)))
+    line.wait_for(Tokens)
+    line.client.send(Stop(1))
+    done = line.wait_for(Done)
+    assert isinstance(done, Done)
+    assert done.reason == "stopped"
+    assert done.n_tokens == len(line.text(1)) < MANY
+
+
+def test_a_stop_for_an_old_run_leaves_the_new_one_alone(line: Line, model: Path) -> None:
+    line.client.send(Open(model))
+    line.client.send(Generate(1, "a", SamplingParams(max_new_tokens=MANY)))
+    line.client.send(Generate(2, "a", SamplingParams(max_new_tokens=20)))
+    line.client.send(Stop(1))
+    done = line.wait_for(Done, lambda: bool(line.text(2)))
+    assert done == Done(2, "length", 20, done.tokens_per_s, done.first_token_s)  # type: ignore[union-attr]
+
+
+def test_a_change_acts_in_the_middle_of_a_run(line: Line, model: Path) -> None:
+    line.client.send(Open(model))
+    wild = SamplingParams(max_new_tokens=MANY, temperature=100.0, top_p=1.0)
+    line.client.send(Generate(1, "a", wild))
+    line.wait_for(Tokens, lambda: len(line.text(1)) > 50)
+    assert len(set(line.text(1))) > 4
+    line.client.send(Change(SamplingParams(max_new_tokens=MANY, temperature=0.0)))
+    # greedily this model soon goes in circles
+    line.wait_for(Tokens, lambda: len(set(line.text(1)[-20:])) <= 2)
+    line.client.send(Change(SamplingParams(max_new_tokens=1)))
+    done = line.wait_for(Done)
+    assert isinstance(done, Done)
+    assert done.reason == "length"
+
+
+def test_unknown_characters_are_named_and_skipped(line: Line, model: Path) -> None:
+    line.client.send(Open(model))
+    line.client.send(Generate(1, "aXbéX", SamplingParams(max_new_tokens=1)))
+    assert line.wait_for(Skipped) == Skipped(1, "Xé")
+    line.wait_for(Done)
+    line.client.send(Generate(2, "XYZ", SamplingParams()))
+    failed = line.wait_for(Failed)
+    assert isinstance(failed, Failed)
+    assert "no character that the model knows" in failed.sentence
+
+
+def test_a_damaged_file_is_refused_and_the_model_before_stays(
+    line: Line, model: Path, tmp_path: Path
+) -> None:
+    damaged = tmp_path / "damaged.onnx"
+    damaged.write_bytes(model.read_bytes()[:-100])
+    line.client.send(Generate(1, "a", SamplingParams()))
+    failed = line.wait_for(Failed)
+    assert isinstance(failed, Failed)
+    assert "no model is open" in failed.sentence
+    line.client.send(Open(model))
+    line.wait_for(Opened)
+    line.client.send(Open(damaged))
+    refused = line.wait_for(Refused)
+    assert isinstance(refused, Refused)
+    assert "damaged.onnx" in refused.sentence
+    line.client.send(Generate(2, "a", SamplingParams(max_new_tokens=3)))
+    line.wait_for(Done)
+
+
+def test_a_killed_engine_is_told_and_starts_again(line: Line, model: Path) -> None:
+    line.client.send(Open(model))
+    line.client.send(Generate(1, "a", SamplingParams(max_new_tokens=MANY)))
+    line.wait_for(Tokens)
+    os.kill(line.client.pid, signal.SIGKILL)
+    died = line.wait_for(Died)
+    assert isinstance(died, Died)
+    assert "press Enter to start it again" in died.sentence
+    line.client.send(Generate(2, "a", SamplingParams(max_new_tokens=5)))
+    line.wait_for(Opened)
+    done = line.wait_for(Done)
+    assert isinstance(done, Done)
+    assert done.run == 2
+
+
+def test_a_crash_quotes_its_last_line(line: Line) -> None:
+    child = line.client._child
+    assert child.stdin is not None
+    child.stdin.write(b"not json\n")
+    child.stdin.flush()
+    died = line.wait_for(Died)
+    assert isinstance(died, Died)
+    assert "JSONDecodeError" in died.sentence
+
+
+def test_the_engine_leaves_when_its_interface_does(line: Line, model: Path) -> None:
+    line.client.send(Open(model))
+    line.client.send(Generate(1, "a", SamplingParams(max_new_tokens=MANY)))
+    line.wait_for(Tokens)
+    child = line.client._child
+    assert child.stdin is not None
+    child.stdin.close()
+    assert child.wait(30) == 0

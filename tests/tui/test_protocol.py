@@ -1,0 +1,53 @@
+from pathlib import Path
+
+import pytest
+
+from minigpt.runtime.params import SamplingParams
+from minigpt_tui.protocol import (
+    Change,
+    Died,
+    Done,
+    Failed,
+    Generate,
+    Open,
+    Opened,
+    Refused,
+    Reply,
+    Request,
+    Skipped,
+    Stop,
+    Tokens,
+    Written,
+    decode_reply,
+    decode_request,
+    encode,
+)
+from tests.tui.scripted_engine import CARD, CONFIG
+
+PARAMS = SamplingParams(temperature=0.5, seed=2**64 - 1)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [Open(Path("a b.onnx")), Generate(3, "é\n\x1b\ud800", PARAMS), Change(PARAMS), Stop(3)],
+)
+def test_requests_survive_the_pipe(request_: Request) -> None:
+    line = encode(request_)
+    assert line.count(b"\n") == 1
+    assert decode_request(line) == request_
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Opened(Path("m.onnx"), CARD, CONFIG),
+        Refused(Path("m.onnx"), "it is damaged"),
+        Skipped(1, "é"),
+        Tokens(1, (Written(5, "a", -0.1, 0.2, False), Written(6, "\n", -1.0, 2.0, True)), 0.5, 9),
+        Done(1, "length", 10, 123.4, 0.01),
+        Failed(1, "no"),
+        Died("gone"),
+    ],
+)
+def test_replies_survive_the_pipe(reply: Reply) -> None:
+    assert decode_reply(encode(reply)) == reply

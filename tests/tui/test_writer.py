@@ -1,0 +1,115 @@
+from pathlib import Path
+
+from minigpt.runtime.params import SamplingParams
+from minigpt_tui.protocol import Change, Died, Failed, Generate, Open, Skipped, Stop
+from minigpt_tui.writer import State, Writer
+from tests.tui.scripted_engine import MODEL, ScriptedEngine
+
+PARAMS = SamplingParams()
+
+
+def ready() -> tuple[Writer, ScriptedEngine]:
+    engine = ScriptedEngine()
+    writer = Writer(engine)
+    writer.open(MODEL)
+    assert writer.hear() == []
+    return writer, engine
+
+
+def test_goes_from_loading_over_writing_to_ready() -> None:
+    engine = ScriptedEngine()
+    writer = Writer(engine)
+    states = [writer.state]
+    writer.open(MODEL)
+    states.append(writer.state)
+    writer.hear()
+    states.append(writer.state)
+    writer.write("ROMEO:", PARAMS)
+    states.append(writer.state)
+    assert states == [State.NO_MODEL, State.LOADING, State.READY, State.WRITING]
+    assert engine.last_generate == Generate(1, "ROMEO:", PARAMS)
+    engine.write(" Ay", elapsed_s=0.010)
+    engine.write(" me!", elapsed_s=0.015)
+    writer.hear()
+    assert writer.document.text == "ROMEO: Ay me!"
+    assert writer.first_token_s == 0.010
+    assert round(writer.tokens_per_s) == round(6 / 0.005)
+    engine.finish()
+    writer.hear()
+    assert writer.state.value == "ready"
+    assert writer.tokens_per_s == 4321.0
+
+
+def test_after_a_stop_not_a_letter_more_appears() -> None:
+    writer, engine = ready()
+    writer.write("a", PARAMS)
+    engine.write("b")
+    writer.hear()
+    engine.write("late")
+    writer.stop()
+    engine.write("later")
+    writer.hear()
+    assert writer.document.text == "ab"
+    assert engine.asked(Stop) == [Stop(1)]
+
+
+def test_records_of_an_old_run_are_dropped() -> None:
+    writer, engine = ready()
+    writer.write("a", PARAMS)
+    engine.write("old")
+    writer.write("b", PARAMS)
+    engine.write("new")
+    writer.hear()
+    assert writer.document.text == "abnew"
+    assert [type(r) for r in engine.requests] == [Open, Generate, Stop, Generate]
+
+
+def test_a_change_is_sent_only_while_writing() -> None:
+    writer, engine = ready()
+    writer.change(PARAMS)
+    writer.write("a", PARAMS)
+    writer.change(PARAMS)
+    assert engine.asked(Change) == [Change(PARAMS)]
+
+
+def test_names_unknown_characters_once_and_safely() -> None:
+    writer, engine = ready()
+    writer.write("é\x1b", PARAMS)
+    engine.say(Skipped(1, "é\x1b\t"))
+    notices = writer.hear()
+    assert [n.sentence for n in notices] == ["The model has never seen é ␛ ⇥: it reads past them."]
+    writer.write("", PARAMS)
+    engine.say(Skipped(2, "é\x1b"))
+    assert writer.hear() == []
+
+
+def test_a_refused_model_ends_the_run_that_waits_for_it() -> None:
+    engine = ScriptedEngine(refuses="it is damaged")
+    writer = Writer(engine)
+    writer.open(Path("bad.onnx"))
+    writer.write("a", PARAMS)
+    engine.fail("no model is open")
+    assert [n.sentence for n in writer.hear()] == ["it is damaged"]
+    assert writer.state == State.NO_MODEL
+    writer.write("b", PARAMS)
+    engine.say(Failed(engine.run, "no model is open"))
+    assert [n.sentence for n in writer.hear()] == ["no model is open"]
+
+
+def test_a_death_ends_the_run_and_is_told() -> None:
+    writer, engine = ready()
+    writer.write("a", PARAMS)
+    engine.say(Died("the engine stopped"))
+    assert [n.is_error for n in writer.hear()] == [True]
+    assert writer.state == State.READY
+
+
+def test_a_new_text_forgets_everything_but_the_model() -> None:
+    writer, engine = ready()
+    writer.write("a", PARAMS)
+    engine.write("b")
+    writer.hear()
+    writer.clear()
+    engine.write("late")
+    writer.hear()
+    assert (writer.document.text, writer.window, writer.state) == ("", 0, State.READY)

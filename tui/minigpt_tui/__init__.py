@@ -1,0 +1,1 @@
+"""A terminal in which to meet a model: Textual and the runtime, never torch or onnx."""

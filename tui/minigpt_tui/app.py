@@ -1,0 +1,62 @@
+"""The `minigpt-tui` command."""
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from minigpt import __version__
+from minigpt.errors import InputError
+from minigpt.runtime.library import find_model
+from minigpt.terminal import say
+from minigpt_tui.engine_client import EngineClient
+
+
+def existing_model(name: str | None) -> Path:
+    """The file that a person means by a path, a name, or nothing.
+
+    Raises:
+        InputError: there is none.
+    """
+    path = find_model(name)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give the .onnx file that minigpt export wrote")
+    if not path.exists():
+        raise InputError(
+            f"the model that ships with minigpt is not at {path}; "
+            "give another one: minigpt-tui MODEL.onnx"
+        )
+    return path
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the app; the exit code is 2 for a mistake the user can mend."""
+    parser = argparse.ArgumentParser(
+        prog="minigpt-tui",
+        description="Meet a model in the terminal: it writes on from your words.",
+    )
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        nargs="?",
+        help="a .onnx file or the name of a model (default: the one that ships with minigpt)",
+    )
+    parser.add_argument("--version", action="version", version=f"minigpt {__version__}")
+    args = parser.parse_args(argv)
+    try:
+        model = existing_model(args.model)
+    except InputError as error:
+        say(str(error))
+        return 2
+    engine = EngineClient()
+    # ms that Textual waits for the rest of an escape sequence before it believes in a lone Esc.
+    # It looks every 100 ms, so with its own 100 the wait may last two rounds, with less only one.
+    os.environ.setdefault("ESCDELAY", "25")
+    # Textual takes most of the start: meanwhile the engine starts, on another core.
+    from minigpt_tui.minigpt_app import MinigptApp
+
+    try:
+        MinigptApp(engine, model).run()
+    finally:
+        engine.close()
+    return 0

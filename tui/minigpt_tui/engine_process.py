@@ -1,0 +1,150 @@
+"""The engine in a process of its own: `python -m minigpt_tui.engine_process`.
+
+A process and not a thread, because the interpreter lock would cost a third of the speed, and
+because then a stop is a message, a kill is certain, and a native crash spares the terminal.
+Requests come as lines on stdin, replies go as lines to stdout; see `protocol.py`.
+"""
+
+import os
+import sys
+import threading
+import time
+from itertools import islice
+from pathlib import Path
+from queue import SimpleQueue
+from typing import BinaryIO
+
+from minigpt.errors import InputError
+from minigpt.runtime.generation import generate
+from minigpt.runtime.library import Model, load
+from minigpt.runtime.params import SamplingParams
+from minigpt_tui.protocol import (
+    Change,
+    Done,
+    Failed,
+    Generate,
+    Open,
+    Opened,
+    Refused,
+    Reply,
+    Request,
+    Skipped,
+    Stop,
+    Tokens,
+    Written,
+    decode_request,
+    encode,
+)
+
+FLUSH_S = 1 / 60
+"""Tokens are sent this often; the first one at once."""
+
+
+class EngineProcess:
+    """Reads requests in a thread, so that a change or a stop acts on the next token."""
+
+    def __init__(self, requests: BinaryIO, replies: BinaryIO) -> None:
+        self._requests = requests
+        self._replies = replies
+        self._todo: SimpleQueue[Open | Generate | ValueError | None] = SimpleQueue()
+        self._params = SamplingParams()
+        self._wanted = 0  # the run to go on with
+        self._model: Model | None = None
+
+    def serve(self) -> None:
+        """Answer requests until they end."""
+        threading.Thread(target=self._listen, daemon=True).start()
+        while (request := self._todo.get()) is not None:
+            if isinstance(request, Open):
+                self._open(request.path)
+            elif isinstance(request, Generate):
+                self._generate(request)
+            else:
+                raise request
+
+    def _listen(self) -> None:
+        last: ValueError | None = None
+        try:
+            for line in self._requests:
+                self._take(decode_request(line))
+        except (
+            ValueError
+        ) as error:  # let the main thread end with it, so that its traceback is whole
+            last = error
+        self._wanted = 0
+        self._todo.put(last)
+
+    def _take(self, request: Request) -> None:
+        if isinstance(request, Change):
+            self._params = request.params
+        elif isinstance(request, Stop):
+            self._wanted = 0 if self._wanted == request.run else self._wanted
+        else:
+            if isinstance(request, Generate):
+                self._wanted, self._params = request.run, request.params
+            self._todo.put(request)
+
+    def _send(self, reply: Reply) -> None:
+        self._replies.write(encode(reply))
+        self._replies.flush()
+
+    def _open(self, path: Path) -> None:
+        try:
+            self._model = model = load(path)
+        except InputError as error:
+            self._send(Refused(path, str(error)))
+            return
+        # The first runs of everything are slow (20 ms to a first token against 2): not in a run.
+        warm_up = generate(model.decoder, model.tokenizer, [0, 0], SamplingParams)
+        for _ in islice(warm_up, 2):
+            pass
+        self._send(Opened(path, model.card, model.config))
+
+    def _generate(self, request: Generate) -> None:
+        start = time.perf_counter()
+        if self._model is None:
+            self._send(Failed(request.run, "no model is open; choose one with F2"))
+            return
+        try:
+            self._run(request, self._model, start)
+        except InputError as error:
+            self._send(Failed(request.run, str(error)))
+
+    def _run(self, request: Generate, model: Model, start: float) -> None:
+        run = request.run
+        prompt = model.tokenizer.encode(request.text)
+        if len(prompt) < len(request.text):
+            self._send(Skipped(run, model.tokenizer.unknown(request.text)))
+        first = now = start
+        n_tokens = 0
+        unsent: list[Written] = []
+        due = 0.0
+        stream = generate(model.decoder, model.tokenizer, prompt, lambda: self._params)
+        for token in stream if self._wanted == run else ():
+            now = time.perf_counter()
+            first = first if n_tokens else now
+            n_tokens += 1
+            unsent.append(Written(token.id, token.text, token.logprob, token.entropy, token.slid))
+            if now >= due:
+                self._send(Tokens(run, tuple(unsent), now - start, model.decoder.position))
+                unsent.clear()
+                due = now + FLUSH_S
+            if self._wanted != run:
+                break
+        if unsent:
+            self._send(Tokens(run, tuple(unsent), now - start, model.decoder.position))
+        reason = "length" if self._wanted == run else "stopped"
+        speed = (n_tokens - 1) / (now - first) if n_tokens > 1 else 0.0
+        self._send(Done(run, reason, n_tokens, speed, first - start))
+
+
+def main() -> None:
+    """Serve the process that started this one until it closes the pipe or dies."""
+    # what native code prints to stdout would mix with the replies
+    replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    EngineProcess(sys.stdin.buffer, replies).serve()
+
+
+if __name__ == "__main__":
+    main()

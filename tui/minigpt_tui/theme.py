@@ -1,0 +1,56 @@
+"""The app's own two themes: ink at night, paper by day. Textual's others are in the palette."""
+
+from textual.theme import Theme
+
+NIGHT = Theme(
+    name="minigpt-night",
+    primary="#e5b567",
+    secondary="#7fa8c9",
+    accent="#d98c6a",
+    warning="#e5b567",
+    error="#e06c75",
+    success="#98c379",
+    foreground="#dcd7cc",
+    background="#15161c",
+    surface="#1b1d25",
+    panel="#252833",
+    dark=True,
+    variables={
+        "border": "#e5b567",
+        "border-blurred": "#3a3e4d",
+        "footer-background": "#15161c",
+        "footer-key-foreground": "#e5b567",
+        "footer-description-foreground": "#9a9fb0",
+        "text-muted": "#8b90a3",
+        "scrollbar": "#3a3e4d",
+        "scrollbar-background": "#15161c",
+        "input-cursor-background": "#e5b567",
+        "input-cursor-foreground": "#15161c",
+    },
+)
+PAPER = Theme(
+    name="minigpt-paper",
+    primary="#8a4b08",
+    secondary="#2f5f8a",
+    accent="#a8432f",
+    warning="#8a5a00",
+    error="#b3261e",
+    success="#3d6b1f",
+    foreground="#2b2622",
+    background="#f7f2e7",
+    surface="#efe8d8",
+    panel="#e3dac5",
+    dark=False,
+    variables={
+        "border": "#8a4b08",
+        "border-blurred": "#c9bda3",
+        "footer-background": "#f7f2e7",
+        "footer-key-foreground": "#8a4b08",
+        "footer-description-foreground": "#5f574c",
+        "text-muted": "#6e665a",
+        "scrollbar": "#c9bda3",
+        "scrollbar-background": "#f7f2e7",
+        "input-cursor-background": "#8a4b08",
+        "input-cursor-foreground": "#f7f2e7",
+    },
+)

@@ -1,0 +1,71 @@
+"""A number's place on a slider's track, and the steps between."""
+
+import math
+from dataclasses import dataclass
+
+LOG_SPAN = 1000
+"""A longer span of whole numbers is shown on a logarithmic scale."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """From `low` to `high`; larger values up to `limit` are accepted and shown at the end.
+
+    >>> scale = Scale(0.0, 2.0, 0.05, 0.8)
+    >>> scale.stepped(0.8, 1), scale.stepped(0.803, 1), scale.format(1.0)
+    (0.85, 0.85, '1.00')
+    """
+
+    low: float
+    high: float
+    step: float
+    default: float
+    limit: float | None = None
+    is_integer: bool = False
+
+    @property
+    def is_log(self) -> bool:
+        """Whether equal ways on the track are equal ratios."""
+        return self.is_integer and self.high - self.low >= LOG_SPAN
+
+    def fraction(self, value: float) -> float:
+        """Where a value lies, from 0 to 1."""
+        if self.is_log:
+            place = math.log1p(max(value - self.low, 0)) / math.log1p(self.high - self.low)
+        else:
+            place = (value - self.low) / (self.high - self.low)
+        return min(max(place, 0.0), 1.0)
+
+    def at(self, fraction: float) -> float:
+        """The value at a place, on the grid of steps (of whole numbers, if logarithmic)."""
+        fraction = min(max(fraction, 0.0), 1.0)
+        if self.is_log:
+            return self.clamped(self.low + math.expm1(fraction * math.log1p(self.high - self.low)))
+        raw = self.low + fraction * (self.high - self.low)
+        return self.clamped(round(raw / self.step) * self.step)
+
+    def stepped(self, value: float, n_steps: float) -> float:
+        """The value some steps on; whole steps land on the grid of steps."""
+        by = n_steps * self.step
+        if self.is_integer and abs(by) < 1:
+            by = math.copysign(1, by)
+        if abs(by) < self.step:
+            return self.clamped(value + by)
+        grid = value / self.step
+        # a hair of tolerance: 0.15 / 0.05 is 2.9999999999999996
+        near = math.floor(grid + 1e-9) if by > 0 else math.ceil(grid - 1e-9)
+        return self.clamped(near * self.step + by)
+
+    def clamped(self, value: float) -> float:
+        """The nearest value that is accepted."""
+        highest = math.inf if self.limit is None else self.limit
+        if self.is_integer:
+            value = round(value)
+        return min(max(round(value, 6), self.low), highest)
+
+    def format(self, value: float) -> str:
+        """A value as text."""
+        if self.is_integer:
+            return str(int(value))
+        text = f"{value:.3f}"
+        return text[:-1] if text.endswith("0") else text

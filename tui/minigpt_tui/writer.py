@@ -1,0 +1,168 @@
+"""What happens at the desk: one document, one engine, and whose turn it is. No Textual here.
+
+The interface calls the verbs (`write`, `stop`, ...) and `hear` when the engine has spoken, then
+shows what it finds in the public attributes.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from minigpt.runtime.params import SamplingParams
+from minigpt.terminal import printable
+from minigpt_tui.document import Document
+from minigpt_tui.protocol import (
+    Change,
+    Died,
+    Done,
+    Engine,
+    Failed,
+    Generate,
+    Open,
+    Opened,
+    Refused,
+    Reply,
+    Skipped,
+    Stop,
+    Tokens,
+)
+
+
+class State(StrEnum):
+    """Whose turn it is."""
+
+    LOADING = "loading"
+    READY = "ready"
+    WRITING = "writing"
+    NO_MODEL = "no model"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A sentence for the user."""
+
+    sentence: str
+    is_error: bool = False
+
+
+@dataclass
+class Writer:
+    """Sends requests to the engine and keeps what it answers.
+
+    Runs are numbered; records of any run but the current one are dropped, so after a stop not a
+    letter more appears.
+    """
+
+    engine: Engine
+    document: Document = field(default_factory=Document)
+    model: Opened | None = None
+    tokens_per_s: float = 0.0
+    """Of the last run, live while it goes on; 0 before its second token."""
+    first_token_s: float | None = None
+    """Of the last run; None before its first token."""
+    window: int = 0
+    """Tokens the model had in view last."""
+    _opening: bool = False
+    _run: int = 0
+    _running: bool = False
+    _n_tokens: int = 0
+    _told: set[str] = field(default_factory=set)
+    """Characters of which the user knows that the model does not know them."""
+
+    @property
+    def state(self) -> State:
+        """What to call the present moment."""
+        if self._opening:
+            return State.LOADING
+        if self._running:
+            return State.WRITING
+        return State.READY if self.model else State.NO_MODEL
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a run is under way, be it one that still waits for the model."""
+        return self._running
+
+    def open(self, path: Path) -> None:
+        """Change to another model; the text stays."""
+        self.stop()
+        self._opening = True
+        self.engine.send(Open(path))
+
+    def write(self, text: str, params: SamplingParams) -> None:
+        """Append `text` as the user's and let the model write on from the whole document."""
+        self.stop()
+        self.document.append_user(text)
+        self._run += 1
+        self._running = True
+        self._n_tokens = 0
+        self.tokens_per_s = 0.0
+        self.first_token_s = None
+        self.engine.send(Generate(self._run, self.document.text, params))
+
+    def change(self, params: SamplingParams) -> None:
+        """Let the next token be drawn with other settings."""
+        if self._running:
+            self.engine.send(Change(params))
+
+    def stop(self) -> None:
+        """End the run; the text stays as it is shown."""
+        if self._running:
+            self._running = False
+            self.engine.send(Stop(self._run))
+
+    def clear(self) -> None:
+        """Begin a new text."""
+        self.stop()
+        self.document.clear()
+        self.window = 0
+        self._told.clear()
+
+    def hear(self) -> list[Notice]:
+        """Take in what the engine has said."""
+        return [notice for reply in self.engine.receive() for notice in self._take(reply)]
+
+    def _take(self, reply: Reply) -> Iterable[Notice]:
+        match reply:
+            case Opened():
+                self._opening = False
+                self.model = reply
+                self.window = 0
+                self.tokens_per_s, self.first_token_s = 0.0, None  # another model's
+            case Refused(sentence=sentence):
+                self._opening = False
+                self._running = self._running and self.model is not None
+                yield Notice(printable(sentence), is_error=True)
+            case Died(sentence=sentence):
+                self._opening = self._running = False
+                yield Notice(printable(sentence), is_error=True)
+            case Tokens(run=run) if self._running and run == self._run:
+                self._append(reply)
+            case Skipped(run=run, chars=chars) if run == self._run:
+                yield from self._name_unknown(chars)
+            case Done(run=run) if run == self._run and self._running:
+                self._running = False
+                self.tokens_per_s = reply.tokens_per_s
+            case Failed(run=run, sentence=sentence) if run == self._run and self._running:
+                self._running = False
+                yield Notice(printable(sentence), is_error=True)
+            case _:
+                pass  # late records of a run that was stopped
+
+    def _append(self, batch: Tokens) -> None:
+        self.document.append_tokens(batch.tokens)
+        self.window = batch.window
+        if self.first_token_s is None:
+            self.first_token_s = batch.elapsed_s
+        self._n_tokens += len(batch.tokens)
+        if (seconds := batch.elapsed_s - self.first_token_s) > 0:
+            self.tokens_per_s = (self._n_tokens - 1) / seconds
+
+    def _name_unknown(self, chars: str) -> Iterable[Notice]:
+        news = [c for c in chars if c not in self._told]
+        self._told.update(news)
+        if news:
+            names = " ".join(printable(c).replace("\n", "↵").replace("\t", "⇥") for c in news[:20])
+            more = f" and {len(news) - 20} more" if len(news) > 20 else ""
+            yield Notice(f"The model has never seen {names}{more}: it reads past them.")
