@@ -119,9 +119,9 @@ def _facts(model: Opened) -> str:
         ("corpus", card.corpus),
         ("", f"{card.corpus_chars:,} characters"),
         ("layers", f"{config.n_layer} × {config.n_embd}, {config.arch}"),
-        ("vocab", f"{config.vocab_size} characters"),
         ("window", f"{config.block_size} tokens"),
         ("trained", f"{card.steps:,} steps"),
+        ("loss", f"{card.val_loss:.3f} (validation)"),
     )
     lines = (f" {name:<8}{value}".replace("\n", " ") for name, value in rows)
     return printable("\n".join(lines))

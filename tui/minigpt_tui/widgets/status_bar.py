@@ -59,8 +59,8 @@ def _left(status: Status) -> list[tuple[int, Content]]:
         params = f"{model.config.n_params() / 1e6:.1f}M"
         parts += [
             (2, Content.styled(name, "bold $primary")),
-            (6, Content(params)),
-            (7, Content(f"val loss {model.card.val_loss:.2f}")),
+            (7, Content(params)),
+            (8, Content(f"val loss {model.card.val_loss:.2f}")),
         ]
     return parts
 
@@ -70,7 +70,7 @@ def _right(status: Status) -> list[tuple[int, Content]]:
     if status.tokens_per_s:
         parts.append((3, Content(f"{status.tokens_per_s:,.0f} tok/s")))
     if status.first_token_s is not None:
-        parts.append((8, Content(f"first {_short(status.first_token_s)}")))
+        parts.append((6, Content(f"first {_short(status.first_token_s)}")))
     if (model := status.model) is not None:
         block = model.config.block_size
         eighths = round(min(status.window / block, 1.0) * WINDOW_CELLS * 8)
