@@ -5,6 +5,7 @@ documentation read these dataclasses. Standard library only, so that every part 
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, TypeVar
@@ -14,6 +15,14 @@ from minigpt.errors import InputError
 Record = TypeVar("Record", "GPTConfig", "TrainConfig", "ModelCard")
 
 ARCHITECTURES = ("gpt2", "rotary")
+# Far beyond what one machine trains; they keep a hostile file from asking for all memory.
+_LARGEST = {
+    "n_layer": 1000,
+    "n_head": 1000,
+    "n_embd": 2**16,
+    "block_size": 2**20,
+    "vocab_size": 2**21,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +53,9 @@ class GPTConfig:
     def __post_init__(self) -> None:
         if self.arch not in ARCHITECTURES:
             raise InputError(f"arch must be one of {', '.join(ARCHITECTURES)}, not {self.arch!r}")
-        for name in ("n_layer", "n_head", "n_embd", "block_size", "vocab_size"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name, most in _LARGEST.items():
+            if not 1 <= getattr(self, name) <= most:
+                raise InputError(f"{name} must be between 1 and {most}, not {getattr(self, name)}")
         # what onnxruntime's GroupQueryAttention takes, refused here rather than after the training
         multiple = 8 if self.learned_positions else 16
         if self.n_embd % (self.n_head * multiple):
@@ -93,8 +102,9 @@ class TrainConfig:
     """Batches whose gradients are averaged into one step."""
     learning_rate: float = 4e-3
     min_learning_rate: float = 0.0
-    """The rate at the last step."""
+    """Where the falling line ends, one step after the last."""
     warmup_steps: int = 50
+    """At most a quarter of all steps is taken."""
     weight_decay: float = 0.1
     """On matrices only; biases and norms are not decayed."""
     beta1: float = 0.9
@@ -114,6 +124,11 @@ class TrainConfig:
         for name in ("warmup_steps", "sample_chars", "seed", "weight_decay", "grad_clip"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} must be at least 0, not {getattr(self, name)}")
+        for f in fields(self):
+            if not math.isfinite(value := getattr(self, f.name)):
+                raise InputError(f"{f.name} must be a finite number, not {value}")
+        if self.seed >= 2**63:
+            raise InputError(f"seed must be below 2**63, not {self.seed}")
         if not self.learning_rate > 0.0:
             raise InputError(f"learning_rate must be above 0, not {self.learning_rate}")
         if not 0.0 <= self.min_learning_rate <= self.learning_rate:
@@ -209,12 +224,15 @@ def apply_settings(
     if unknown := sorted(set(settings) - in_model - in_train):
         known = ", ".join(sorted(in_model | in_train))
         raise InputError(f"unknown setting {unknown[0]!r}; the settings are {known}")
-    of_model = {k: v for k, v in settings.items() if k in in_model}
-    of_train = {k: v for k, v in settings.items() if k in in_train}
     return (
-        replace(model, **typed_fields(model, of_model, partial=True)),
-        replace(train, **typed_fields(train, of_train, partial=True)),
+        replace(model, **_parsed_fields(model, settings)),
+        replace(train, **_parsed_fields(train, settings)),
     )
+
+
+def _parsed_fields(config: GPTConfig | TrainConfig, settings: Mapping[str, str]) -> dict[str, Any]:
+    types = {f.name: f.type for f in fields(config) if f.name in settings}
+    return {name: _parsed(name, wanted, settings[name]) for name, wanted in types.items()}
 
 
 def to_json(record: GPTConfig | TrainConfig | ModelCard) -> str:
@@ -234,41 +252,39 @@ def from_json(schema: type[Record], text: str) -> Record:
         raise InputError(f"its {schema.__name__} is not valid JSON: the file is damaged") from None
     if not isinstance(values, dict):
         raise InputError(f"its {schema.__name__} is not a JSON object: the file is damaged")
-    return schema(**typed_fields(schema, values))
+    return schema(**_typed_fields(schema, values))
 
 
-def typed_fields(
-    schema: Any, values: Mapping[str, object], *, partial: bool = False
-) -> dict[str, Any]:
-    """`values` checked against a dataclass's fields; texts are read as the field's type.
-
-    Raises:
-        InputError: an unknown field, a missing one (unless `partial`), or a value of another type.
-    """
+def _typed_fields(schema: type[Record], values: Mapping[str, object]) -> dict[str, Any]:
+    """`values` checked against a dataclass's fields: all there, none other, each of its type."""
     types = {f.name: f.type for f in fields(schema)}
-    if unknown := sorted(set(values) - set(types)):
-        raise InputError(f"unknown field {unknown[0]!r}: the file may need a newer minigpt")
-    if not partial and (missing := sorted(set(types) - set(values))):
-        raise InputError(f"the field {missing[0]!r} is missing")
-    return {name: _typed(name, types[name], value) for name, value in values.items()}
+    if set(values) != set(types):
+        wrong = sorted(set(values) ^ set(types))[0]
+        raise InputError(
+            f"its {schema.__name__} has other fields ({wrong!r:.40}): it was written by another "
+            "version of minigpt"
+        )
+    return {name: _checked(name, types[name], value) for name, value in values.items()}
 
 
-def _typed(name: str, wanted: object, value: object) -> object:
-    if isinstance(value, str) and wanted is not str:
-        words = {"true": True, "false": False}
-        try:
-            value = words[value.lower()] if wanted is bool else json.loads(value)
-        except (KeyError, ValueError):
-            raise InputError(_wrong_type(name, wanted, value)) from None
+def _parsed(name: str, wanted: object, text: str) -> object:
+    """A setting's text as a value of the type that is wanted."""
+    if wanted is str:
+        return text
+    words = {"true": True, "false": False}
+    try:
+        value = words[text.lower()] if wanted is bool else json.loads(text)
+    except (KeyError, ValueError):
+        value = text
+    return _checked(name, wanted, value)
+
+
+def _checked(name: str, wanted: object, value: object) -> object:
     if wanted is float and type(value) is int:
         value = float(value)
     # `type is`, not isinstance: True is an int, but not a number of layers
     if type(value) is not wanted:
-        raise InputError(_wrong_type(name, wanted, value))
+        words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+        expected = words[wanted] if isinstance(wanted, type) else str(wanted)
+        raise InputError(f"{name} must be {expected}, not {value!r:.40}")
     return value
-
-
-def _wrong_type(name: str, wanted: object, value: object) -> str:
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-    expected = words[wanted] if isinstance(wanted, type) else str(wanted)
-    return f"{name} must be {expected}, not {value!r}"

@@ -1,8 +1,8 @@
 """The text to learn from or to score: files, or what needs no file; and where it is split."""
 
 import hashlib
+import http.client
 import unicodedata
-import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minigpt.errors import InputError
-from minigpt.files import refuse_to_overwrite, write_atomically
+from minigpt.files import read_bytes, refuse_to_overwrite, write_atomically
 
 Ids = npt.NDArray[np.uint32]
 
@@ -47,13 +47,7 @@ def read_corpus(paths: Sequence[Path]) -> Corpus:
 
 
 def _read_text(path: Path) -> str:
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise InputError(f"{path} {what}; give a UTF-8 text file")
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    content = read_bytes(path, "a UTF-8 text file")
     try:
         text = content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
@@ -96,7 +90,7 @@ def download_shakespeare(path: Path, *, force: bool) -> int:
     try:
         with urllib.request.urlopen(SHAKESPEARE_URL, timeout=30) as reply:
             content: bytes = reply.read(2**24)
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+    except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
         reason = getattr(error, "reason", error)
         raise InputError(
             f"cannot download {SHAKESPEARE_URL}: {reason}; check the connection, or train on a "

@@ -1,14 +1,45 @@
-"""Writing a file so that it is there whole or not at all."""
+"""Reading regular files only; writing a file so that it is there whole or not at all."""
 
 import os
+import stat
 import tempfile
 from pathlib import Path
 
 from minigpt.errors import InputError
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def read_bytes(path: Path, wanted: str, max_bytes: int | None = None) -> bytes:
+    """The content of a regular file: a pipe or a device could go on for ever.
+
+    Args:
+        path: the file.
+        wanted: what the user should have given, for the message.
+        max_bytes: the largest size that is read.
+
+    Raises:
+        InputError: there is no such file, or it cannot be read.
+    """
+    try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            what = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+            raise InputError(f"{path} is {what}; give {wanted}")
+        if max_bytes is not None and path.stat().st_size > max_bytes:
+            raise InputError(f"{path} has more than {max_bytes} bytes, which is too much")
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{path} does not exist; give {wanted}") from None
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+
+
+def write_atomically(path: Path, content: bytes, *, keep_old_as: Path | None = None) -> None:
     """Write beside `path`, make sure it is on the disk, then rename it into place.
+
+    Args:
+        path: the file; a link is followed.
+        content: all of it.
+        keep_old_as: where the file that was at `path` goes, instead of away.
 
     Raises:
         InputError: the folder does not exist, is not writable, or the disk is full. An older file
@@ -16,6 +47,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     """
     temporary: Path | None = None
     try:
+        path = path.resolve()
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
         temporary = Path(name)
         with os.fdopen(handle, "wb") as file:
@@ -23,6 +55,8 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())  # mkstemp's files are for the owner alone
+        if keep_old_as is not None and path.exists():
+            path.replace(keep_old_as)
         temporary.replace(path)
         sync_folder(path.parent)
     except OSError as error:

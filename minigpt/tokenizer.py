@@ -145,8 +145,9 @@ class CharTokenizer:
         """
         try:
             vocab: dict[Any, Any] = json.loads(text)["model"]["vocab"]
-            found = {i: char for piece, i in vocab.items() if (char := _spelled_char(piece))}
-            chars = "".join(found[i] for i in range(len(found)))
+            pairs = [(i, char) for piece, i in vocab.items() if (char := _spelled_char(piece))]
+            found = dict(pairs)
+            chars = "".join(found[i] for i in range(len(pairs)))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise InputError("the tokenizer is not a character tokenizer.json of minigpt") from None
         return cls(chars)

@@ -67,7 +67,7 @@ def small_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.models import random_gpt
 
     path = tmp_path_factory.mktemp("models") / "small.onnx"
-    export_onnx(random_gpt(SMALL), CharTokenizer("abcde"), CARD, path)
+    export_onnx(random_gpt(SMALL), CharTokenizer("abcde"), CARD, "abcdecab" * 8, path)
     return path
 
 

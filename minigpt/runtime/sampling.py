@@ -16,6 +16,7 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
+from minigpt.errors import InputError
 from minigpt.runtime.params import SamplingParams
 
 Logits = npt.NDArray[np.float32]
@@ -57,10 +58,10 @@ def distribution(logits: Logits, params: SamplingParams) -> Distribution:
     become 0.526, 0.316, 0.158; top_p=0.8 then keeps the first two, 0.625 and 0.375.
 
     Raises:
-        ValueError: a logit is NaN or infinite, so the model is damaged.
+        InputError: a logit is NaN or infinite, so the model is damaged.
     """
     if not np.isfinite(logits).all():
-        raise ValueError("the model returned logits that are NaN or infinite")
+        raise InputError("the model is damaged: it returned logits that are NaN or infinite")
     z = logits.astype(np.float64)
     z -= z.max()
     raw = np.exp(z)
@@ -80,7 +81,7 @@ def distribution(logits: Logits, params: SamplingParams) -> Distribution:
     probs /= probs.sum()
     narrows_k, narrows_p = 0 < params.top_k < len(z), params.top_p < 1
     if narrows_k or narrows_p:
-        order = np.argsort(-probs, kind="stable")  # ids, likeliest first
+        order = np.argsort(-z, kind="stable")  # ids, likeliest first
         if narrows_k:
             dropped = order[params.top_k :]
             cut[dropped] = Cut.TOP_K

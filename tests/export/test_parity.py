@@ -17,7 +17,7 @@ from minigpt.runtime.evaluation import evaluate
 from minigpt.runtime.generation import generate
 from minigpt.runtime.library import load
 from minigpt.runtime.onnx_decoder import OnnxDecoder
-from minigpt.runtime.onnx_file import OnnxFile, open_onnx
+from minigpt.runtime.onnx_file import OPERATORS, OnnxFile, open_onnx
 from minigpt.runtime.params import SamplingParams
 from minigpt.tokenizer import CharTokenizer
 from minigpt.torch_decoder import TorchDecoder
@@ -43,6 +43,8 @@ def decoders(config: GPTConfig) -> tuple[TorchDecoder, OnnxDecoder]:
     weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     proto = build_graph(config, weights)
     checker.check_model(proto)
+    for node in proto.graph.node:
+        assert node.op_type in OPERATORS[node.domain]
     tokenizer = CharTokenizer("".join(chr(ord("0") + i) for i in range(config.vocab_size)))
     file = OnnxFile(Path("x"), config, tokenizer, CARD, proto.SerializeToString())
     return TorchDecoder(model), OnnxDecoder(file)
@@ -120,5 +122,5 @@ def test_a_wrong_graph_is_not_exported(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr("minigpt_export.onnx_export.build_graph", build_wrong)
     with pytest.raises(InputError, match="nothing was written"):
-        export_onnx(model, CharTokenizer("abcde"), CARD, tmp_path / "x.onnx")
+        export_onnx(model, CharTokenizer("abcde"), CARD, "abcdecab" * 8, tmp_path / "x.onnx")
     assert list(tmp_path.iterdir()) == []

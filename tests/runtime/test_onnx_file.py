@@ -1,5 +1,7 @@
 """What comes from a stranger is checked before onnxruntime sees it."""
 
+import json
+import os
 import random
 import time
 from collections.abc import Callable
@@ -8,8 +10,18 @@ from pathlib import Path
 import pytest
 
 from minigpt.errors import InputError
+from minigpt.runtime.generation import generate
 from minigpt.runtime.library import find_model, list_models, load, shipped_model
-from minigpt.runtime.onnx_file import FORMAT_KEY, HASH_KEY, graph_hash, open_onnx
+from minigpt.runtime.onnx_file import (
+    CARD_KEY,
+    CONFIG_KEY,
+    FORMAT_KEY,
+    HASH_KEY,
+    TOKENIZER_KEY,
+    content_hash,
+    open_onnx,
+)
+from minigpt.runtime.params import SamplingParams
 
 
 def test_the_shipped_model_opens() -> None:
@@ -77,11 +89,8 @@ def test_random_damage_never_ends_in_anything_but_a_sentence(tmp_path: Path) -> 
             load(path)
         except InputError:
             refused += 1
-    # only damage to what no check covers (the producer's name, the card's wording) may pass
-    assert refused > 130
-
-
-Mutation = Callable[[object], None]
+    # what passes hit the few bytes that mean nothing: the producer's name, the documentation
+    assert refused > 140
 
 
 def hostile(small_onnx: Path, tmp_path: Path, mutate: Callable[[object], None]) -> Path:
@@ -89,9 +98,12 @@ def hostile(small_onnx: Path, tmp_path: Path, mutate: Callable[[object], None]) 
     onnx = pytest.importorskip("onnx")
     proto = onnx.load(str(small_onnx))
     mutate(proto)
+    texts = {entry.key: entry.value for entry in proto.metadata_props}
+    graph = proto.graph.SerializeToString(deterministic=True)
     for entry in proto.metadata_props:
         if entry.key == HASH_KEY:
-            entry.value = graph_hash(proto.graph.SerializeToString(deterministic=True))
+            said = (texts[key] for key in (CONFIG_KEY, TOKENIZER_KEY, CARD_KEY))
+            entry.value = content_hash(graph, *said)
     path = tmp_path / "hostile.onnx"
     path.write_bytes(proto.SerializeToString())
     return path
@@ -109,6 +121,35 @@ def external_in_an_attribute(proto: object) -> None:
     tensor = onnx.TensorProto(data_location=onnx.TensorProto.EXTERNAL)
     node = onnx.helper.make_node("Constant", [], ["c"], value=tensor)
     proto.graph.node.append(node)  # type: ignore[attr-defined]
+
+
+def attribute_with(field: str) -> Callable[[object], None]:
+    """A node's attribute that nests a structure."""
+
+    def mutate(proto: object) -> None:
+        attribute = proto.graph.node[0].attribute.add(name="x")  # type: ignore[attr-defined]
+        value = getattr(attribute, field)
+        if hasattr(value, "add"):
+            value.add()
+        else:
+            value.SetInParent()
+
+    return mutate
+
+
+def training_graph(proto: object) -> None:
+    proto.training_info.add()  # type: ignore[attr-defined]
+
+
+def much_metadata(proto: object) -> None:
+    proto.metadata_props.add(key="x", value="x" * 2**24)  # type: ignore[attr-defined]
+
+
+def operator(kind: str) -> Callable[[object], None]:
+    def mutate(proto: object) -> None:
+        proto.graph.node[0].op_type = kind  # type: ignore[attr-defined]
+
+    return mutate
 
 
 def sparse(proto: object) -> None:
@@ -145,15 +186,23 @@ def set_metadata(key: str, value: str) -> Callable[[object], None]:
     [
         (external, "another file"),
         (external_in_an_attribute, "a tensor or a graph"),
+        *(
+            (attribute_with(field), "a tensor or a graph")
+            for field in ("t", "g", "sparse_tensor", "tensors", "graphs", "sparse_tensors")
+        ),
         (sparse, "sparse"),
+        (training_graph, "training graphs"),
+        (much_metadata, "bytes of metadata"),
+        (operator("If"), "an operator that no model here does: .'If'."),
+        (operator("ConstantOfShape"), "an operator that no model"),
         (foreign_domain, "unknown operators"),
         (foreign_opset, "unknown operators"),
         (function, "functions"),
         (doubled_metadata, "twice"),
         (set_metadata(FORMAT_KEY, "2"), "install a newer minigpt"),
-        (set_metadata("minigpt.config", '{"n_layer": -1}'), "missing"),
-        (set_metadata("minigpt.tokenizer", "{}"), "tokenizer"),
-        (set_metadata("minigpt.card", "[]"), "damaged"),
+        (set_metadata(CONFIG_KEY, '{"n_layer": -1}'), "other fields"),
+        (set_metadata(TOKENIZER_KEY, "{}"), "tokenizer"),
+        (set_metadata(CARD_KEY, "[]"), "damaged"),
     ],
 )
 def test_hostile_files_are_refused(
@@ -180,8 +229,92 @@ def test_a_changed_weight_is_found(small_onnx: Path, tmp_path: Path) -> None:
 
 
 def test_a_graph_that_onnxruntime_refuses_is_one_sentence(small_onnx: Path, tmp_path: Path) -> None:
-    def break_graph(proto: object) -> None:
-        proto.graph.node[0].op_type = "NoSuchOperator"  # type: ignore[attr-defined]
-
     with pytest.raises(InputError, match="onnxruntime cannot read"):
-        load(hostile(small_onnx, tmp_path, break_graph))
+        load(hostile(small_onnx, tmp_path, operator("MatMul")))
+
+
+def set_config(**changes: int | str) -> Callable[[object], None]:
+    def mutate(proto: object) -> None:
+        for entry in proto.metadata_props:  # type: ignore[attr-defined]
+            if entry.key == CONFIG_KEY:
+                entry.value = json.dumps(json.loads(entry.value) | changes)
+
+    return mutate
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"n_layer": 1}, {"n_layer": 3}, {"n_head": 1}, {"n_embd": 32}, {"block_size": 10**13},
+     {"n_layer": 10**9}, {"vocab_size": 2}],
+)  # fmt: skip
+def test_a_config_that_is_not_the_graph_s_is_refused(
+    small_onnx: Path, tmp_path: Path, changes: dict[str, int | str]
+) -> None:
+    with pytest.raises(InputError):
+        load(hostile(small_onnx, tmp_path, set_config(**changes)))
+
+
+def test_a_window_that_the_graph_has_not_ends_in_a_sentence(
+    small_onnx: Path, tmp_path: Path
+) -> None:
+    model = load(hostile(small_onnx, tmp_path, set_config(block_size=64)))
+    with pytest.raises(InputError, match="is damaged"):
+        model.decoder.feed([0] * 40)
+
+
+def test_weights_that_are_no_numbers_end_in_a_sentence(small_onnx: Path, tmp_path: Path) -> None:
+    def poison(proto: object) -> None:
+        for tensor in proto.graph.initializer:  # type: ignore[attr-defined]
+            if tensor.name == "ln_f.weight":
+                tensor.raw_data = b"\xff" * len(tensor.raw_data)
+
+    model = load(hostile(small_onnx, tmp_path, poison))
+    with pytest.raises(InputError, match="NaN"):
+        list(generate(model.decoder, model.tokenizer, [0], SamplingParams))
+
+
+def test_a_second_graph_cannot_hide_behind_a_long_tag(small_onnx: Path, tmp_path: Path) -> None:
+    """Protobuf readers drop the bits of a tag above 32; this one must not see another field."""
+    path = tmp_path / "x.onnx"
+    tag = (7 << 3 | 2) | 1 << 32
+    path.write_bytes(small_onnx.read_bytes() + varint(tag) + varint(2) + b"\x12\x00")
+    with pytest.raises(InputError, match="not a complete"):
+        open_onnx(path)
+
+
+def test_a_file_that_onnxruntime_takes_for_another_format_is_refused(
+    small_onnx: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.onnx"
+    # an unknown field in front puts "ORTM", the mark of that format, at bytes 4 to 8
+    field = varint(1000 << 3 | 2) + varint(6) + b"\0ORTM\0"
+    path.write_bytes(field + small_onnx.read_bytes())
+    assert path.read_bytes()[4:8] == b"ORTM"
+    with pytest.raises(InputError, match="not a complete"):
+        open_onnx(path)
+
+
+def test_a_file_of_a_million_fields_is_refused_soon(tmp_path: Path) -> None:
+    path = tmp_path / "x.onnx"
+    path.write_bytes(b"\x08\x0a" * 10**6)
+    began = time.perf_counter()
+    with pytest.raises(InputError, match="not a complete"):
+        open_onnx(path)
+    assert time.perf_counter() - began < 1
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("no named pipes here")
+    os.mkfifo(tmp_path / "x.onnx")
+    with pytest.raises(InputError, match="not a regular file"):
+        open_onnx(tmp_path / "x.onnx")
+
+
+def varint(value: int) -> bytes:
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)

@@ -46,7 +46,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         minigpt_version="0.1.0",
     )  # fmt: skip
     path = tmp_path_factory.mktemp("engine") / "tiny.onnx"
-    export_onnx(GPT(config).eval(), CharTokenizer(CHARS), card, path)
+    export_onnx(GPT(config).eval(), CharTokenizer(CHARS), card, CHARS, path)
     return path
 
 
