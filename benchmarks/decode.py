@@ -69,7 +69,7 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        export_onnx(model, tokenizer, card, path)
+        export_onnx(model, tokenizer, card, 8 * tokenizer.chars, path)
         onnx_decoder = load(path).decoder
     torch_decoder = TorchDecoder(model)
     ways: dict[str, Callable[[], None]] = {

@@ -206,7 +206,7 @@ class GPT(nn.Module):
         for name, parameter in self.named_parameters():
             if name.endswith("c_proj.weight"):
                 nn.init.zeros_(parameter)
-            elif name.startswith("lm_head.weight"):
+            elif name == "lm_head.weight":
                 nn.init.normal_(parameter, std=0.02)
             elif name.startswith(("wte", "wpe")):
                 nn.init.normal_(parameter, std=0.02 if self.config.tie_weights else 0.5)

@@ -1,5 +1,6 @@
 """Talking to a terminal: what a model or a file says is data and may not command it."""
 
+import contextlib
 import sys
 
 # C0 and C1 controls, DEL, and the marks that reorder a line; newline and tab stay.
@@ -23,5 +24,6 @@ def printable(text: str) -> str:
 
 def say(sentence: str) -> None:
     """One line to the person, on stderr: stdout carries the product alone."""
-    sys.stderr.write(printable(sentence) + "\n")
-    sys.stderr.flush()
+    with contextlib.suppress(BrokenPipeError):  # nobody listens: no reason to stop
+        sys.stderr.write(printable(sentence) + "\n")
+        sys.stderr.flush()

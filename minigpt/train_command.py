@@ -2,8 +2,8 @@
 
 import argparse
 import contextlib
+import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,9 +20,8 @@ from minigpt.torch_decoder import check_device
 from minigpt.training import checkpoint
 from minigpt.training.baselines import baselines
 from minigpt.training.checkpoint import Checkpoint
-from minigpt.training.loop import End, Run, train
+from minigpt.training.loop import Begin, End, Run, train
 from minigpt.training.progress import (
-    METRICS,
     PLOT,
     MetricsLog,
     Progress,
@@ -53,9 +52,10 @@ def run_training(arguments: argparse.Namespace) -> int:
     )
     say(f"{run.model}\n{run.train}")
     progress = Progress(title, run.train.max_steps, yardsticks)
-    log = MetricsLog(folder, resume_step=resume.card.steps if resume else None)
     with _stop_signal() as received, _view(progress, plain=arguments.plain) as show:
         for event in train(run, resume, stop=lambda: received() is not None):
+            if isinstance(event, Begin):
+                log = _begin(folder, event.step if resume else None)
             log.write(event)
             show(event)
     assert isinstance(event, End)
@@ -81,8 +81,11 @@ def _resume(folder: Path, corpus: Corpus) -> Checkpoint:
     if not folder.is_dir():
         raise InputError(f"there is nothing to resume: {folder} is not a folder with a run in it")
     found, refused = checkpoint.load_first(folder, checkpoint.TO_GO_ON)
-    for sentence in refused:
-        say(f"warning: {sentence}; going on from an older checkpoint")
+    if refused:
+        say(f"warning: {refused[0]}; going on from an older checkpoint")
+        # out of the way: the next save would keep it as the previous one, in the good one's place
+        damaged = folder / checkpoint.LAST
+        damaged.replace(damaged.with_suffix(".damaged"))
     if found.card.corpus_sha256 != corpus.sha256:
         raise InputError(
             f"{folder} was trained on another text ({found.card.corpus}, "
@@ -122,23 +125,29 @@ def _run(
 
 
 def _prepare(folder: Path, *, force: bool, resume: bool) -> None:
-    """Make the output folder; clear an older run out of it only when told to."""
-    ours = [folder / name for name in (*checkpoint.TO_USE, METRICS, PLOT)]
-    if folder.is_file():
-        raise InputError(f"{folder} is a file; --out needs a folder")
-    if not resume and any(path.exists() for path in ours):
-        if not force:
-            raise InputError(
-                f"{folder} already holds a run; --resume goes on with it, --force starts anew, "
-                "--out chooses another folder"
-            )
-        for path in ours:
-            path.unlink(missing_ok=True)
+    """Make the output folder; an older run in it is refused, or left for `_begin` to clear."""
+    older = [name for name in checkpoint.TO_USE if (folder / name).exists()]
+    if older and not resume and not force:
+        raise InputError(
+            f"{folder} already holds a run; --resume goes on with it, --force starts anew, "
+            "--out chooses another folder"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / METRICS).touch()
+    except FileExistsError:
+        raise InputError(f"{folder} is a file; --out needs a folder") from None
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror}") from None
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"cannot write to {folder}: Permission denied")
+
+
+def _begin(folder: Path, resume_step: int | None) -> MetricsLog:
+    """Clear an older run away, now that the new one is known to work; open the log."""
+    if resume_step is None:
+        for name in (*checkpoint.TO_USE, PLOT):
+            (folder / name).unlink(missing_ok=True)
+    return MetricsLog(folder, resume_step=resume_step)
 
 
 @contextlib.contextmanager
@@ -162,5 +171,5 @@ def _stop_signal() -> Iterator[Callable[[], signal.Signals | None]]:
 def _view(progress: Progress, *, plain: bool) -> contextlib.AbstractContextManager[Show]:
     console = Console(stderr=True)
     if plain or not console.is_terminal:
-        return plain_view(progress, sys.stderr)
+        return plain_view(progress, say)
     return live_view(progress, console)

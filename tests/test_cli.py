@@ -15,6 +15,11 @@ from minigpt.runtime.library import shipped_model
 SHIPPED = str(shipped_model())
 
 
+def read_metrics(folder: Path) -> list[dict[str, float]]:
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
     code = main([str(a) for a in arguments])
     captured = capsys.readouterr()
@@ -276,25 +281,102 @@ def test_a_damaged_checkpoint_is_named_and_another_one_used(
     assert "best.safetensors is not a whole checkpoint" in err
 
 
-def test_ctrl_c_saves_and_resume_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("sent", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_saves_and_resume_goes_on(tmp_path: Path, sent: str, code: int) -> None:
     pytest.importorskip("torch")
     if os.name == "nt":
-        pytest.skip("Windows has no SIGINT for one child alone")
+        pytest.skip("Windows has no signals for one child alone")
     folder = tmp_path / "run"
     command = [sys.executable, "-u", "-m", "minigpt.cli", "train", "--corpus", "pydoc", *TRAIN]
-    command += ["--out", str(folder), "--max-steps", "100000", "--set", "warmup_steps=1"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, encoding="utf-8") as child:
-        assert child.stderr is not None
-        for line in child.stderr:
-            if line.startswith("step 5 sample"):
-                child.send_signal(signal.SIGINT)
-                break
-        rest = child.stderr.read()
-    assert child.returncode == 130
-    assert "--resume" in rest
-    assert "Traceback" not in rest
-    assert (folder / "last.safetensors").exists()
+    command += ["--out", str(folder), "--max-steps", "100000"]
+
+    def run_until(words: str, extra: list[str]) -> str:
+        """Start it, send the signal when it says `words`; return all that it said."""
+        said = ""
+        with subprocess.Popen(
+            command + extra, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+        ) as child:
+            assert child.stderr is not None
+            for line in child.stderr:
+                said += line
+                if words in line:
+                    child.send_signal(getattr(signal, sent))
+                    break
+            said += child.stderr.read()
+        assert child.returncode == code
+        assert "Traceback" not in said
+        return said
+
+    first = run_until("step 5 sample", [])
+    stopped = int(first.split("stopped at step ")[1].split(",")[0])
     assert (folder / "loss.png").exists()
+    goal = 5 * (stopped // 5) + 10
+    second = run_until(f"step {goal} sample", ["--resume"])
+    assert "step 5 " not in second
+    steps = [row["step"] for row in read_metrics(folder) if "loss" in row]
+    assert steps == list(range(1, len(steps) + 1))
+    assert len(steps) > stopped
+
+
+def test_training_goes_on_when_nobody_looks(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    arguments = ["train", "--corpus", "pydoc", "--out", str(tmp_path / "run"), *TRAIN]
+    child = f"'{sys.executable}' -m minigpt.cli {' '.join(arguments)} --max-steps 12 2>&1 | head -1"
+    subprocess.run(child, shell=True, check=True, capture_output=True)
+    rows = read_metrics(tmp_path / "run")
+    assert max(row["step"] for row in rows) == 12
+
+
+def test_a_failing_start_loses_no_older_run(
+    trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from minigpt.training import loop
+
+    def no_memory(*_: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(loop, "GPT", no_memory)
+    before = {p.name: p.read_bytes() for p in trained.iterdir()}
+    code, _, err = run(capsys, "train", "--corpus", "pydoc", "--out", trained, "--force", *TRAIN)
+    assert code == 2
+    assert "does not fit into memory" in err
+    assert {p.name: p.read_bytes() for p in trained.iterdir()} == before
+
+
+def test_a_damaged_last_checkpoint_never_replaces_the_previous_one(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / trained.name
+    copy.mkdir()
+    for path in trained.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    (copy / "last.safetensors").write_bytes(b"damaged")
+    code, _, err = run(capsys, "train", "--corpus", "pydoc", "--out", copy, "--resume")
+    assert code == 0
+    assert "going on from an older checkpoint" in err
+    for name in ("last.safetensors", "best.safetensors"):
+        assert (copy / name).read_bytes() == (trained / name).read_bytes()
+    assert (copy / "last.damaged").read_bytes() == b"damaged"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_one_sentence() -> None:
+    command = [sys.executable, "-m", "minigpt.cli", "generate", "--max-new-tokens", "5"]
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "minigpt: cannot write: No space left on device\n"
+
+
+def test_bytes_that_are_no_text_are_skipped_in_a_prompt() -> None:
+    command = [sys.executable, "-m", "minigpt.cli", "generate", "--prompt", "-"]
+    command += ["--max-new-tokens", "5"]
+    done = subprocess.run(
+        command, input=b"ROM\xffEO:", capture_output=True, check=True,
+        env=os.environ | {"PYTHONIOENCODING": "utf-8:strict"},
+    )  # fmt: skip
+    assert len(done.stdout) == 5
+    assert b"never seen" in done.stderr
 
 
 def test_commands_without_their_packages_name_the_install_line(

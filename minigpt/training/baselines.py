@@ -86,7 +86,7 @@ def _extend(
     # the target at index i is val[i + 1], its context of `length` starts at val[i + 1 - length]
     wanted = np.full(len(val_context), -1)
     start = length - 1
-    wanted[start:] = val_context[start:] * vocab + val[: len(val) - length]
+    wanted[start:] = val_context[start:] * vocab + val[: max(0, len(val) - length)]
     place = np.searchsorted(seen, wanted).clip(max=len(seen) - 1)
     found = (val_context >= 0) & (wanted >= 0) & (seen[place] == wanted)
     return train_context, np.where(found, place, -1)

@@ -15,12 +15,13 @@ from typing import Any
 
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from minigpt import __version__
 from minigpt.config import GPTConfig, ModelCard, TrainConfig, from_json, to_json
 from minigpt.errors import InputError
-from minigpt.files import write_atomically
+from minigpt.files import read_bytes, write_atomically
 from minigpt.model import GPT
 from minigpt.tokenizer import CharTokenizer
 
@@ -44,6 +45,8 @@ class Checkpoint:
     tokenizer: CharTokenizer
     card: ModelCard
     """Its `steps` is how far the run is, its `val_loss` the last one measured."""
+    excerpt: str
+    """Where the validation part begins: real text for an export to be compared on."""
     best_val_loss: float
     weights: dict[str, Tensor]
     optimizer: dict[str, Tensor]
@@ -63,12 +66,9 @@ def save_last(checkpoint: Checkpoint, folder: Path) -> None:
     """Write `last`, keeping the one before as `previous`: at every instant one of them is whole.
 
     Raises:
-        InputError: as `save`.
+        InputError: as `save`; `last` and `previous` stay as they were.
     """
-    content = _to_bytes(checkpoint)
-    if (folder / LAST).exists():
-        (folder / LAST).replace(folder / PREVIOUS)
-    write_atomically(folder / LAST, content)
+    write_atomically(folder / LAST, _to_bytes(checkpoint), keep_old_as=folder / PREVIOUS)
 
 
 def load(path: Path) -> Checkpoint:
@@ -77,10 +77,7 @@ def load(path: Path) -> Checkpoint:
     Raises:
         InputError: it is missing, damaged, not ours, or of a newer minigpt.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    content = read_bytes(path, "a checkpoint that minigpt train wrote")
     try:
         # validated before anything is built from it
         info = json.loads(_header(content)["__metadata__"][_KEY])
@@ -96,18 +93,36 @@ def load(path: Path) -> Checkpoint:
         )
     if _checksum(content.replace(_field(given), _field(_NO_SUM), 1)) != given:
         raise InputError(f"{path} is damaged: its content does not match its checksum")
-    tensors = safetensors.torch.load(content)
-    return Checkpoint(
+    try:
+        return _from_parts(info, safetensors.torch.load(content))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except (SafetensorError, KeyError, TypeError):
+        raise InputError(f"{path} was not written by minigpt train: it lacks parts") from None
+
+
+def _from_parts(info: dict[str, Any], tensors: dict[str, Tensor]) -> Checkpoint:
+    weights = {k: v for k, v in tensors.items() if not k.startswith(_OPTIMIZER)}
+    checkpoint = Checkpoint(
         model=from_json(GPTConfig, json.dumps(info["model"])),
         train=from_json(TrainConfig, json.dumps(info["train"])),
         tokenizer=CharTokenizer.from_json(json.dumps(info["tokenizer"])),
         card=from_json(ModelCard, json.dumps(info["card"])),
-        best_val_loss=info["best_val_loss"],
-        weights={k: v for k, v in tensors.items() if not k.startswith(_OPTIMIZER)},
+        excerpt=str(info["excerpt"]),
+        best_val_loss=float(info["best_val_loss"]),
+        weights=weights,
         optimizer={
             k.removeprefix(_OPTIMIZER): v for k, v in tensors.items() if k.startswith(_OPTIMIZER)
         },
     )
+    # before a model is built: a config may ask for more memory than there is
+    n_params = sum(tensor.numel() for tensor in weights.values())
+    if (checkpoint.model.n_params(), checkpoint.model.vocab_size) != (
+        n_params,
+        checkpoint.tokenizer.vocab_size,
+    ):
+        raise InputError("its config, weights and tokenizer are not of one model")
+    return checkpoint
 
 
 def load_first(path: Path, names: Sequence[str]) -> tuple[Checkpoint, list[str]]:
@@ -123,13 +138,11 @@ def load_first(path: Path, names: Sequence[str]) -> tuple[Checkpoint, list[str]]
     Raises:
         InputError: there is none, or all are damaged.
     """
-    if not path.exists():
-        raise InputError(f"{path} does not exist; give a checkpoint folder or an .onnx file")
-    if path.is_file():
+    if not path.is_dir():
         return load(path), []
     refused: list[str] = []
     for candidate in (path / name for name in names):
-        if not candidate.exists():
+        if not candidate.is_file():
             continue
         try:
             return load(candidate), refused
@@ -149,6 +162,7 @@ def _to_bytes(checkpoint: Checkpoint) -> bytes:
         "train": json.loads(to_json(checkpoint.train)),
         "tokenizer": json.loads(checkpoint.tokenizer.to_json()),
         "card": json.loads(to_json(checkpoint.card)),
+        "excerpt": checkpoint.excerpt,
         "best_val_loss": checkpoint.best_val_loss,
         "checksum": _NO_SUM,
     }
@@ -196,10 +210,10 @@ def load_weights(model: GPT, weights: Mapping[str, Tensor]) -> None:
     """Put back what `model_weights` took out.
 
     Raises:
-        ValueError: names or shapes are not the model's.
+        InputError: names or shapes are not the model's.
     """
     own = model_weights(model)
     if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in weights.items()}:
-        raise ValueError("the weights are not those of a model of this config")
+        raise InputError("the weights are not those of a model of this config")
     for name, tensor in own.items():
         tensor.copy_(weights[name])

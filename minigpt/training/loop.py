@@ -35,6 +35,14 @@ from minigpt.training.optim import (
 
 
 @dataclass(frozen=True, slots=True)
+class Begin:
+    """The model is built and fits into memory; nothing was written yet."""
+
+    step: int
+    """Where the run begins, or goes on."""
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One optimizer step is done."""
 
@@ -85,7 +93,7 @@ class End:
     """Asked to stop before the last step; the run can be resumed."""
 
 
-Event = Step | Evaluation | Sample | Saved | End
+Event = Begin | Step | Evaluation | Sample | Saved | End
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,12 +125,18 @@ def train(
         InputError: the text is too short, the loss is not a number any more, or a checkpoint
             cannot be written.
     """
-    config, seed = run.train, run.train.seed
+    config = run.train
     ids = run.tokenizer.encode_array(run.corpus.text)
     check_length(ids, run.model.block_size)
     train_ids, val_ids = split(ids)
-    torch.manual_seed(seed)
-    model = GPT(run.model).to(run.device)
+    torch.manual_seed(config.seed)
+    try:
+        model = GPT(run.model).to(run.device)
+    except RuntimeError as error:  # what torch raises when memory is short
+        raise InputError(
+            f"a model of {run.model.n_params():,} parameters does not fit into memory: "
+            f"{str(error).splitlines()[0]}"
+        ) from None
     optimizer = make_optimizer(model, config)
     start, best_val_loss, val_loss = 0, math.inf, math.inf
     if resume:
@@ -146,11 +160,13 @@ def train(
             train=run.train,
             tokenizer=run.tokenizer,
             card=card,
+            excerpt=run.tokenizer.decode(val_ids[: 4 * run.model.block_size]),
             best_val_loss=best_val_loss,
             weights=checkpoints.model_weights(model),
             optimizer=state_tensors(model, optimizer) if full else {},
         )
 
+    yield Begin(start)
     for step in range(start, config.max_steps + 1):
         if step % config.eval_interval == 0 or step == config.max_steps:
             if step > start:
@@ -181,7 +197,7 @@ def _step(
     """One optimizer step, of `accumulation` batches."""
     device = next(model.parameters()).device
     model.train()
-    torch.manual_seed(config.seed + 1_000_003 * (step + 1))  # dropout's randomness
+    torch.manual_seed((config.seed + 1_000_003 * (step + 1)) % 2**63)  # dropout's randomness
     rate = learning_rate(step, config)
     for group in optimizer.param_groups:
         group["lr"] = rate
@@ -200,17 +216,17 @@ def _step(
         loss = next_token_loss(logits, targets.to(device)) / config.accumulation
         loss.backward()  # type: ignore[no-untyped-call]
         total += loss.item()
-    if not math.isfinite(total):
-        raise InputError(
-            f"the loss at step {step + 1} is {total}: training has diverged; start again with a "
-            "lower --set learning_rate=, the last checkpoint is untouched"
-        )
     limit = config.grad_clip or math.inf
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), limit)
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), limit).item()
+    if not math.isfinite(total) or not math.isfinite(norm):
+        raise InputError(
+            f"training diverged at step {step + 1} (loss {total}, gradient norm {norm}); start "
+            "again with a lower --set learning_rate=; the last checkpoint is untouched"
+        )
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     tokens = config.accumulation * config.batch_size * model.config.block_size
-    return Step(step + 1, total, rate, norm.item(), tokens)
+    return Step(step + 1, total, rate, norm, tokens)
 
 
 def next_token_loss(logits: Tensor, targets: Tensor) -> Tensor:

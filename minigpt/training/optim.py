@@ -12,9 +12,10 @@ def learning_rate(step: int, config: TrainConfig) -> float:
     A line to zero, not a cosine: the last tenth of the steps, at tiny rates, is where a small
     model's validation loss falls most.
     """
-    if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
-    left = (config.max_steps - step) / max(1, config.max_steps - config.warmup_steps)
+    warmup = min(config.warmup_steps, config.max_steps // 4)
+    if step < warmup:
+        return config.learning_rate * (step + 1) / warmup
+    left = (config.max_steps - step) / (config.max_steps - warmup)
     return config.min_learning_rate + (config.learning_rate - config.min_learning_rate) * left
 
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -18,9 +17,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from minigpt.files import write_atomically
 from minigpt.terminal import printable
 from minigpt.training.baselines import Baselines
-from minigpt.training.loop import End, Evaluation, Event, Sample, Saved, Step
+from minigpt.training.loop import Begin, End, Evaluation, Event, Sample, Saved, Step
 
 METRICS = "metrics.jsonl"
 PLOT = "loss.png"
@@ -67,7 +67,7 @@ class Progress:
             case Sample():
                 self.sample = event.text
                 self._recent.clear()
-            case Saved() | End():
+            case Begin() | Saved() | End():
                 pass
 
     def _measure(self) -> None:
@@ -114,7 +114,9 @@ def _panel(p: Progress) -> RenderableType:
 
 
 @contextmanager
-def plain_view(progress: Progress, out: TextIO, *, every: int = 50) -> Iterator[Show]:
+def plain_view(
+    progress: Progress, say: Callable[[str], None], *, every: int = 50
+) -> Iterator[Show]:
     """A line for each evaluation, and one every so many steps: for logs and pipes."""
 
     def show(event: Event) -> None:
@@ -130,9 +132,9 @@ def plain_view(progress: Progress, out: TextIO, *, every: int = 50) -> Iterator[
                 line = f"sample {json.dumps(event.text, ensure_ascii=False)}"
             case _:
                 return
-        print(f"step {event.step} {printable(line)}", file=out, flush=True)
+        say(f"step {event.step} {line}")
 
-    print(printable(progress.title), file=out, flush=True)
+    say(progress.title)
     yield show
 
 
@@ -147,7 +149,7 @@ class MetricsLog:
         self._path = folder / METRICS
         kept = [] if resume_step is None else read_metrics(folder)
         lines = [json.dumps(row) + "\n" for row in kept if _before(row, resume_step or 0)]
-        self._path.write_text("".join(lines), encoding="utf-8")
+        write_atomically(self._path, "".join(lines).encode())
 
     def write(self, event: Event) -> None:
         """Append a step or an evaluation."""
@@ -167,9 +169,11 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
     rows = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except ValueError:
             break
+        if isinstance(row, dict) and "step" in row:
+            rows.append(row)
     return rows
 
 

@@ -43,6 +43,14 @@ def test_against_the_slow_formula(order: int) -> None:
     assert got == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize("n_val", [2, 3, 4, 5, 6])
+def test_a_validation_part_shorter_than_the_context(n_val: int) -> None:
+    train, val = [0, 1, 0, 1, 1, 0, 0, 1, 0], [0, 1, 0, 0, 1, 1][:n_val]
+    expected = slow_witten_bell(train, val, 2, 5)
+    got = witten_bell(np.array(train, np.uint32), np.array(val, np.uint32), 2, order=5)
+    assert got == pytest.approx(expected, rel=1e-12)
+
+
 def test_the_published_numbers_on_tiny_shakespeare(shakespeare: Corpus) -> None:
     ids = CharTokenizer.from_text(shakespeare.text).encode_array(shakespeare.text)
     found = baselines(*split(ids), 65)

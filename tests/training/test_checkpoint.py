@@ -1,3 +1,5 @@
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,12 +18,15 @@ from minigpt.training.checkpoint import (
     TO_GO_ON,
     TO_USE,
     Checkpoint,
+    build_model,
     load,
     load_first,
+    model_weights,
     save,
     save_last,
 )
 from tests.conftest import CARD, SMALL
+from tests.models import random_gpt
 
 
 def checkpoint(mark: float = 1.0) -> Checkpoint:
@@ -30,9 +35,10 @@ def checkpoint(mark: float = 1.0) -> Checkpoint:
         train=TrainConfig(),
         tokenizer=CharTokenizer("abcde"),
         card=CARD,
+        excerpt="abcde",
         best_val_loss=mark,
-        weights={"w": torch.full((3, 2), mark), "v": torch.arange(3.0)},
-        optimizer={"w/exp_avg": torch.zeros(3, 2)},
+        weights=model_weights(random_gpt(SMALL)),
+        optimizer={"wte.weight/exp_avg": torch.full((5, 16), mark)},
     )
 
 
@@ -45,9 +51,11 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
         CharTokenizer("abcde"),
     )
     assert (back.card, back.best_val_loss) == (CARD, 1.0)
-    assert torch.equal(back.weights["w"], torch.ones(3, 2))
-    assert set(back.weights) == {"w", "v"}
-    assert set(back.optimizer) == {"w/exp_avg"}
+    assert back.excerpt == "abcde"
+    for name, tensor in model_weights(random_gpt(SMALL)).items():
+        assert torch.equal(back.weights[name], tensor), name
+    assert set(back.optimizer) == {"wte.weight/exp_avg"}
+    assert build_model(back).config == SMALL
 
 
 def test_the_same_checkpoint_is_the_same_bytes(tmp_path: Path) -> None:
@@ -56,23 +64,27 @@ def test_the_same_checkpoint_is_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_every_flipped_bit_is_found(tmp_path: Path) -> None:
+def test_flipped_bits_are_found(tmp_path: Path) -> None:
     path = tmp_path / LAST
     save(checkpoint(), path)
     content = path.read_bytes()
-    for at in range(len(content)):
+    header_end = 8 + int.from_bytes(content[:8], "little")
+    # a bit of every other byte of the header, which holds all texts, and of some of the data
+    places = [*range(0, header_end, 2), *range(header_end, len(content), 64)]
+    bits = [(at, (at // 2) % 8) for at in places]
+    for at, bit in bits:
         damaged = bytearray(content)
-        damaged[at] ^= 1 << (at % 8)
+        damaged[at] ^= 1 << bit
         path.write_bytes(damaged)
         with pytest.raises(InputError, match=LAST):
             load(path)
 
 
-def test_every_truncation_is_found(tmp_path: Path) -> None:
+def test_truncations_are_found(tmp_path: Path) -> None:
     path = tmp_path / LAST
     save(checkpoint(), path)
     content = path.read_bytes()
-    for length in range(0, len(content), 7):
+    for length in range(0, len(content), 97):
         path.write_bytes(content[:length])
         with pytest.raises(InputError, match=LAST):
             load(path)
@@ -135,3 +147,37 @@ def test_a_failed_save_keeps_the_one_before(
         with pytest.raises(InputError, match="No space"):
             save_last(checkpoint(2.0), tmp_path)
     assert load_first(tmp_path, TO_GO_ON)[0].best_val_loss == 1.0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": replace(SMALL, n_layer=3)},
+        {"model": replace(SMALL, vocab_size=6)},
+        {"model": replace(SMALL, n_embd=2**16)},
+        {"tokenizer": CharTokenizer("ab")},
+        {"weights": {"wte.weight": torch.zeros(5, 16)}},
+    ],
+)
+def test_parts_that_are_not_of_one_model_are_refused(
+    tmp_path: Path, change: dict[str, object]
+) -> None:
+    save(replace(checkpoint(), **change), tmp_path / LAST)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="not of one model"):
+        load(tmp_path / LAST)
+
+
+def test_weights_under_other_names_are_refused(tmp_path: Path) -> None:
+    whole = checkpoint()
+    renamed = {name.replace("wte", "emb"): tensor for name, tensor in whole.weights.items()}
+    save(replace(whole, weights=renamed), tmp_path / LAST)
+    with pytest.raises(InputError, match="not those of a model"):
+        build_model(load(tmp_path / LAST))
+
+
+def test_a_pipe_in_a_run_s_folder_is_passed_over(tmp_path: Path) -> None:
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("no named pipes here")
+    save_last(checkpoint(2.0), tmp_path)
+    os.mkfifo(tmp_path / BEST)
+    assert load_first(tmp_path, TO_USE)[0].best_val_loss == 2.0

@@ -25,7 +25,9 @@ from minigpt.training.checkpoint import (
     load,
     load_first,
 )
+from minigpt.training.data import batch
 from minigpt.training.loop import (
+    Begin,
     End,
     Evaluation,
     Run,
@@ -33,6 +35,7 @@ from minigpt.training.loop import (
     Saved,
     Step,
     evaluate,
+    next_token_loss,
     train,
 )
 from minigpt.training.optim import learning_rate, make_optimizer
@@ -69,7 +72,8 @@ def test_a_run_tells_what_happens(tmp_path: Path, corpus: Corpus) -> None:
     first = next(e for e in events if isinstance(e, Step))
     assert first.tokens == 2 * 4 * 16
     kinds = [type(e) for e in events if not isinstance(e, Step)]
-    assert kinds[1:3] == [Saved, Evaluation]  # nothing is lost if an evaluation fails
+    assert kinds[:2] == [Begin, Evaluation]
+    assert kinds[2:4] == [Saved, Evaluation]  # nothing is lost if an evaluation fails
 
 
 def test_the_best_checkpoint_has_the_loss_it_says(tmp_path: Path, corpus: Corpus) -> None:
@@ -110,12 +114,53 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(
         assert (one / name).read_bytes() == (two / name).read_bytes(), name
 
 
-def test_accumulated_batches_are_one_big_batch(tmp_path: Path, corpus: Corpus) -> None:
-    """Two parts of a step average to the loss of both."""
-    run = small_run(tmp_path, corpus, max_steps=1)
+def gradients_of(model: GPT, parts: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
+    """The gradient of the mean loss over all parts at once, in one long vector."""
+    inputs, targets = (torch.cat(side) for side in zip(*parts, strict=True))
+    next_token_loss(model(inputs), targets).backward()  # type: ignore[no-untyped-call]
+    return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+
+@pytest.mark.parametrize("accumulation", [1, 3])
+def test_a_step_follows_the_mean_gradient_of_its_batches(
+    tmp_path: Path, corpus: Corpus, accumulation: int
+) -> None:
+    run = small_run(
+        tmp_path, corpus, accumulation=accumulation, max_steps=1, warmup_steps=0, grad_clip=0
+    )
+    run = replace(run, model=replace(run.model, dropout=0.0))
     step = next(e for e in train(run) if isinstance(e, Step))
-    assert math.isfinite(step.loss)
-    assert step.loss == pytest.approx(math.log(run.model.vocab_size), abs=0.1)
+    torch.manual_seed(run.train.seed)
+    model = GPT(run.model)
+    ids, _ = split(run.tokenizer.encode_array(corpus.text))
+    parts = [
+        batch(ids, seed=run.train.seed, step=0, part=part, batch_size=4, block_size=16)
+        for part in range(accumulation)
+    ]
+    assert step.gradient_norm == pytest.approx(gradients_of(model, parts).norm().item(), rel=1e-4)
+
+
+def test_gradients_are_clipped_to_their_limit(
+    tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    norms = []
+    step_of = torch.optim.AdamW.step
+
+    def watched(optimizer: torch.optim.AdamW) -> object:
+        gradients = [p.grad.flatten() for g in optimizer.param_groups for p in g["params"]]
+        norms.append(torch.cat(gradients).norm().item())
+        return step_of(optimizer)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", watched)
+    steps = [e for e in train(small_run(tmp_path, corpus, grad_clip=0.01)) if isinstance(e, Step)]
+    assert all(step.gradient_norm > 0.01 for step in steps)
+    assert norms == pytest.approx([0.01] * len(steps), rel=1e-3)
+
+
+def test_the_optimizer_gets_the_settings() -> None:
+    settings = TrainConfig(beta1=0.8, beta2=0.97, learning_rate=0.5)
+    group = make_optimizer(random_gpt(GPTConfig(n_layer=1)), settings).param_groups[0]
+    assert (group["betas"], group["lr"]) == ((0.8, 0.97), 0.5)
 
 
 @pytest.mark.parametrize("length", [3, 16, 17, 18, 33, 200])
@@ -150,13 +195,18 @@ def test_training_beats_the_uniform_guess_soon(tmp_path: Path, corpus: Corpus) -
 
 
 def test_the_learning_rate_rises_and_falls_in_lines() -> None:
-    config = TrainConfig(
-        learning_rate=1.0, min_learning_rate=0.1, warmup_steps=4, max_steps=14, beta1=0.5
-    )
-    rates = [learning_rate(step, config) for step in range(15)]
+    config = TrainConfig(learning_rate=1.0, min_learning_rate=0.1, warmup_steps=4, max_steps=24)
+    rates = [learning_rate(step, config) for step in range(25)]
     assert rates[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
-    assert rates[9] == pytest.approx(0.55)
-    assert rates[14] == pytest.approx(0.1)
+    assert rates[14] == pytest.approx(0.55)
+    assert rates[24] == pytest.approx(0.1)
+
+
+def test_a_short_run_does_not_end_in_its_warmup() -> None:
+    config = TrainConfig(learning_rate=1.0, warmup_steps=50, max_steps=20)
+    rates = [learning_rate(step, config) for step in range(20)]
+    assert max(rates) == rates[4] == 1.0
+    assert rates[19] < 0.1
 
 
 def test_biases_and_norms_are_not_decayed() -> None:

@@ -53,11 +53,10 @@ def test_the_time_of_an_evaluation_does_not_count_as_training() -> None:
 
 
 def test_plain_lines_for_pipes() -> None:
-    out = io.StringIO()
-    with plain_view(Progress("title", 100, YARDSTICKS), out, every=2) as show:
+    lines: list[str] = []
+    with plain_view(Progress("title", 100, YARDSTICKS), lines.append, every=2) as show:
         for event in (step(1), step(2), Evaluation(2, 1.5, best=True), Sample(2, "a\x1b\nb")):
             show(event)
-    lines = out.getvalue().splitlines()
     assert lines[0] == "title"
     assert lines[1].startswith("step 2 loss 2.0000")
     assert lines[2:] == ["step 2 validation 1.5000 best", 'step 2 sample "a\\u001b\\nb"']
@@ -100,7 +99,7 @@ def test_half_a_line_at_the_end_is_left_out(tmp_path: Path) -> None:
     log = MetricsLog(tmp_path, resume_step=None)
     log.write(step(1))
     with (tmp_path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-        file.write('{"step": 2, "lo')
+        file.write('3\n{"step": 2, "lo')
     assert [row["step"] for row in read_metrics(tmp_path)] == [1]
 
 
