@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         say(
             f"minigpt: `minigpt {arguments.command}` needs {error.name}, which is not installed; "
-            "run: pip install 'minigpt[train]' (in a checkout: pip install '.[train]')"
+            "run, where you cloned minigpt: pip install -c constraints.txt '.[train]'"
         )
         return EXIT_INPUT_ERROR
     except BrokenPipeError:
