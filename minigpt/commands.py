@@ -64,8 +64,8 @@ def _stdin() -> str:
 
 def _prompt_ids(model: "Model", prompt: str) -> list[int]:
     """The prompt's ids; tells of characters that the model does not know, and skips them."""
-    if not prompt:  # a text begins like a new line
-        return model.tokenizer.encode("\n") or [0]
+    if not prompt:
+        return model.tokenizer.start
     ids = model.tokenizer.encode(prompt)
     if not ids:
         raise InputError(

@@ -68,6 +68,11 @@ class CharTokenizer:
         """The number of ids."""
         return len(self.chars)
 
+    @property
+    def start(self) -> list[int]:
+        """What a text without a prompt goes on from: a new line, as texts begin where one ends."""
+        return self.encode("\n") or [0]
+
     def encode(self, text: str) -> list[int]:
         """The ids of the characters of `text`; those the model has never seen are skipped.
 

@@ -3,40 +3,48 @@
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from minigpt.errors import InputError
 from minigpt.runtime.generation import Decoder
 from minigpt.runtime.sampling import Logits
 
 
-def evaluate(decoder: Decoder, ids: Sequence[int]) -> float:
-    """Mean loss in nats per token over a whole text, each token but the first predicted once.
+def logprobs(decoder: Decoder, ids: Sequence[int]) -> npt.NDArray[np.float64]:
+    """The natural log-probability of each token but the first, given those before it.
 
     The text is read in windows of block_size that do not overlap, so the first token of a window
-    is predicted from one token of context, the last from a full window: a deterministic number
-    that does not flatter.
+    is predicted from one token of context, the last from a full window: deterministic numbers
+    that do not flatter.
 
     Args:
         decoder: the model; its cache is overwritten.
-        ids: the text, at least two tokens.
+        ids: the text, n tokens, at least two.
+
+    Returns:
+        n - 1 numbers.
 
     Raises:
         InputError: the text is shorter.
     """
     if len(ids) < 2:
-        raise InputError("evaluation needs a text of at least two characters that the model knows")
-    total = 0.0
+        raise InputError("scoring needs a text of at least two characters that the model knows")
+    found = np.empty(len(ids) - 1)
     for start in range(0, len(ids) - 1, decoder.block_size):
         window = list(ids[start : start + decoder.block_size + 1])
         decoder.rewind(0)
-        total += losses(decoder.feed(window[:-1]), window[1:]).sum()
-    return total / (len(ids) - 1)
+        found[start : start + len(window) - 1] = _chosen(decoder.feed(window[:-1]), window[1:])
+    return found
 
 
-def losses(logits: Logits, targets: Sequence[int]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Nats of each target (T,) under its row of logits (T,V)."""
+def evaluate(decoder: Decoder, ids: Sequence[int]) -> float:
+    """Mean loss in nats per token: minus the mean of `logprobs`, which see."""
+    return -float(logprobs(decoder, ids).mean())
+
+
+def _chosen(logits: Logits, targets: Sequence[int]) -> npt.NDArray[np.float64]:
+    """Log-probability of each target (T,) under its row of logits (T,V)."""
     z = logits.astype(np.float64)
     z -= z.max(axis=1, keepdims=True)
     log_total = np.log(np.exp(z).sum(axis=1))
-    chosen = z[np.arange(len(targets)), list(targets)]
-    return np.asarray(log_total - chosen)
+    return np.asarray(z[np.arange(len(targets)), list(targets)] - log_total)

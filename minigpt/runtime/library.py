@@ -1,15 +1,19 @@
 """Where models live: list them, find one by name, open it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minigpt.config import GPTConfig, ModelCard
 from minigpt.errors import InputError
+from minigpt.runtime.params import SamplingParams
 
 if TYPE_CHECKING:  # they import numpy; the terminal app lists models before its first paint
-    from minigpt.runtime.generation import Decoder
+    import numpy as np
+    import numpy.typing as npt
+
+    from minigpt.runtime.generation import Decoder, Token
     from minigpt.tokenizer import CharTokenizer
 
 SHIPPED_NAME = "shakespeare.onnx"
@@ -25,6 +29,43 @@ class Model:
     tokenizer: "CharTokenizer"
     card: ModelCard
     decoder: "Decoder"
+
+    def generate(
+        self,
+        prompt: str = "",
+        *,
+        stop: Sequence[str] = (),
+        keep_logits: bool = False,
+        **settings: float,
+    ) -> "Iterator[Token]":
+        """Write on from a prompt, a Token at a time; see `generation.generate`.
+
+        Args:
+            prompt: the text to go on from; characters that the model has never seen are skipped.
+            stop: texts at which to end.
+            keep_logits: give every Token its row of logits.
+            **settings: fields of SamplingParams, such as temperature=0.8 or seed=7.
+
+        Raises:
+            InputError: a setting is out of range, or the model knows no character of the prompt.
+        """
+        from minigpt.runtime import generation
+
+        params = SamplingParams(**settings)  # type: ignore[arg-type]
+        ids = self.tokenizer.encode(prompt) if prompt else self.tokenizer.start
+        return generation.generate(
+            self.decoder, self.tokenizer, ids, lambda: params, stop=stop, keep_logits=keep_logits
+        )
+
+    def logprobs(self, text: str) -> "npt.NDArray[np.float64]":
+        """The natural log-probability of each known character of a text but the first.
+
+        Raises:
+            InputError: fewer than two characters are known.
+        """
+        from minigpt.runtime import evaluation
+
+        return evaluation.logprobs(self.decoder, self.tokenizer.encode(text))
 
 
 def shipped_model() -> Path:
@@ -61,11 +102,11 @@ def find_model(name: str | None) -> Path:
     return by_name[name]
 
 
-def load(path: Path, *, threads: int | None = None) -> Model:
+def load(name: str | Path | None = None, *, threads: int | None = None) -> Model:
     """Open a .onnx file that minigpt exported.
 
     Args:
-        path: the file.
+        name: the file, the name of a listed model, or None for the one that is shipped.
         threads: for onnxruntime; None chooses by the model's size.
 
     Raises:
@@ -75,6 +116,7 @@ def load(path: Path, *, threads: int | None = None) -> Model:
     from minigpt.runtime.onnx_decoder import OnnxDecoder
     from minigpt.runtime.onnx_file import open_onnx
 
+    path = name if isinstance(name, Path) else find_model(name)
     file = open_onnx(path)
     decoder = OnnxDecoder(file, threads=threads)
     return Model(path, file.config, file.tokenizer, file.card, decoder)

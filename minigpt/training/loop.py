@@ -275,7 +275,6 @@ def evaluate(model: GPT, ids: Ids, tokens_per_batch: int = 16384) -> float:
 
 def sample(model: GPT, tokenizer: CharTokenizer, config: TrainConfig) -> str:
     """A short text, always with the same random numbers, so that samples can be compared."""
-    prompt = tokenizer.encode("\n") or [0]
     params = replace(SamplingParams(), max_new_tokens=config.sample_chars, seed=config.seed)
-    tokens = generate(TorchDecoder(model), tokenizer, prompt, lambda: params)
+    tokens = generate(TorchDecoder(model), tokenizer, tokenizer.start, lambda: params)
     return "".join(token.text for token in tokens)

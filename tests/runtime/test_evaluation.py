@@ -3,7 +3,7 @@ import math
 import pytest
 
 from minigpt.errors import InputError
-from minigpt.runtime.evaluation import evaluate
+from minigpt.runtime.evaluation import evaluate, logprobs
 from tests.conftest import ScriptedDecoder
 
 
@@ -20,6 +20,7 @@ def test_every_target_is_predicted_once_from_its_own_window() -> None:
     by_hand = [math.log(4 / 3), math.log(4), math.log(2), math.log(2)]
     assert evaluate(decoder, ids) == pytest.approx(sum(by_hand) / 4)
     assert decoder.fed == [[0, 0], [1, 1]]
+    assert (-logprobs(decoder, ids)).tolist() == pytest.approx(by_hand)
 
 
 def test_one_token_cannot_be_evaluated() -> None:

@@ -83,7 +83,17 @@ def test_no_trace_of_telemetry_in_a_fresh_home(tmp_path: Path) -> None:
     ci = ("CI", "GITHUB_ACTIONS", "TF_BUILD", "TRAVIS", "JENKINS_URL", "TEAMCITY_VERSION")
     silenced = (*ci, "ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME", "PYTHONPYCACHEPREFIX")
     environment = {k: v for k, v in os.environ.items() if k not in silenced}
-    environment |= {"HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "minigpt.cli", "generate", "--max-new-tokens", "5"]
-    subprocess.run(command, check=True, capture_output=True, env=environment)
-    assert list(tmp_path.rglob("*")) == []
+    environment |= {"PYTHONDONTWRITEBYTECODE": "1"}
+
+    def files_left_by(*arguments: str) -> list[Path]:
+        home = tmp_path / arguments[0].strip("-")
+        home.mkdir()
+        command = [sys.executable, *arguments]
+        subprocess.run(
+            command, check=True, capture_output=True, env=environment | {"HOME": str(home)}
+        )
+        return list(home.rglob("*"))
+
+    if not files_left_by("-c", "import onnxruntime"):
+        pytest.skip("this onnxruntime leaves no traces anyway, so there is nothing to show")
+    assert files_left_by("-m", "minigpt.cli", "generate", "--max-new-tokens", "5") == []

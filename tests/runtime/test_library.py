@@ -1,0 +1,46 @@
+"""The Python API, on the shipped model."""
+
+import numpy as np
+import pytest
+
+from minigpt.errors import InputError
+from minigpt.runtime import Model, load
+from minigpt.runtime.evaluation import evaluate
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return load()
+
+
+def test_a_model_writes_on_from_a_prompt(model: Model) -> None:
+    tokens = list(model.generate("ROMEO:", temperature=0.8, max_new_tokens=30, seed=7))
+    again = list(model.generate("ROMEO:", temperature=0.8, max_new_tokens=30, seed=7))
+    assert tokens == again
+    assert len(tokens) == 30
+    assert tokens[0].position == 6
+
+
+def test_a_model_writes_without_a_prompt(model: Model) -> None:
+    assert next(model.generate()).position == 1
+
+
+def test_settings_and_prompts_are_checked(model: Model) -> None:
+    with pytest.raises(InputError, match="temperature"):
+        model.generate("a", temperature=-1)
+    with pytest.raises(InputError, match="prompt"):
+        model.generate("€")
+    with pytest.raises(TypeError, match="temprature"):
+        model.generate("a", temprature=1)
+
+
+def test_logprobs_of_what_was_generated_are_those_of_its_tokens(model: Model) -> None:
+    tokens = list(model.generate("A", max_new_tokens=20))
+    text = "A" + "".join(token.text for token in tokens)
+    np.testing.assert_allclose(model.logprobs(text), [t.logprob for t in tokens], atol=1e-5)
+
+
+def test_the_loss_is_minus_the_mean_logprob(model: Model) -> None:
+    text = "To be, or not to be, that is the question:\n" * 4
+    loss = evaluate(model.decoder, model.tokenizer.encode(text))
+    assert loss == pytest.approx(-model.logprobs(text).mean())
