@@ -1,12 +1,12 @@
 """How much faster is the exported model than sampling by recomputing the window?
 
-Three ways to go on from a full window with a model of the `shakespeare` preset's shape (random
+Several ways to go on from a full window with a model of the `shakespeare` preset's shape (random
 weights: speed does not depend on what was learned), one after the other in each round, so that a
 busy machine slows all of them alike:
 
 - recompute: PyTorch, the whole window again for every token, as many classroom GPTs sample;
 - torch: PyTorch with the KV cache, through minigpt's decode loop;
-- onnx: onnxruntime, the exported fp32 file, through the same loop.
+- onnx: onnxruntime, the exported file in each precision, through the same loop.
 
     python benchmarks/decode.py [--preset shakespeare] [--tokens 256] [--rounds 5]
 """
@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -29,6 +30,7 @@ from minigpt.runtime.params import SamplingParams
 from minigpt.tokenizer import CharTokenizer
 from minigpt.torch_decoder import TorchDecoder
 from minigpt_export.onnx_export import export_onnx
+from minigpt_export.quantize import PRECISIONS
 
 
 @torch.inference_mode()
@@ -68,16 +70,20 @@ def main() -> None:
         val_loss=0.0,
         minigpt_version="",
     )
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        export_onnx(model, tokenizer, card, 8 * tokenizer.chars, path)
-        onnx_decoder = load(path).decoder
     torch_decoder = TorchDecoder(model)
     ways: dict[str, Callable[[], None]] = {
         "recompute": lambda: recompute(model, arguments.tokens),
         "torch": lambda: through_the_loop(torch_decoder, tokenizer, arguments.tokens),
-        "onnx": lambda: through_the_loop(onnx_decoder, tokenizer, arguments.tokens),
     }
+    with tempfile.TemporaryDirectory() as folder:
+        for precision in PRECISIONS:
+            path = Path(folder) / f"{precision}.onnx"
+            text = 8 * tokenizer.chars
+            export_onnx(model, tokenizer, card, text, path, precision=precision)
+            decoder = load(path).decoder
+            ways[f"onnx {precision}"] = partial(
+                through_the_loop, decoder, tokenizer, arguments.tokens
+            )
     speeds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(arguments.rounds):
         for name, write in ways.items():

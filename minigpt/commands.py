@@ -89,7 +89,10 @@ def export(arguments: argparse.Namespace) -> int:
     found = _load_checkpoint(arguments.checkpoint)
     card = replace(found.card, name=arguments.name or found.card.name)
     model = checkpoint.build_model(found)
-    report = export_onnx(model, found.tokenizer, card, found.excerpt, arguments.onnx)
+    report = export_onnx(
+        model, found.tokenizer, card, found.excerpt, arguments.onnx,
+        precision=arguments.precision, force=arguments.force,
+    )  # fmt: skip
     size = arguments.onnx.stat().st_size
     say(f"{arguments.onnx}: {size / 1e6:.1f} MB; {report}")
     return 0
@@ -131,8 +134,9 @@ def info(arguments: argparse.Namespace) -> int:
         "config": asdict(model.config),
         "characters": model.tokenizer.chars,
     }
-    if model.path.is_file():
+    if model.path.suffix == ".onnx":
         facts["bytes"] = model.path.stat().st_size
+        facts["parity"] = json.loads(model.parity)
     if arguments.json:
         _print_json(facts)
     else:

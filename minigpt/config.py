@@ -156,6 +156,8 @@ class ModelCard:
     minigpt_version: str
     created: str = ""
     """ISO date of the export; empty in a checkpoint."""
+    precision: str = "fp32"
+    """Of the weights in the file."""
 
 
 @dataclass(frozen=True, slots=True)

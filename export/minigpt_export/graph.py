@@ -27,6 +27,7 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, num
 from minigpt import __version__
 from minigpt.config import GPTConfig
 from minigpt.model import rotary_tables
+from minigpt_export.quantize import BITS_AND_BLOCK, Precision, quantize
 
 OPSET = 21
 IR_VERSION = 10  # opset 21's own; `onnx` would write the newest, which older runtimes refuse
@@ -38,8 +39,9 @@ Weights = Mapping[str, npt.NDArray[np.float32]]
 class _Graph:
     """A graph being written: nodes and weights, in order."""
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(self, weights: Weights, precision: Precision) -> None:
         self.weights = weights
+        self.precision = precision
         self.nodes: list[NodeProto] = []
         self.initializers: dict[str, TensorProto] = {}
 
@@ -64,26 +66,52 @@ class _Graph:
         """Store a weight of the model under its own name."""
         return self.constant(name, self.weights[name])
 
-    def matrix(self, name: str) -> str:
-        """Store a Linear's weight as MatMul wants it, [inputs, outputs]: PyTorch's, turned."""
-        return self.constant(f"{name}.T", self.weights[name].T)
+    def matrix(self, name: str, value: npt.NDArray[np.float32]) -> str:
+        """Store a matrix that is used as it is; in fp16 as halves, cast back at load."""
+        if self.precision != "fp16":
+            return self.constant(name, value)
+        if name not in self.initializers:
+            self.constant(name, value.astype(np.float16))
+            self.op("Cast", [name], f"{name}.fp32", to=TensorProto.FLOAT)
+        return f"{name}.fp32"
+
+    def linear(self, x: str, name: str) -> str:
+        """Multiply by the weight of a block's Linear, without its bias."""
+        weight = self.weights[f"{name}.weight"]  # [outputs, inputs]
+        if self.precision not in BITS_AND_BLOCK:
+            return self.op("MatMul", [x, self.matrix(f"{name}.weight.T", weight.T)], name)
+        bits, block_size = BITS_AND_BLOCK[self.precision]
+        q = quantize(weight, bits=bits, block_size=block_size)
+        numbers = self.constant(f"{name}.weight.numbers", q.numbers)
+        scales = self.constant(f"{name}.weight.scales", q.scales)
+        return self.op(
+            "MatMulNBits",
+            [x, numbers, scales],
+            name,
+            N=weight.shape[0],
+            K=weight.shape[1],
+            bits=bits,
+            block_size=block_size,
+            accuracy_level=4,  # activations in 8 bits too: without it 2.3 times slower
+        )
 
     def bias(self, name: str) -> str:
         """Store a bias; "" (an input left out) if the model has none."""
         return self.weight(name) if name in self.weights else ""
 
 
-_CONTRIB_OPS = {"GroupQueryAttention", "SkipLayerNormalization", "BiasGelu"}
+_CONTRIB_OPS = {"GroupQueryAttention", "SkipLayerNormalization", "BiasGelu", "MatMulNBits"}
 
 
-def build_graph(config: GPTConfig, weights: Weights) -> ModelProto:
+def build_graph(config: GPTConfig, weights: Weights, precision: Precision = "fp32") -> ModelProto:
     """The ONNX model of a GPT.
 
     Args:
         config: its shape.
         weights: its state dict as arrays, under the names of `model.py`.
+        precision: of what is stored; see `quantize`.
     """
-    g = _Graph(weights)
+    g = _Graph(weights, precision)
     _lengths(g)
     x = _embedding(g, config)
     # The norm that follows an addition is fused with it, so each block hands on two things: the
@@ -117,9 +145,10 @@ def _lengths(g: _Graph) -> None:
 
 
 def _embedding(g: _Graph, config: GPTConfig) -> str:
-    x = g.op("Gather", [g.weight("wte.weight"), "input_ids"], "wte")
+    x = g.op("Gather", [g.matrix("wte.weight", g.weights["wte.weight"]), "input_ids"], "wte")
     if config.learned_positions:
-        g.op("Gather", [g.weight("wpe.weight"), "position_ids"], "wpe")
+        wpe = g.matrix("wpe.weight", g.weights["wpe.weight"])
+        g.op("Gather", [wpe, "position_ids"], "wpe")
         x = g.op("Add", [x, "wpe"], "embedding")
     return x
 
@@ -140,7 +169,7 @@ def _add_and_norm(g: _Graph, x: str, added: str, bias: str, norm: str) -> tuple[
 def _attention(g: _Graph, config: GPTConfig, i: int, normed: str) -> str:
     """All of CausalSelfAttention but the bias of c_proj, which the next addition takes along."""
     name = f"h.{i}.attn"
-    qkv = g.op("MatMul", [normed, g.matrix(f"{name}.c_attn.weight")], f"{name}.c_attn")
+    qkv = g.linear(normed, f"{name}.c_attn")
     if config.qkv_bias:
         qkv = g.op("Add", [qkv, g.weight(f"{name}.c_attn.bias")], f"{name}.c_attn_bias")
     inputs = [qkv, "", "", f"past_key_values.{i}.key", f"past_key_values.{i}.value"]
@@ -156,18 +185,18 @@ def _attention(g: _Graph, config: GPTConfig, i: int, normed: str) -> str:
         kv_num_heads=config.n_head,
         do_rotary=int(not config.learned_positions),
     )
-    return g.op("MatMul", [y, g.matrix(f"{name}.c_proj.weight")], f"{name}.c_proj")
+    return g.linear(y, f"{name}.c_proj")
 
 
 def _mlp(g: _Graph, config: GPTConfig, i: int, normed: str) -> str:
     """All of MLP but the bias of c_proj, which the next addition takes along."""
     name = f"h.{i}.mlp"
-    wide = g.op("MatMul", [normed, g.matrix(f"{name}.c_fc.weight")], f"{name}.c_fc")
+    wide = g.linear(normed, f"{name}.c_fc")
     if config.bias:
         wide = g.op("BiasGelu", [wide, g.weight(f"{name}.c_fc.bias")], f"{name}.gelu")
     else:
         wide = g.op("Gelu", [wide], f"{name}.gelu")
-    return g.op("MatMul", [wide, g.matrix(f"{name}.c_proj.weight")], f"{name}.c_proj")
+    return g.linear(wide, f"{name}.c_proj")
 
 
 def _block(g: _Graph, config: GPTConfig, i: int, x: str, normed: str) -> tuple[str, str]:
@@ -182,9 +211,10 @@ def _head(g: _Graph, config: GPTConfig, normed: str) -> None:
     # a tied head reads the embedding's matrix turned: stored twice, it would cost V*C numbers;
     # turned by Transpose, onnxruntime folds it once at load
     if config.tie_weights:
-        matrix = g.op("Transpose", ["wte.weight"], "lm_head.weight.T", perm=[1, 0])
+        embedding = g.matrix("wte.weight", g.weights["wte.weight"])
+        matrix = g.op("Transpose", [embedding], "lm_head.weight.T", perm=[1, 0])
     else:
-        matrix = g.matrix("lm_head.weight")
+        matrix = g.matrix("lm_head.weight.T", g.weights["lm_head.weight"].T)
     if config.head_bias:
         g.op("MatMul", [normed, matrix], "lm_head")
         g.op("Add", ["lm_head", g.weight("lm_head.bias")], "logits")

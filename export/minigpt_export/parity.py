@@ -1,28 +1,46 @@
-"""Does the exported graph say what the PyTorch model says? Checked at every export."""
+"""Does the exported file say what the PyTorch model says? Measured at every export."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from minigpt.runtime.generation import Decoder, generate
 from minigpt.runtime.params import SamplingParams
 from minigpt.tokenizer import CharTokenizer
+from minigpt_export.quantize import Precision
 
+MAX_LOSS_INCREASE: dict[Precision, float] = {
+    "fp32": 0.0005,
+    "fp16": 0.001,
+    "int8": 0.01,
+    "int4": 0.05,
+}
+"""Nats per token that a precision may cost on the text that is compared."""
 MAX_LOGIT_DIFFERENCE = 1e-4
+"""For fp32, whose greedy text must be the same too."""
 GREEDY_TOKENS = 200
+STEPPED_WINDOWS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class ParityReport:
-    """How far two decoders are apart."""
+    """How far an exported file is from its model."""
 
+    precision: Precision
     positions: int
     """Logits compared, in rows."""
     max_logit_difference: float
     mean_logit_difference: float
+    """Of the largest difference in each row."""
     top1_agreement: float
     """Share of rows with the same likeliest token."""
+    kl_divergence: float
+    """Mean over the rows, from the model's distribution to the file's, in nats."""
+    loss_before: float
+    loss_after: float
+    """Nats per token on the text."""
     greedy_tokens: int
     """Length of the two greedy texts."""
     first_greedy_difference: int | None
@@ -30,63 +48,101 @@ class ParityReport:
 
     @property
     def passed(self) -> bool:
-        """Whether the export may be used: see the two constants of this module."""
+        """Whether the file may be used: see the constants of this module."""
+        lost = self.loss_after - self.loss_before
+        if not lost <= MAX_LOSS_INCREASE[self.precision]:  # NaN does not pass
+            return False
+        if self.precision != "fp32":
+            return True
         close = self.max_logit_difference < MAX_LOGIT_DIFFERENCE
         return close and self.first_greedy_difference is None
 
+    def to_dict(self) -> dict[str, object]:
+        """For the file's metadata and for --json."""
+        return asdict(self)
+
     def __str__(self) -> str:
         where = self.first_greedy_difference
-        greedy = "identical" if where is None else f"different from token {where} on"
+        greedy = "identical" if where is None else f"the same up to token {where}"
         return (
-            f"logits differ by at most {self.max_logit_difference:.1e} "
-            f"(mean {self.mean_logit_difference:.1e}) over {self.positions} positions, "
-            f"top-1 agrees on {self.top1_agreement:.2%}, "
-            f"{self.greedy_tokens} greedy tokens {greedy}"
+            f"loss {self.loss_before:.4f} -> {self.loss_after:.4f} on {self.positions} characters "
+            f"of validation text, KL {self.kl_divergence:.1e}, top-1 agrees on "
+            f"{self.top1_agreement:.2%}, logits differ by at most {self.max_logit_difference:.1e} "
+            f"(mean {self.mean_logit_difference:.1e}), {self.greedy_tokens} greedy tokens {greedy}"
         )
 
 
 def compare(
-    reference: Decoder, candidate: Decoder, tokenizer: CharTokenizer, ids: Sequence[int]
+    reference: Decoder,
+    candidate: Decoder,
+    tokenizer: CharTokenizer,
+    ids: Sequence[int],
+    precision: Precision = "fp32",
 ) -> ParityReport:
     """Compare two decoders on real text, read a window at a time, and on what they write.
 
-    Each window is read as a prompt and then token by token, so that both ways into the graph are
-    seen. The greedy texts go past the window, so that a slide is seen too.
+    In the first windows the candidate reads half as a prompt and half token by token, so that both
+    ways into the graph are seen. The greedy texts go past the window, so that a slide is seen too.
 
     Args:
         reference: usually PyTorch.
         candidate: usually the exported file.
         tokenizer: of both.
-        ids: the text, some windows long, at least one token.
+        ids: the text, some windows long, at least two tokens.
+        precision: of the candidate; decides what passes.
     """
-    differences, agreements = [], []
-    for start in range(0, len(ids), reference.block_size):
-        window = list(ids[start : start + reference.block_size])
-        half = max(1, len(window) // 2)
-        wanted = _logits(reference, [window])
-        got = _logits(candidate, [window[:half], *([i] for i in window[half:])])
-        differences.append(np.abs(wanted - got).max(axis=1))
-        agreements.append(wanted.argmax(axis=1) == got.argmax(axis=1))
-    greedy = SamplingParams(
-        temperature=0.0, max_new_tokens=max(GREEDY_TOKENS, reference.block_size + 50)
-    )
+    block_size = reference.block_size
+    rows: list[npt.NDArray[np.float64]] = []
+    for number, start in enumerate(range(0, len(ids) - 1, block_size)):
+        window = list(ids[start : start + block_size + 1])
+        inputs, targets = window[:-1], window[1:]
+        half = max(1, len(inputs) // 2) if number < STEPPED_WINDOWS else len(inputs)
+        wanted = _logits(reference, [inputs])
+        got = _logits(candidate, [inputs[:half], *([i] for i in inputs[half:])])
+        rows.append(_differences(wanted, got, targets))
+    largest, same, divergence, before, after = np.concatenate(rows, axis=1)
+    greedy = SamplingParams(temperature=0.0, max_new_tokens=max(GREEDY_TOKENS, block_size + 50))
     texts = [
         [token.id for token in generate(decoder, tokenizer, ids[:1], lambda: greedy)]
         for decoder in (reference, candidate)
     ]
     parted = [i for i, (a, b) in enumerate(zip(*texts, strict=True)) if a != b]
     return ParityReport(
-        positions=len(ids),
-        max_logit_difference=float(np.concatenate(differences).max()),
-        mean_logit_difference=float(np.concatenate(differences).mean()),
-        top1_agreement=float(np.concatenate(agreements).mean()),
+        precision=precision,
+        positions=len(largest),
+        max_logit_difference=float(largest.max()),
+        mean_logit_difference=float(largest.mean()),
+        top1_agreement=float(same.mean()),
+        kl_divergence=float(divergence.mean()),
+        loss_before=float(before.mean()),
+        loss_after=float(after.mean()),
         greedy_tokens=greedy.max_new_tokens,
         first_greedy_difference=parted[0] if parted else None,
     )
 
 
-def _logits(
-    decoder: Decoder, parts: Sequence[Sequence[int]]
-) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+def _logits(decoder: Decoder, parts: Sequence[Sequence[int]]) -> npt.NDArray[np.float64]:
     decoder.rewind(0)
-    return np.concatenate([decoder.feed(part).copy() for part in parts])
+    return np.concatenate([decoder.feed(part).astype(np.float64) for part in parts])
+
+
+def _differences(
+    wanted: npt.NDArray[np.float64], got: npt.NDArray[np.float64], targets: Sequence[int]
+) -> npt.NDArray[np.float64]:
+    """Five numbers for each row: largest difference, same top, KL, loss before, loss after."""
+    p, q = _log_softmax(wanted), _log_softmax(got)
+    at = np.arange(len(targets)), list(targets)
+    return np.stack(
+        (
+            np.abs(wanted - got).max(axis=1),
+            wanted.argmax(axis=1) == got.argmax(axis=1),
+            (np.exp(p) * (p - q)).sum(axis=1),
+            -p[at],
+            -q[at],
+        )
+    )
+
+
+def _log_softmax(z: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    z = z - z.max(axis=1, keepdims=True)
+    return np.asarray(z - np.log(np.exp(z).sum(axis=1, keepdims=True)))

@@ -29,6 +29,8 @@ class Model:
     tokenizer: "CharTokenizer"
     card: ModelCard
     decoder: "Decoder"
+    parity: str = "{}"
+    """How far a file is from the PyTorch model it was made of: a JSON object."""
 
     def generate(
         self,
@@ -119,4 +121,4 @@ def load(name: str | Path | None = None, *, threads: int | None = None) -> Model
     path = name if isinstance(name, Path) else find_model(name)
     file = open_onnx(path)
     decoder = OnnxDecoder(file, threads=threads)
-    return Model(path, file.config, file.tokenizer, file.card, decoder)
+    return Model(path, file.config, file.tokenizer, file.card, decoder, file.parity)

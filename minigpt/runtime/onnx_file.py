@@ -30,14 +30,19 @@ FORMAT_KEY = "minigpt.format"
 CONFIG_KEY = "minigpt.config"
 TOKENIZER_KEY = "minigpt.tokenizer"
 CARD_KEY = "minigpt.card"
+PARITY_KEY = "minigpt.parity"
 HASH_KEY = "minigpt.blake2b"
+TEXT_KEYS = (CONFIG_KEY, TOKENIZER_KEY, CARD_KEY, PARITY_KEY)
+"""What is hashed beside the graph, in this order."""
 
 OPERATORS: Mapping[str, frozenset[str]] = {
     "": frozenset(
         {"Add", "Cast", "Gather", "Gelu", "LayerNormalization", "MatMul", "ReduceSum", "Shape",
          "Squeeze", "Sub", "Transpose"}
     ),
-    "com.microsoft": frozenset({"BiasGelu", "GroupQueryAttention", "SkipLayerNormalization"}),
+    "com.microsoft": frozenset(
+        {"BiasGelu", "GroupQueryAttention", "MatMulNBits", "SkipLayerNormalization"}
+    ),
 }  # fmt: skip
 """What an exported graph is made of, by domain; nothing else runs."""
 
@@ -60,6 +65,8 @@ class OnnxFile:
     card: ModelCard
     content: bytes
     """The whole file, for `onnxruntime.InferenceSession`."""
+    parity: str = "{}"
+    """How far it is from the PyTorch model, as measured at its export: a JSON object."""
 
 
 class _Damaged(Exception):
@@ -84,14 +91,16 @@ def open_onnx(path: Path) -> OnnxFile:
         raise InputError(f"{path}: {error}") from None
 
 
-def content_hash(graph: bytes | memoryview, config: str, tokenizer: str, card: str) -> str:
+def content_hash(graph: bytes | memoryview, *texts: str) -> str:
     """The checksum stored under HASH_KEY: of the serialized graph and what is said of it.
+
+    The texts are those under TEXT_KEYS, in that order.
 
     BLAKE2b is in the standard library and takes about half of SHA-256's time where the processor
     has no instructions for that one.
     """
     digest = hashlib.blake2b(graph, digest_size=32)
-    for text in (config, tokenizer, card):
+    for text in texts:
         encoded = text.encode()
         digest.update(len(encoded).to_bytes(8, "little") + encoded)
     return digest.hexdigest()
@@ -108,10 +117,9 @@ def _check(path: Path, content: bytes) -> OnnxFile:
             f"its format is {metadata[FORMAT_KEY][:20]!r}, this minigpt reads {FORMAT}: "
             "install a newer minigpt"
         )
-    if missing := {CONFIG_KEY, TOKENIZER_KEY, CARD_KEY, HASH_KEY} - set(metadata):
+    if missing := {*TEXT_KEYS, HASH_KEY} - set(metadata):
         raise InputError(f"it is damaged: its metadata lacks {sorted(missing)[0]}")
-    texts = metadata[CONFIG_KEY], metadata[TOKENIZER_KEY], metadata[CARD_KEY]
-    if metadata[HASH_KEY] != content_hash(graph, *texts):
+    if metadata[HASH_KEY] != content_hash(graph, *(metadata[key] for key in TEXT_KEYS)):
         raise InputError("it is damaged: its content does not match its checksum")
     config = from_json(GPTConfig, metadata[CONFIG_KEY])
     tokenizer = CharTokenizer.from_json(metadata[TOKENIZER_KEY])
@@ -121,7 +129,7 @@ def _check(path: Path, content: bytes) -> OnnxFile:
             f"it is damaged: its tokenizer has {tokenizer.vocab_size} characters, "
             f"its model {config.vocab_size}"
         )
-    return OnnxFile(path, config, tokenizer, card, content)
+    return OnnxFile(path, config, tokenizer, card, content, metadata[PARITY_KEY])
 
 
 class _Walk:

@@ -33,6 +33,9 @@ from minigpt.training.optim import (
     state_tensors,
 )
 
+EXCERPT_CHARS = 8192
+"""Of validation text in a checkpoint: enough for a loss to two digits, seconds to compare on."""
+
 
 @dataclass(frozen=True, slots=True)
 class Begin:
@@ -160,7 +163,7 @@ def train(
             train=run.train,
             tokenizer=run.tokenizer,
             card=card,
-            excerpt=run.tokenizer.decode(val_ids[: 4 * run.model.block_size]),
+            excerpt=run.tokenizer.decode(val_ids[:EXCERPT_CHARS]),
             best_val_loss=best_val_loss,
             weights=checkpoints.model_weights(model),
             optimizer=state_tensors(model, optimizer) if full else {},

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +24,8 @@ from minigpt.tokenizer import CharTokenizer
 from minigpt.torch_decoder import TorchDecoder
 from minigpt_export.graph import build_graph
 from minigpt_export.onnx_export import export_onnx
-from minigpt_export.parity import compare
+from minigpt_export.parity import MAX_LOSS_INCREASE, compare
+from minigpt_export.quantize import Precision, dequantize, quantize
 from tests.conftest import CARD, SMALL
 from tests.models import random_gpt
 
@@ -38,10 +40,10 @@ VARIATIONS = [
 ]
 
 
-def decoders(config: GPTConfig) -> tuple[TorchDecoder, OnnxDecoder]:
+def decoders(config: GPTConfig, precision: Precision = "fp32") -> tuple[TorchDecoder, OnnxDecoder]:
     model = random_gpt(config)
     weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
-    proto = build_graph(config, weights)
+    proto = build_graph(config, weights, precision)
     checker.check_model(proto)
     for node in proto.graph.node:
         assert node.op_type in OPERATORS[node.domain]
@@ -57,9 +59,11 @@ def test_every_variation_is_the_same_in_both(change: dict[str, object]) -> None:
     ids = np.random.default_rng(0).integers(0, 23, 70).tolist()
     report = compare(reference, candidate, CharTokenizer("0123456789abcdefghijklm"), ids)
     assert report.passed, report
+    assert report.loss_before == pytest.approx(report.loss_after, abs=1e-5)
+    assert report.kl_divergence == pytest.approx(0, abs=1e-6)
     assert report.max_logit_difference < 1e-5
     assert report.top1_agreement == 1.0
-    assert report.positions == 70
+    assert report.positions == 69
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -105,20 +109,66 @@ def test_the_same_loss_from_both(small_onnx: Path) -> None:
     assert one == pytest.approx(two, abs=1e-6)
 
 
+@pytest.mark.parametrize("arch", ["gpt2", "rotary"])
+@pytest.mark.parametrize("precision", ["fp16", "int8", "int4"])
+def test_fewer_bits_say_nearly_the_same(arch: str, precision: Precision) -> None:
+    config = replace(SMALL, vocab_size=23, n_embd=64, arch=arch, tie_weights=arch == "gpt2")
+    reference, candidate = decoders(config, precision)
+    ids = np.random.default_rng(0).integers(0, 23, 400).tolist()
+    report = compare(reference, candidate, CharTokenizer("0123456789abcdefghijklm"), ids, precision)
+    most = {"fp16": (0.01, 1e-4), "int8": (0.5, 5e-3), "int4": (4.0, 0.2)}[precision]
+    assert 0 < report.max_logit_difference < most[0]
+    assert 0 < report.kl_divergence < most[1]
+
+
+def test_what_the_quantized_matrices_stand_for_is_what_is_computed() -> None:
+    """The file of int4 weights against PyTorch with those same weights, dequantized."""
+    model = random_gpt(replace(SMALL, n_embd=64)).requires_grad_(requires_grad=False)
+    weights = {name: tensor.numpy().copy() for name, tensor in model.state_dict().items()}
+    file = OnnxFile(
+        Path("x"), model.config, CharTokenizer("abcde"), CARD,
+        build_graph(model.config, weights, "int4").SerializeToString(),
+    )  # fmt: skip
+    for name, parameter in model.named_parameters():
+        if name.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight")):
+            q = quantize(parameter.numpy(), bits=4, block_size=32)
+            parameter.copy_(torch.from_numpy(dequantize(q, parameter.shape[1])))
+    ids = [0, 1, 2, 3, 4] * 3
+    got, wanted = OnnxDecoder(file).feed(ids), TorchDecoder(model).feed(ids)
+    # what is left is the rounding of the activations to 8 bits
+    assert np.abs(got - wanted).max() < 0.05 * np.abs(wanted).max()
+
+
+def test_a_precision_that_costs_too_much_is_not_exported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MAX_LOSS_INCREASE, "int4", -1.0)
+    path = tmp_path / "x.onnx"
+    arguments = random_gpt(SMALL), CharTokenizer("abcde"), CARD, "abcdecab" * 8, path
+    with pytest.raises(InputError, match="int4 file would not be the model"):
+        export_onnx(*arguments, precision="int4")
+    assert not path.exists()
+    export_onnx(*arguments, precision="int4", force=True)
+    assert open_onnx(path).card.precision == "int4"
+
+
 def test_the_file_carries_everything(small_onnx: Path) -> None:
     file = open_onnx(small_onnx)
     assert file.config == SMALL
     assert file.tokenizer == CharTokenizer("abcde")
     assert replace(file.card, created="") == CARD
+    assert json.loads(file.parity)["first_greedy_difference"] is None
     assert file.card.created
 
 
 def test_a_wrong_graph_is_not_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = random_gpt(SMALL)
 
-    def build_wrong(config: GPTConfig, weights: dict[str, np.ndarray]) -> object:
+    def build_wrong(
+        config: GPTConfig, weights: dict[str, np.ndarray], precision: Precision
+    ) -> object:
         key = "h.1.mlp.c_fc.bias"
-        return build_graph(config, weights | {key: weights[key] + 0.01})
+        return build_graph(config, weights | {key: weights[key] + 0.01}, precision)
 
     monkeypatch.setattr("minigpt_export.onnx_export.build_graph", build_wrong)
     with pytest.raises(InputError, match="nothing was written"):

@@ -17,6 +17,7 @@ from minigpt.runtime.onnx_file import (
     CONFIG_KEY,
     FORMAT_KEY,
     HASH_KEY,
+    TEXT_KEYS,
     TOKENIZER_KEY,
     content_hash,
     open_onnx,
@@ -102,7 +103,7 @@ def hostile(small_onnx: Path, tmp_path: Path, mutate: Callable[[object], None]) 
     graph = proto.graph.SerializeToString(deterministic=True)
     for entry in proto.metadata_props:
         if entry.key == HASH_KEY:
-            said = (texts[key] for key in (CONFIG_KEY, TOKENIZER_KEY, CARD_KEY))
+            said = (texts[key] for key in TEXT_KEYS)
             entry.value = content_hash(graph, *said)
     path = tmp_path / "hostile.onnx"
     path.write_bytes(proto.SerializeToString())
