@@ -1,5 +1,6 @@
 """Where models live: list them, find one by name, open it."""
 
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,8 +79,11 @@ def shipped_model() -> Path:
 
 def list_models(folders: Iterable[Path] = (Path("checkpoints"), Path())) -> list[Path]:
     """The shipped model and the .onnx files of some folders, by default ./checkpoints and here."""
-    found = [path for folder in folders for path in sorted(folder.glob("*.onnx"))]
-    unique = {path.resolve(): path for path in [shipped_model(), *found] if path.is_file()}
+    found = [shipped_model()]
+    for folder in folders:
+        with contextlib.suppress(OSError):  # the folder we are in may be gone
+            found += sorted(folder.absolute().glob("*.onnx"))
+    unique = {path.resolve(): path for path in found if path.is_file()}
     return list(unique.values())
 
 

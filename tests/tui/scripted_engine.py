@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from textual.pilot import Pilot
 
@@ -64,6 +65,11 @@ class ScriptedEngine(Engine):
         self._said.append(reply)
         self._wake()
 
+    @property
+    def unheard(self) -> bool:
+        """Whether something was said that nobody has received."""
+        return bool(self._said)
+
     def asked(self, kind: type[Request]) -> list[Request]:
         return [request for request in self.requests if isinstance(request, kind)]
 
@@ -87,7 +93,7 @@ class ScriptedEngine(Engine):
         self.say(Failed(self.run, sentence))
 
 
-async def until(pilot: Pilot[None], condition: Callable[[], bool]) -> None:
+async def until(pilot: Pilot[Any], condition: Callable[[], bool]) -> None:
     """Let the app work until something is so; a frame may be a thirtieth of a second away."""
     for _ in range(500):
         if condition():

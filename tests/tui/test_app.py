@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from textual import events
+from textual.command import CommandList
 from textual.geometry import Offset
 from textual.pilot import Pilot
 from textual.screen import Screen
@@ -30,7 +31,7 @@ from tests.tui.scripted_engine import MODEL, ScriptedEngine, until
 class Desk:
     """The app under test, and what one sees of it."""
 
-    def __init__(self, pilot: Pilot[None], engine: ScriptedEngine) -> None:
+    def __init__(self, pilot: Pilot[str], engine: ScriptedEngine) -> None:
         self.pilot, self.engine, self.app = pilot, engine, pilot.app
         self.press = pilot.press
 
@@ -133,7 +134,7 @@ async def test_escape_stops_at_once_and_keeps_the_text() -> None:
         assert d.engine.requests[-1] == Stop(1)
         assert "ready" in d.status
         d.engine.write("too late")
-        await d.pilot.pause(0.05)
+        await until(d.pilot, lambda: not d.engine.unheard)
         assert d.text == "ab"
 
 
@@ -326,12 +327,49 @@ async def test_an_empty_library_says_what_to_do(monkeypatch: pytest.MonkeyPatch)
         assert d.is_on(MainScreen)
 
 
-async def test_a_damaged_model_is_told_and_the_picker_opens() -> None:
-    async with desk(ScriptedEngine(refuses="[b]x.onnx[/b] is damaged")) as d:
+async def test_a_damaged_first_model_ends_the_app_with_its_sentence() -> None:
+    app = MinigptApp(ScriptedEngine(refuses="[b]x.onnx[/b] is damaged"), MODEL)
+    async with app.run_test() as pilot:
+        await until(pilot, lambda: app.return_code == 2)
+    assert app.return_code == 2
+
+
+async def test_a_damaged_second_model_is_told_and_the_first_one_stays() -> None:
+    async with desk() as d:
+        d.engine.refuses = "[b]x.onnx[/b] is damaged"
+        d.main.open_model(Path("x.onnx"))
         await d.is_told("[b]x.onnx[/b] is damaged")
-        await until(d.pilot, lambda: d.is_on(ModelPicker))
-        await d.press("escape")
-        assert "no model" in d.status
+        assert "scripted" in d.status
+        assert d.is_on(MainScreen)
+
+
+async def test_a_hidden_panel_gives_the_focus_away() -> None:
+    async with desk() as d:
+        await d.press("tab")
+        assert d.app.focused is d.slider("temperature")
+        await d.press("f3")
+        await until(d.pilot, lambda: isinstance(d.app.focused, Prompt))
+        await d.press("f3", "tab")
+        assert d.app.focused is d.slider("temperature")
+        await d.pilot.resize_terminal(50, 24)
+        await until(d.pilot, lambda: isinstance(d.app.focused, Prompt))
+
+
+async def test_one_picker_is_enough() -> None:
+    async with desk() as d:
+        await d.press("f2", "f2", "f2")
+        d.main.action_models()
+        d.main.action_models()
+        await d.pilot.pause()
+        assert sum(isinstance(screen, ModelPicker) for screen in d.app.screen_stack) == 1
+
+
+async def test_notices_do_not_pile_up() -> None:
+    async with desk() as d:
+        for _ in range(5):
+            await d.press("f4")
+        await d.is_told("no text yet")
+        assert len(d.notices) == 1
 
 
 async def test_the_palette_runs_our_commands() -> None:
@@ -340,7 +378,8 @@ async def test_the_palette_runs_our_commands() -> None:
         assert {"New text", "Stop writing", "Copy text", "Save text to file", "Choose model",
                 "Reset sliders", "Help", "Theme", "Quit"} <= set(titles)  # fmt: skip
         await d.press("ctrl+p", *"choose model")
-        await d.pilot.pause(0.3)
+        hits = d.app.screen.query_one(CommandList)
+        await until(d.pilot, lambda: hits.option_count == 1 and hits.highlighted == 0)
         await d.press("enter")
         await until(d.pilot, lambda: d.is_on(ModelPicker))
 
@@ -439,15 +478,16 @@ def test_every_binding_has_an_id() -> None:
             assert binding.id, f"{owner.__name__}: {binding.key}"
 
 
-async def test_every_theme_draws() -> None:
+async def test_every_theme_draws_every_text() -> None:
     async with desk() as d:
         for theme in d.app.available_themes:
             d.app.theme = theme
             await d.pilot.pause()
+            picture = d.app.export_screenshot()
+            assert all(word in picture for word in ("temperature", "scripted", "Models")), theme
 
 
-async def test_nothing_is_lost_without_colour(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_COLOR", "1")
+async def test_who_wrote_what_does_not_depend_on_colour() -> None:
     async with desk() as d:
         await d.press("enter")
         d.engine.write(" Ay me!")

@@ -189,6 +189,24 @@ def test_a_killed_engine_is_told_and_starts_again(line: Line, model: Path) -> No
     assert done.run == 2
 
 
+def test_after_a_refusal_a_new_child_opens_the_model_that_was_open(
+    line: Line, model: Path, tmp_path: Path
+) -> None:
+    line.client.send(Open(model))
+    line.wait_for(Opened)
+    damaged = tmp_path / "damaged.onnx"
+    damaged.write_bytes(model.read_bytes()[:-9])
+    line.client.send(Open(damaged))
+    line.wait_for(Refused)
+    os.kill(line.client.pid, signal.SIGKILL)
+    line.wait_for(Died)
+    line.client.send(Generate(2, "a", SamplingParams(max_new_tokens=5)))
+    opened = line.wait_for(Opened)
+    assert isinstance(opened, Opened)
+    assert opened.path == model
+    line.wait_for(Done)
+
+
 def test_a_crash_quotes_its_last_line(line: Line) -> None:
     child = line.client._child
     assert child.stdin is not None

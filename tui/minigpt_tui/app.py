@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,7 +27,13 @@ def existing_model(name: str | None) -> Path:
             f"the model that ships with minigpt is not at {path}; "
             "give another one: minigpt-tui MODEL.onnx"
         )
-    return path
+    return path.absolute()  # the folder may be gone when it is asked for again
+
+
+def has_terminal() -> bool:
+    """Whether there is a screen to draw on and a keyboard to read from."""
+    screen = sys.__stdout__ if os.name == "nt" else sys.__stderr__  # where Textual draws
+    return all(stream is not None and stream.isatty() for stream in (sys.__stdin__, screen))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,15 +55,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         say(str(error))
         return 2
+    if not has_terminal():
+        say("minigpt-tui needs a terminal to draw in; in a pipe use: minigpt generate")
+        return 2
     engine = EngineClient()
     # ms that Textual waits for the rest of an escape sequence before it believes in a lone Esc.
-    # It looks every 100 ms, so with its own 100 the wait may last two rounds, with less only one.
-    os.environ.setdefault("ESCDELAY", "25")
+    # It looks every 100 ms, so with its own 100 the wait may last two rounds, with less only one;
+    # too little would cut the arrow keys of a slow line in two.
+    os.environ.setdefault("ESCDELAY", "50")
     # Textual takes most of the start: meanwhile the engine starts, on another core.
     from minigpt_tui.minigpt_app import MinigptApp
 
+    app = MinigptApp(engine, model)
     try:
-        MinigptApp(engine, model).run()
+        reason = app.run()
     finally:
         engine.close()
-    return 0
+    if reason:
+        say(reason)
+    return app.return_code or 0

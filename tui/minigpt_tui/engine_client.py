@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import IO
 
-from minigpt_tui.protocol import Died, Engine, Open, Reply, Request, decode_reply, encode
+from minigpt_tui.protocol import Died, Engine, Open, Opened, Reply, Request, decode_reply, encode
 
 
 class EngineClient(Engine):
@@ -31,8 +31,6 @@ class EngineClient(Engine):
         return self._child.pid
 
     def send(self, request: Request) -> None:
-        if isinstance(request, Open):
-            self._opened = request
         try:
             self._write(request)
         except OSError:  # it died: begin again with the model that was open
@@ -77,16 +75,18 @@ class EngineClient(Engine):
     def _read(self, child: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
         assert child.stdout is not None
         for line in child.stdout:
-            self._hand_over(decode_reply(line))
+            reply = decode_reply(line)
+            if isinstance(reply, Opened):
+                self._opened = Open(reply.path)  # what a new child would have to open
+            self._hand_over(reply)
         code = child.wait()
-        if not self._closing:
+        # of a child that another one has replaced already, there is nothing to tell
+        if not self._closing and child is self._child:
             self._hand_over(Died(_obituary(code, errors)))
 
     def _hand_over(self, reply: Reply) -> None:
-        # Append first, then look: whoever empties the deque in between has seen this reply.
         self._replies.append(reply)
-        if len(self._replies) == 1:
-            self._wake()
+        self._wake()
 
 
 def _nobody() -> None:

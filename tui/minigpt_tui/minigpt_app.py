@@ -1,6 +1,10 @@
 """The app: two themes, the commands of the palette, and the main screen."""
 
+import asyncio
+import contextlib
+import signal
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from textual.app import App, SystemCommand
@@ -12,8 +16,11 @@ from minigpt_tui.screens.main import MainScreen
 from minigpt_tui.theme import NIGHT, PAPER
 
 
-class MinigptApp(App[None]):
-    """Is handed the engine it talks to, so that a test can hand it another one."""
+class MinigptApp(App[str]):
+    """Is handed the engine it talks to, so that a test can hand it another one.
+
+    `run` returns why it ended, if that was not what the user wanted.
+    """
 
     TITLE = "minigpt"
     COMMAND_PALETTE_DISPLAY = "^P"
@@ -27,6 +34,14 @@ class MinigptApp(App[None]):
         self.register_theme(NIGHT)
         self.register_theme(PAPER)
         self.theme = NIGHT.name
+
+    def on_mount(self) -> None:
+        """Leave the terminal as it was also when the system ends the app."""
+        for name, code in (("SIGTERM", 143), ("SIGHUP", 129)):
+            # Windows has neither, and no loop that could wait for them
+            with contextlib.suppress(AttributeError, NotImplementedError):
+                end = partial(self.exit, return_code=code)
+                asyncio.get_running_loop().add_signal_handler(getattr(signal, name), end)
 
     def get_default_screen(self) -> Screen[None]:
         return MainScreen(self._engine, self._model)

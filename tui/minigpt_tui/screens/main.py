@@ -69,6 +69,7 @@ class MainScreen(Screen[None]):
         self._status_at = 0.0
         self._status_soon = False
         self._shown_model: Opened | None = None
+        self._had_model = False
 
     def compose(self) -> ComposeResult:
         self._apply_breakpoints()
@@ -123,9 +124,14 @@ class MainScreen(Screen[None]):
         self._draws_soon = False
         self._drawn_at = time.monotonic()
         for notice in self.writer.hear():
+            if notice.is_error and not self._had_model and self.writer.state is State.NO_MODEL:
+                # the model that was asked for on the command line: an answer there
+                self.app.exit(notice.sentence, return_code=2)
+                return
             self._tell(notice.sentence, is_error=notice.is_error)
             if notice.is_error and self.writer.state is State.NO_MODEL:
                 self.action_models()
+        self._had_model = self._had_model or self.writer.model is not None
         self._show()
 
     def _show(self) -> None:
@@ -167,6 +173,7 @@ class MainScreen(Screen[None]):
     def _tell(self, sentence: str, *, is_error: bool = False) -> None:
         # markup off: a path or a prompt may hold square brackets
         severity = "error" if is_error else "information"
+        self.app.clear_notifications()  # a pile of them would cover the text
         self.notify(sentence, severity=severity, timeout=NOTICE_S, markup=False)  # type: ignore[arg-type]
 
     # the user's side
@@ -237,6 +244,8 @@ class MainScreen(Screen[None]):
         self.app.push_screen(HelpScreen())
 
     def action_models(self) -> None:
+        if self.app.screen is not self:  # a picker, or the help, is open already
+            return
         current = self.writer.model.path if self.writer.model else None
         self.app.push_screen(
             ModelPicker(current), lambda path: self.open_model(path) if path else None
@@ -244,6 +253,16 @@ class MainScreen(Screen[None]):
 
     def action_toggle_panel(self) -> None:
         self.toggle_class("-panel-open" if self.has_class("-narrow") else "-panel-closed")
+        self.call_after_refresh(self._leave_hidden_panel)
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._leave_hidden_panel)
+
+    def _leave_hidden_panel(self) -> None:
+        """Keys must not change settings that nobody sees."""
+        panel = self.query_one(SamplingPanel)
+        if self.focused is not None and panel in self.focused.ancestors and not panel.display:
+            self.query_one(Prompt).focus()
 
     def action_mark(self, step: int) -> None:
         self.query_one(Welcome).mark(step)

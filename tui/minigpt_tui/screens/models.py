@@ -61,5 +61,12 @@ class ModelPicker(ModalScreen[Path | None]):
     def _describe(self, path: Path) -> str:
         is_open = self._current is not None and path.resolve() == self._current.resolve()
         mark = "●" if is_open else " "
-        name = printable(path.stem).replace("\n", "␊")[:NAME_CELLS]
-        return f"{mark} {name:<{NAME_CELLS}} {path.stat().st_size / 1e6:7.1f} MB"
+        stems = [other.stem for other in self._models]
+        # two of one name are told apart by their folders
+        full_name = path.stem if stems.count(path.stem) == 1 else f"{path.parent.name}/{path.stem}"
+        name = printable(full_name).replace("\n", "␊")[:NAME_CELLS]
+        try:
+            size = f"{path.stat().st_size / 1e6:7.1f} MB"
+        except OSError:
+            size = "gone"
+        return f"{mark} {name:<{NAME_CELLS}} {size}"

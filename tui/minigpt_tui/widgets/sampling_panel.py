@@ -51,7 +51,7 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         with Horizontal(id="seed-row"):
             yield Static(" seed", id="seed-label")
             yield Input(
-                str(DEFAULTS.seed), type="integer", max_length=20, compact=True, id="seed",
+                str(DEFAULTS.seed), restrict=r"\d*", max_length=20, compact=True, id="seed",
                 select_on_focus=True,
             )  # fmt: skip
             yield Static("^R new", id="seed-hint")
@@ -91,11 +91,10 @@ class SamplingPanel(VerticalScroll, can_focus=False):
             return  # half typed, or too large: the last good seed stays
 
     @on(Input.Submitted, "#seed")
-    def _keep_seed(self, message: Input.Submitted) -> None:
-        message.stop()
-
     @on(Input.Blurred, "#seed")
-    def _restore_seed(self, message: Input.Blurred) -> None:
+    def _show_seed(self, message: Input.Submitted | Input.Blurred) -> None:
+        """The seed that counts, which is not what was typed if that was too large."""
+        message.stop()
         message.input.value = str(self.params.seed)
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:

@@ -66,6 +66,6 @@ class Scale:
     def format(self, value: float) -> str:
         """A value as text."""
         if self.is_integer:
-            return str(int(value))
+            return str(int(value)) if value < 100_000 else f"{value / 1000:.4g}k"
         text = f"{value:.3f}"
         return text[:-1] if text.endswith("0") else text

@@ -10,7 +10,7 @@ from minigpt_tui.messages import Submitted
 EXAMPLES = (
     "ROMEO:",
     "KING HENRY:",
-    "First Citizen:\nBefore we proceed any further,",
+    "First Citizen:\nBefore we go on,",
     "To be, or not to be,",
     "O wonder!",
 )
