@@ -1,7 +1,9 @@
 """The one decode loop: a Decoder and a prompt in, a stream of Token records out."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Protocol
 
 from minigpt.errors import InputError
@@ -123,30 +125,33 @@ def _decode(
     keep_logits: bool,
 ) -> Iterator[Token]:
     uniforms = Uniforms()
-    half = decoder.block_size // 2
-    history = list(prompt)
-    unread = history[-decoder.block_size :]
+    # all that a slide can need, so that a million tokens take no more memory than a thousand
+    newest = deque(prompt, maxlen=decoder.block_size)
+    unread = list(newest)
     decoder.rewind(0)
     slid = False
-    while len(history) - len(prompt) < (now := params()).max_new_tokens:
+    for position in count(len(prompt)):
+        now = params()
+        if position - len(prompt) >= now.max_new_tokens:
+            return
         if decoder.position + len(unread) > decoder.block_size:
             decoder.rewind(0)
-            # a block of one token keeps none but the newest
-            unread = history[-max(half, 1) :]
+            # a window of one token keeps none but the newest
+            unread = list(newest)[-max(decoder.block_size // 2, 1) :]
             slid = True
         row = decoder.feed(unread)[-1]
         chances = distribution(row, now)
-        chosen = draw(chances.probs, uniforms(now.seed, len(history)))
+        chosen = draw(chances.probs, uniforms(now.seed, position))
         yield Token(
             id=chosen,
             text=tokenizer.decode((chosen,)),
             logprob=float(chances.logprobs[chosen]),
             entropy=chances.entropy,
-            position=len(history),
+            position=position,
             slid=slid,
             logits=row.copy() if keep_logits else None,
         )
-        history.append(chosen)
+        newest.append(chosen)
         unread = [chosen]
         slid = False
 

@@ -49,7 +49,7 @@ OPERATORS: Mapping[str, frozenset[str]] = {
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MODEL_GRAPH, _MODEL_OPSET, _MODEL_METADATA, _MODEL_TRAINING, _MODEL_FUNCTIONS = 7, 8, 14, 20, 25
 _GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_SPARSE_INITIALIZER = 1, 5, 15
-_NODE_OPERATOR, _NODE_ATTRIBUTE, _NODE_DOMAIN = 4, 5, 7
+_NODE_INPUT, _NODE_OPERATOR, _NODE_ATTRIBUTE, _NODE_DOMAIN = 1, 4, 5, 7
 _TENSOR_EXTERNAL_DATA, _TENSOR_DATA_LOCATION = 13, 14
 # AttributeProto fields that hold a number or a text, or lists of them; all others nest structures
 _PLAIN_ATTRIBUTE_FIELDS = frozenset({1, 2, 3, 4, 7, 8, 9, 13, 20, 21})
@@ -81,6 +81,15 @@ def open_onnx(path: Path) -> OnnxFile:
             something no model of ours needs. onnxruntime has not seen it then.
     """
     content = read_bytes(path, "the .onnx file that minigpt export wrote", MAX_FILE_BYTES)
+    return check_onnx(path, content)
+
+
+def check_onnx(path: Path, content: bytes) -> OnnxFile:
+    """The checks of `open_onnx` on a file's content; `path` is for the messages.
+
+    Raises:
+        InputError: as `open_onnx`.
+    """
     try:
         return _check(path, content)
     except _Damaged:
@@ -178,9 +187,11 @@ class _Walk:
                 self._node(_message(value))
 
     def _node(self, node: memoryview) -> None:
-        domain, operators = "", []
+        domain, operators, last_input = "", [], "none"
         for field, part in self._fields(node):
-            if field == _NODE_DOMAIN:
+            if field == _NODE_INPUT:
+                last_input = _text(part)
+            elif field == _NODE_DOMAIN:
                 domain = _check_domain(part)
             elif field == _NODE_OPERATOR:
                 operators.append(_text(part))
@@ -190,6 +201,8 @@ class _Walk:
                     raise InputError("an operator's attribute holds a tensor or a graph")
         if len(operators) != 1 or operators[0] not in OPERATORS[domain]:
             raise InputError(f"it uses an operator that no model here does: {operators!a:.60}")
+        if not last_input:  # onnxruntime 1.31 crashes on some operators whose last input is ""
+            raise InputError("an operator's last input has no name, which none of ours lacks")
 
     def _entry(self, message: memoryview) -> tuple[str, str]:
         """A StringStringEntryProto."""

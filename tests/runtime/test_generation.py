@@ -1,4 +1,5 @@
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Sequence
 from itertools import islice
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from minigpt.errors import InputError
 from minigpt.runtime.generation import generate
 from minigpt.runtime.params import SamplingParams
+from minigpt.runtime.sampling import Logits
 from minigpt.tokenizer import CharTokenizer
 from tests.conftest import ScriptedDecoder, cycle
 
@@ -130,6 +132,27 @@ def test_text_that_cannot_become_a_stop_is_not_held_back() -> None:
     assert len(decoder.fed) == 2
     assert next(stream).text == "f"  # only now is it sure that no stop begins here
     assert len(decoder.fed) == 5
+
+
+def test_a_long_text_takes_no_more_memory_than_a_short_one() -> None:
+    class Forgetful(ScriptedDecoder):
+        def feed(self, tokens: Sequence[int]) -> Logits:
+            rows = super().feed(tokens)
+            self.fed.clear()
+            return rows
+
+    stream = generate(
+        Forgetful(cycle(8), block_size=64), ABC, [0] * 5000, settings(max_new_tokens=30_000)
+    )
+    tracemalloc.start()
+    for _ in islice(stream, 10_000):
+        pass
+    before = tracemalloc.get_traced_memory()[0]
+    for _ in stream:
+        pass
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert grown < 2000  # bytes; a number a token would be 160,000
 
 
 def test_empty_prompts_and_stops_are_refused() -> None:

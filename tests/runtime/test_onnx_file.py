@@ -19,6 +19,7 @@ from minigpt.runtime.onnx_file import (
     HASH_KEY,
     TEXT_KEYS,
     TOKENIZER_KEY,
+    check_onnx,
     content_hash,
     open_onnx,
 )
@@ -94,6 +95,54 @@ def test_random_damage_never_ends_in_anything_but_a_sentence(tmp_path: Path) -> 
     assert refused > 140
 
 
+def mutated(content: bytes, rng: random.Random) -> bytes:
+    """One to three accidents: flipped bits, bytes lost, doubled, swapped, overwritten, cut off."""
+    out = bytearray(content)
+    for _ in range(rng.randint(1, 3)):
+        at = rng.randrange(len(out))
+        to = min(len(out), at + rng.choice((1, 2, 4, 16, 200)))
+        match rng.randrange(7):
+            case 0:
+                out[at] ^= 1 << rng.randrange(8)
+            case 1:
+                del out[at:to]
+            case 2:
+                out[at:at] = out[at:to]
+            case 3:
+                other = rng.randrange(len(out))
+                out[at:to] = out[other : other + to - at]
+            case 4:
+                out[at:to] = rng.randbytes(to - at)
+            case 5:
+                out[at:at] = rng.choice((b"\xff" * 10, b"\x00", b"\x7f\xff", b"\x3a\x00"))
+            case _:
+                del out[at:]
+        out = out or bytearray(b"\0")
+    return bytes(out)
+
+
+def fuzz(content: bytes, n: int, seed: int) -> int:
+    """How many of n mutations were refused, each with one sentence and nothing else."""
+    rng = random.Random(seed)
+    refused = 0
+    for _ in range(n):
+        try:
+            check_onnx(Path("x.onnx"), mutated(content, rng))
+        except InputError as error:
+            refused += len(str(error).splitlines())
+    return refused
+
+
+def test_20_000_mutations_end_in_a_sentence(small_onnx: Path) -> None:
+    # those that pass have hit a byte that says nothing, such as the producer's name
+    assert 19_700 < fuzz(small_onnx.read_bytes(), 20_000, seed=0) <= 20_000
+
+
+@pytest.mark.slow
+def test_a_million_mutations_end_in_a_sentence(small_onnx: Path) -> None:
+    assert 985_000 < fuzz(small_onnx.read_bytes(), 1_000_000, seed=1) <= 1_000_000
+
+
 def hostile(small_onnx: Path, tmp_path: Path, mutate: Callable[[object], None]) -> Path:
     """The small model with one thing changed, and a checksum that is right again."""
     onnx = pytest.importorskip("onnx")
@@ -136,6 +185,10 @@ def attribute_with(field: str) -> Callable[[object], None]:
             value.SetInParent()
 
     return mutate
+
+
+def nameless_input(proto: object) -> None:
+    proto.graph.node[-1].input.append("")  # type: ignore[attr-defined]
 
 
 def training_graph(proto: object) -> None:
@@ -192,6 +245,7 @@ def set_metadata(key: str, value: str) -> Callable[[object], None]:
             for field in ("t", "g", "sparse_tensor", "tensors", "graphs", "sparse_tensors")
         ),
         (sparse, "sparse"),
+        (nameless_input, "last input has no name"),
         (training_graph, "training graphs"),
         (much_metadata, "bytes of metadata"),
         (operator("If"), "an operator that no model here does: .'If'."),
