@@ -138,6 +138,8 @@ def _generate_arguments(generate: argparse.ArgumentParser) -> None:
         )  # fmt: skip
     generate.add_argument("--stop", action="append", default=[], metavar="TEXT",
                           help="end before this text; may be given more than once")  # fmt: skip
+    generate.add_argument("--explain", action="store_true",
+                          help="first show, on stderr, what each rule leaves")  # fmt: skip
     _device_argument(generate)
     _json_argument(generate)
 

@@ -15,6 +15,7 @@ from minigpt.terminal import printable, say
 
 if TYPE_CHECKING:
     from minigpt.runtime.library import Model
+    from minigpt.runtime.params import SamplingParams
     from minigpt.training.checkpoint import Checkpoint
 
 
@@ -28,12 +29,15 @@ def train(arguments: argparse.Namespace) -> int:
 def generate(arguments: argparse.Namespace) -> int:
     """Write text to stdout as it comes."""
     from minigpt.runtime import generation
-    from minigpt.runtime.params import KNOBS, SamplingParams
+    from minigpt.runtime import params as parameters
 
-    params = SamplingParams(**{name: getattr(arguments, name) for name in KNOBS})
+    settings = {name: getattr(arguments, name) for name in parameters.KNOBS}
+    params = parameters.SamplingParams(**settings)
     prompt = _stdin() if arguments.prompt == "-" else arguments.prompt
     model = _open(arguments.model, arguments.device)
     ids = _prompt_ids(model, prompt)
+    if arguments.explain:
+        _explain(model, ids, params)
     stream = generation.generate(
         model.decoder, model.tokenizer, ids, lambda: params, stop=arguments.stop
     )
@@ -52,6 +56,20 @@ def generate(arguments: argparse.Namespace) -> int:
     if on_terminal:
         _write(sys.stdout, "\n")
     return 0
+
+
+def _explain(model: "Model", ids: list[int], params: "SamplingParams") -> None:
+    """The likeliest first characters after each rule, a line a rule."""
+    from minigpt.runtime.sampling import explain
+
+    in_view = ids[-model.config.block_size :]
+    model.decoder.rewind(0)
+    row = model.decoder.feed(in_view)[-1]
+    for name, found in explain(row, in_view, params):
+        ranked = found.probs.argsort(kind="stable")[::-1][:8]
+        shown = (f"{model.tokenizer.chars[i]!r} {found.probs[i]:.1%}" for i in ranked)
+        left = int((found.probs > 0).sum())
+        say(f"{name:20}{left:3} left: {'  '.join(shown)}")
 
 
 def _stdin() -> str:

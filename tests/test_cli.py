@@ -49,6 +49,18 @@ def test_generate_stops_before_a_stop_text(capsys: pytest.CaptureFixture[str]) -
     assert cut == whole.split("e")[0]
 
 
+def test_generate_explains_its_rules(capsys: pytest.CaptureFixture[str]) -> None:
+    base = ("generate", "--prompt", "ROMEO:", "--max-new-tokens", 9, "--top-k", 3, "--min-p", 0.01)
+    _, plain, _ = run(capsys, *base)
+    code, out, err = run(capsys, *base, "--explain")
+    assert (code, out) == (0, plain)
+    lines = err.splitlines()
+    names = [line.split()[0] for line in lines]
+    assert names == ["model", "temperature", "top_k", "top_p", "min_p"]
+    assert "'\\n'" in lines[0]
+    assert "  3 left" in lines[2]
+
+
 def test_generate_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "generate", "--max-new-tokens", 20, "--seed", 3, "--json")
     result = json.loads(out)

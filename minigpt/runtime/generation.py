@@ -140,7 +140,7 @@ def _decode(
             unread = list(newest)[-max(decoder.block_size // 2, 1) :]
             slid = True
         row = decoder.feed(unread)[-1]
-        chances = distribution(row, now)
+        chances = distribution(row, newest, now)
         chosen = draw(chances.probs, uniforms(now.seed, position))
         yield Token(
             id=chosen,

@@ -22,6 +22,8 @@ class Knob:
     help: str
     limit: float | None = None
     """The largest value accepted; None: no largest."""
+    neutral: float = 0.0
+    """The value at which a rule changes nothing."""
 
 
 def _knob(knob: Knob, default: float) -> Any:
@@ -37,14 +39,41 @@ class SamplingParams:
     """
 
     temperature: float = _knob(
-        Knob(
-            0.0, 2.0, 0.05, "0 always takes the likeliest token, 1 is the model as trained", 100.0
-        ),
+        Knob(0.0, 2.0, 0.05, "0 always takes the likeliest token, 1 is the model as trained",
+             limit=100.0, neutral=1.0),
         0.8,
-    )
+    )  # fmt: skip
     top_k: int = _knob(Knob(0, 100, 1, "draw from the K likeliest tokens; 0 from all"), 0)
+    typical_p: float = _knob(
+        Knob(0.0, 1.0, 0.01, "draw from the tokens that surprise as much as usual, up to this "
+             "probability; 1 from all", limit=1.0, neutral=1.0),
+        1.0,
+    )  # fmt: skip
     top_p: float = _knob(
-        Knob(0.0, 1.0, 0.01, "draw from the fewest tokens that reach this probability", 1.0), 0.95
+        Knob(0.0, 1.0, 0.01, "draw from the fewest tokens that reach this probability; 1 from all",
+             limit=1.0, neutral=1.0),
+        0.95,
+    )  # fmt: skip
+    min_p: float = _knob(
+        Knob(0.0, 1.0, 0.01, "leave out what is less likely than this share of the likeliest",
+             limit=1.0),
+        0.0,
+    )  # fmt: skip
+    repetition_penalty: float = _knob(
+        Knob(1.0, 2.0, 0.05, "divide the logits of tokens in view by this; 1 leaves them alone",
+             limit=100.0, neutral=1.0),
+        1.0,
+    )  # fmt: skip
+    presence_penalty: float = _knob(
+        Knob(-2.0, 2.0, 0.1, "take this off the logit of every token in view", limit=100.0), 0.0
+    )
+    frequency_penalty: float = _knob(
+        Knob(-2.0, 2.0, 0.1, "take this off a logit for every time the token is in view",
+             limit=100.0),
+        0.0,
+    )  # fmt: skip
+    no_repeat_ngram: int = _knob(
+        Knob(0, 50, 1, "never write the same N tokens twice within view; 0 may"), 0
     )
     max_new_tokens: int = _knob(Knob(1, 5000, 50, "the most tokens to write"), 500)
     seed: int = _knob(Knob(0, 9999, 1, "the same seed writes the same text", 2**64 - 1), 1337)

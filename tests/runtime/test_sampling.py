@@ -1,16 +1,19 @@
 import math
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minigpt.errors import InputError
 from minigpt.runtime.params import KNOBS, SamplingParams
-from minigpt.runtime.sampling import Cut, Distribution, Uniforms, distribution, draw
+from minigpt.runtime.sampling import Cut, Distribution, Uniforms, distribution, draw, explain
 
 PLAIN = SamplingParams(temperature=1.0, top_k=0, top_p=1.0)
+HISTORY = st.lists(st.integers(0, 39), max_size=30)
 
 LOGITS = st.lists(
     st.one_of(st.floats(-30, 30, width=32), st.sampled_from([0.0, 1.0, 1e30, -1e30])),
@@ -21,61 +24,138 @@ PARAMS = st.builds(
     SamplingParams,
     temperature=st.one_of(st.just(0.0), st.floats(0.01, 5)),
     top_k=st.integers(0, 45),
-    top_p=st.floats(0, 1),
+    typical_p=st.one_of(st.just(1.0), st.floats(0, 1)),
+    top_p=st.one_of(st.just(1.0), st.floats(0, 1)),
+    min_p=st.one_of(st.just(0.0), st.floats(0, 1)),
+    repetition_penalty=st.one_of(st.just(1.0), st.floats(1, 3)),
+    presence_penalty=st.one_of(st.just(0.0), st.floats(-2, 2)),
+    frequency_penalty=st.one_of(st.just(0.0), st.floats(-2, 2)),
+    no_repeat_ngram=st.integers(0, 4),
 )
 
 
-def of(probabilities: list[float], **settings: float) -> Distribution:
+def of(
+    probabilities: list[float], *, history: Sequence[int] = (), **settings: float
+) -> Distribution:
     logits = np.log(np.array(probabilities)).astype(np.float32)
-    return distribution(logits, replace(PLAIN, **settings))  # type: ignore[arg-type]
+    return distribution(logits, history, replace(PLAIN, **settings))  # type: ignore[arg-type]
 
 
-def reference(logits: list[float], params: SamplingParams) -> list[float]:
+def reference(logits: list[float], history: list[int], params: SamplingParams) -> list[float]:
     """The rules again, one token at a time, in the plainest Python."""
     n = len(logits)
-    top = max(logits)
+    z = list(logits)
+    for i in set(history):
+        z[i] = z[i] / params.repetition_penalty if z[i] > 0 else z[i] * params.repetition_penalty
+        z[i] -= params.presence_penalty + params.frequency_penalty * history.count(i)
+    left = list(range(n))
+    size = params.no_repeat_ngram
+    if size:
+        runs = {tuple(history[i : i + size]) for i in range(len(history) - size + 1)}
+        begun = tuple(history[len(history) - size + 1 :]) if len(history) >= size - 1 else None
+        allowed = [i for i in left if begun is None or (*begun, i) not in runs]
+        left = allowed or left
+    top = max(z[i] for i in left)
     if params.temperature == 0:
-        return [1.0 if i == logits.index(top) else 0.0 for i in range(n)]
-    weights = [math.exp((z - top) / params.temperature) for z in logits]
-    ranked = sorted(range(n), key=lambda i: (-weights[i], i))
+        best = next(i for i in left if z[i] == top)
+        return [float(i == best) for i in range(n)]
+    weight = {i: math.exp((z[i] - top) / params.temperature) for i in left}
+    ranked = sorted(left, key=lambda i: (-z[i], i))
+
+    def share(i: int) -> float:
+        return weight[i] / sum(weight[j] for j in ranked)
+
+    def reaching(candidates: list[int], limit: float) -> list[int]:
+        kept: list[int] = []
+        for i in candidates:
+            if kept and sum(share(j) for j in kept) >= limit:
+                break
+            kept.append(i)
+        return kept
+
     if params.top_k:
         ranked = ranked[: params.top_k]
-    total = sum(weights[i] for i in ranked)
-    kept: list[int] = []
-    reached = 0.0
-    for i in ranked:
-        if params.top_p < 1 and kept and reached >= params.top_p:
-            break
-        kept.append(i)
-        reached += weights[i] / total
-    total = sum(weights[i] for i in kept)
-    return [weights[i] / total if i in kept else 0.0 for i in range(n)]
+    if params.typical_p < 1:
+        surprise = {i: -math.log(max(share(i), 1e-300)) for i in ranked}
+        mean = sum(share(i) * surprise[i] for i in ranked)
+        usual = sorted(ranked, key=lambda i: (abs(surprise[i] - mean), ranked.index(i)))
+        kept = reaching(usual, params.typical_p)
+        ranked = [i for i in ranked if i in kept]
+    if params.top_p < 1:
+        ranked = reaching(ranked, params.top_p)
+    if params.min_p:
+        ranked = [i for i in ranked if share(i) >= params.min_p * share(ranked[0])]
+    return [share(i) if i in ranked else 0.0 for i in range(n)]
 
 
-@given(LOGITS, PARAMS)
-def test_against_the_plain_reference(logits: list[float], params: SamplingParams) -> None:
+@settings(max_examples=1000)
+@given(LOGITS, HISTORY, PARAMS)
+def test_against_the_plain_reference(
+    logits: list[float], history: list[int], params: SamplingParams
+) -> None:
     logits = [float(np.float32(z)) for z in logits]
-    expected = np.array(reference(logits, params))
-    got = distribution(np.array(logits, np.float32), params)
-    # top_p may fall within rounding of a cumulative sum: then one candidate more or less is right
-    if (got.probs > 0).sum() == (expected > 0).sum():
-        np.testing.assert_allclose(got.probs, expected, atol=1e-9)
-    else:
-        nudged = [
-            np.array(reference(logits, replace(params, top_p=min(1.0, max(0.0, params.top_p + d)))))
-            for d in (-1e-12, 1e-12)
-        ]
-        assert any(np.allclose(got.probs, near, atol=1e-9) for near in nudged)
+    history = [i % len(logits) for i in history]
+    got = distribution(np.array(logits, np.float32), history, params).probs
+    # A limit may fall within rounding of a sum: then what a nudged limit gives is right too.
+    nudged = (
+        replace(
+            params,
+            top_p=min(1.0, max(0.0, params.top_p + d)) if params.top_p < 1 else 1.0,
+            typical_p=min(1.0, max(0.0, params.typical_p + e)) if params.typical_p < 1 else 1.0,
+            min_p=min(1.0, max(0.0, params.min_p + f)) if params.min_p else 0.0,
+        )
+        for d in (0, -1e-12, 1e-12)
+        for e in (0, -1e-12, 1e-12)
+        for f in (0, -1e-12, 1e-12)
+    )
+    assert any(np.allclose(got, reference(logits, history, near), atol=1e-9) for near in nudged)
 
 
-@given(LOGITS, PARAMS)
-def test_probabilities_are_probabilities(logits: list[float], params: SamplingParams) -> None:
-    got = distribution(np.array(logits, np.float32), params)
+@given(LOGITS, HISTORY, PARAMS)
+def test_probabilities_are_probabilities(
+    logits: list[float], history: list[int], params: SamplingParams
+) -> None:
+    history = [i % len(logits) for i in history]
+    got = distribution(np.array(logits, np.float32), history, params)
     assert got.raw.sum() == pytest.approx(1)
     assert got.probs.sum() == pytest.approx(1)
     assert ((got.probs == 0) | (got.cut == Cut.KEPT)).all()
     np.testing.assert_allclose(np.exp(got.logprobs), got.raw, atol=1e-12)
     assert -1e-9 <= got.entropy <= math.log(len(logits)) + 1e-9
+
+
+def test_penalties_are_for_what_is_in_view() -> None:
+    logits = np.array([2.0, -2.0, 1.0], np.float32)
+    params = replace(PLAIN, repetition_penalty=2.0, presence_penalty=0.5, frequency_penalty=0.25)
+    got = distribution(logits, [0, 0, 1], params).probs
+    expected = np.exp([2 / 2 - 0.5 - 0.5, -2 * 2 - 0.5 - 0.25, 1.0])
+    np.testing.assert_allclose(got, expected / expected.sum(), atol=1e-9)
+
+
+def test_a_run_in_view_is_not_written_twice() -> None:
+    got = of([0.7, 0.2, 0.1], history=[1, 2, 0, 1, 2], no_repeat_ngram=3)
+    assert got.cut.tolist() == [Cut.NO_REPEAT_NGRAM, Cut.KEPT, Cut.KEPT]
+    assert of([0.7, 0.3], history=[0, 1, 0], no_repeat_ngram=1).probs.tolist() == pytest.approx(
+        [0.7, 0.3]  # all would be banned: none is
+    )
+
+
+def test_min_p_and_typical_p_by_hand() -> None:
+    assert of([0.5, 0.3, 0.15, 0.05], min_p=0.35).cut.tolist() == [0, 0, Cut.MIN_P, Cut.MIN_P]
+    # the mean surprise is 1.142 nats; the surprises are 0.69, 1.20, 1.90, 3.00
+    got = of([0.5, 0.3, 0.15, 0.05], typical_p=0.4)
+    assert got.cut.tolist() == [0, 0, Cut.TYPICAL_P, Cut.TYPICAL_P]
+    assert of([0.5, 0.3, 0.15, 0.05], typical_p=0.2).probs.tolist() == [0, 1, 0, 0]
+
+
+def test_explaining_shows_each_rule_that_is_set() -> None:
+    logits = np.log(np.array([0.5, 0.3, 0.15, 0.05])).astype(np.float32)
+    params = SamplingParams(temperature=1.0, top_k=3, top_p=0.8)
+    steps = explain(logits, [], params)
+    assert [name for name, _ in steps] == ["model", "top_k", "top_p"]
+    np.testing.assert_allclose(steps[0][1].probs, [0.5, 0.3, 0.15, 0.05], atol=1e-7)
+    np.testing.assert_allclose(steps[1][1].probs, [10 / 19, 6 / 19, 3 / 19, 0], atol=1e-7)
+    np.testing.assert_array_equal(steps[2][1].probs, distribution(logits, [], params).probs)
 
 
 def test_the_rules_say_what_they_cut() -> None:
@@ -90,9 +170,9 @@ def test_temperature_sharpens_and_flattens() -> None:
     np.testing.assert_allclose(of([0.8, 0.2], temperature=2.0).probs, [2 / 3, 1 / 3], atol=1e-7)
 
 
-@pytest.mark.parametrize("settings", [{"temperature": 0.0}, {"top_k": 1}, {"top_p": 0.0}])
-def test_three_ways_to_be_greedy_with_ties_to_the_lowest_id(settings: dict[str, float]) -> None:
-    assert of([0.2, 0.4, 0.4], **settings).probs.tolist() == [0, 1, 0]
+@pytest.mark.parametrize("greedy", [{"temperature": 0.0}, {"top_k": 1}, {"top_p": 0.0}])
+def test_three_ways_to_be_greedy_with_ties_to_the_lowest_id(greedy: dict[str, Any]) -> None:
+    assert of([0.2, 0.4, 0.4], **greedy).probs.tolist() == [0, 1, 0]
 
 
 def test_neutral_settings_change_nothing() -> None:
@@ -108,7 +188,7 @@ def test_a_tiny_temperature_is_greedy_without_overflow() -> None:
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_logits_that_are_no_numbers_are_refused(bad: float) -> None:
     with pytest.raises(ValueError, match="NaN or infinite"):
-        distribution(np.array([0.0, bad], np.float32), PLAIN)
+        distribution(np.array([0.0, bad], np.float32), [], PLAIN)
 
 
 @pytest.mark.parametrize(

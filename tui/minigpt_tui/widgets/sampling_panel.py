@@ -17,7 +17,13 @@ from minigpt_tui.widgets.scale import Scale
 from minigpt_tui.widgets.slider import Slider
 
 LABEL_CELLS = 13
-SHORT_NAMES = {"max_new_tokens": "max tokens"}
+SHORT_NAMES = {
+    "repetition_penalty": "repetition",
+    "presence_penalty": "presence",
+    "frequency_penalty": "frequency",
+    "no_repeat_ngram": "no repeat",
+    "max_new_tokens": "max tokens",
+}
 """Where a flag's own name would leave the track no room."""
 DEFAULTS = SamplingParams()
 SLIDERS = {
