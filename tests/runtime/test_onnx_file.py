@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -263,11 +262,8 @@ def set_metadata(key: str, value: str) -> Callable[[object], None]:
 def test_hostile_files_are_refused(
     small_onnx: Path, tmp_path: Path, mutate: Callable[[object], None], words: str
 ) -> None:
-    path = hostile(small_onnx, tmp_path, mutate)
-    began = time.perf_counter()
     with pytest.raises(InputError, match=words):
-        open_onnx(path)
-    assert time.perf_counter() - began < 1
+        open_onnx(hostile(small_onnx, tmp_path, mutate))
 
 
 def test_an_untouched_file_passes_the_same_way(small_onnx: Path, tmp_path: Path) -> None:
@@ -349,13 +345,11 @@ def test_a_file_that_onnxruntime_takes_for_another_format_is_refused(
         open_onnx(path)
 
 
-def test_a_file_of_a_million_fields_is_refused_soon(tmp_path: Path) -> None:
-    path = tmp_path / "x.onnx"
-    path.write_bytes(b"\x08\x0a" * 10**6)
-    began = time.perf_counter()
+def test_no_file_is_walked_for_ever(small_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_onnx(small_onnx)
+    monkeypatch.setattr("minigpt.runtime.onnx_file.MAX_FIELDS", 100)
     with pytest.raises(InputError, match="not a complete"):
-        open_onnx(path)
-    assert time.perf_counter() - began < 1
+        open_onnx(small_onnx)
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
