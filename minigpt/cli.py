@@ -133,7 +133,7 @@ def _generate_arguments(generate: argparse.ArgumentParser) -> None:
         default = getattr(defaults, name)
         generate.add_argument(
             f"--{name.replace('_', '-')}", type=type(default), default=default,
-            metavar=name[0].upper() if len(name) < 6 else name.split("_")[-1].upper(),
+            metavar=name.split("_")[-1][0].upper(),
             help=f"{knob.help}; default {default}",
         )  # fmt: skip
     generate.add_argument("--stop", action="append", default=[], metavar="TEXT",
