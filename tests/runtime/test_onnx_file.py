@@ -3,6 +3,8 @@
 import json
 import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -140,6 +142,30 @@ def test_20_000_mutations_end_in_a_sentence(small_onnx: Path) -> None:
 @pytest.mark.slow
 def test_a_million_mutations_end_in_a_sentence(small_onnx: Path) -> None:
     assert 985_000 < fuzz(small_onnx.read_bytes(), 1_000_000, seed=1) <= 1_000_000
+
+
+def run_hostile_graphs(model: Path, how_many: int, seed: int) -> dict[str, int]:
+    command = [sys.executable, "-m", "tests.runtime.hostile_graphs"]
+    done = subprocess.run(
+        [*command, str(model), str(how_many), str(seed)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]  # negative: a native crash
+    ended: dict[str, int] = json.loads(done.stdout)
+    return ended
+
+
+def test_600_wrong_graphs_with_a_right_checksum_crash_nothing(small_onnx: Path) -> None:
+    ended = run_hostile_graphs(small_onnx, 600, seed=0)
+    assert ended["refused"] > 400
+    assert sum(ended.values()) == 600
+
+
+@pytest.mark.slow
+def test_50_000_wrong_graphs_crash_nothing(small_onnx: Path) -> None:
+    assert sum(run_hostile_graphs(small_onnx, 50_000, seed=1).values()) == 50_000
 
 
 def hostile(small_onnx: Path, tmp_path: Path, mutate: Callable[[object], None]) -> Path:
