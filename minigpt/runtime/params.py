@@ -75,8 +75,16 @@ class SamplingParams:
     no_repeat_ngram: int = _knob(
         Knob(0, 50, 1, "never write the same N tokens twice within view; 0 may"), 0
     )
+    mirostat: float = _knob(
+        Knob(0.0, 8.0, 0.1, "steer the surprise of the text to this many bits a token; 0 does not",
+             limit=100.0),
+        0.0,
+    )  # fmt: skip
+    mirostat_rate: float = _knob(Knob(0.0, 1.0, 0.01, "how fast mirostat steers", limit=1.0), 0.1)
     max_new_tokens: int = _knob(Knob(1, 5000, 50, "the most tokens to write"), 500)
     seed: int = _knob(Knob(0, 9999, 1, "the same seed writes the same text", 2**64 - 1), 1337)
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    """(id, what to add to its logit); minus infinity bans a token."""
 
     def __post_init__(self) -> None:
         for name, knob in KNOBS.items():
@@ -87,9 +95,12 @@ class SamplingParams:
                     f"between {knob.low:g} and {limit:g}"
                 )  # fmt: skip
                 raise InputError(f"{name} must be {span}, not {value}")
+        for _, bias in self.logit_bias:
+            if not bias < float("inf"):  # also refuses NaN
+                raise InputError(f"a logit_bias must be a number below infinity, not {bias}")
 
 
 KNOBS: Mapping[str, Knob] = MappingProxyType(
-    {f.name: f.metadata["knob"] for f in fields(SamplingParams)}
+    {f.name: f.metadata["knob"] for f in fields(SamplingParams) if "knob" in f.metadata}
 )
-"""Every parameter's Knob, in the order in which they are shown."""
+"""The Knob of every parameter that has one, in the order in which they are shown."""

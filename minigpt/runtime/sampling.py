@@ -3,22 +3,27 @@
 The order of the rules, each working on what the ones before have left. "In view" are the newest
 tokens of the text, as many as the model's window holds.
 
-1. repetition_penalty divides the logits of tokens in view that are above 0, and multiplies those
+1. logit_bias is added; minus infinity bans a token;
+2. a pattern forbids what cannot come next in it (see `pattern.py`);
+3. repetition_penalty divides the logits of tokens in view that are above 0, and multiplies those
    below (Keskar et al., 2019); presence_penalty is taken off once for each such token,
    frequency_penalty once for each time it is in view;
-2. no_repeat_ngram bans what would complete a run of N tokens that is in view already (unless that
+4. no_repeat_ngram bans what would complete a run of N tokens that is in view already (unless that
    would ban all);
-3. temperature divides the logits (0: the likeliest token alone, "greedy", and the end);
-4. top_k keeps the k likeliest;
-5. typical_p keeps, in order of how little their surprise differs from the mean surprise, the
+5. temperature divides the logits (0: the likeliest token alone, "greedy", and the end);
+6. top_k keeps the k likeliest;
+7. typical_p keeps, in order of how little their surprise differs from the mean surprise, the
    fewest tokens whose probabilities reach p together (Meister et al., 2023);
-6. top_p keeps the fewest of the likeliest whose probabilities reach p together (Holtzman et al.,
+8. top_p keeps the fewest of the likeliest whose probabilities reach p together (Holtzman et al.,
    2020, "nucleus sampling");
-7. min_p keeps what is at least p times as likely as the likeliest (Nguyen et al., 2024).
+9. min_p keeps what is at least p times as likely as the likeliest (Nguyen et al., 2024);
+10. mirostat keeps what surprises less than a limit, which moves after each token so that the
+    surprise of the text comes to the target (version 2 of Basu et al., 2021).
 
 Among equals the lowest id counts as the likelier one, everywhere.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -31,18 +36,26 @@ from minigpt.runtime.params import KNOBS, SamplingParams
 
 Logits = npt.NDArray[np.float32]
 Probabilities = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+Ids = npt.NDArray[np.int64]
 
 
 class Cut(IntEnum):
     """Which rule took a candidate out of the draw."""
 
     KEPT = 0
-    NO_REPEAT_NGRAM = 1
-    TEMPERATURE = 2
-    TOP_K = 3
-    TYPICAL_P = 4
-    TOP_P = 5
-    MIN_P = 6
+    LOGIT_BIAS = 1
+    PATTERN = 2
+    NO_REPEAT_NGRAM = 3
+    TEMPERATURE = 4
+    TOP_K = 5
+    TYPICAL_P = 6
+    TOP_P = 7
+    MIN_P = 8
+    MIROSTAT = 9
+
+
+_KEPT = Cut.KEPT.value  # a plain int: numpy takes 4 us to look at a member of an enumeration
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +66,22 @@ class Distribution:
     """Natural logarithms of the model's own probabilities: log-softmax of the logits (V,)."""
     raw: Probabilities
     """The model's own probabilities (V,)."""
+    entropy: float
+    """Of the model's own probabilities, in nats."""
     probs: Probabilities
     """What the draw uses (V,); 0 where a rule cut."""
     cut: npt.NDArray[np.uint8]
     """The `Cut` of each token (V,)."""
 
-    @property
-    def entropy(self) -> float:
-        """Of the model's own probabilities, in nats."""
-        return -float(self.raw @ self.logprobs)
 
-
-def distribution(logits: Logits, history: Sequence[int], params: SamplingParams) -> Distribution:
-    """Apply the rules to one row of logits.
+def distribution(
+    logits: Logits,
+    history: Sequence[int],
+    params: SamplingParams,
+    *,
+    allowed: Mask | None = None,
+) -> Distribution:
+    """Apply the rules, all but mirostat (which has a memory: see `Mirostat`), to a row of logits.
 
     A worked example: probabilities 0.5, 0.3, 0.15, 0.05 with top_k=3 leave the first three, which
     become 0.526, 0.316, 0.158; top_p=0.8 then keeps the first two, 0.625 and 0.375.
@@ -74,60 +90,113 @@ def distribution(logits: Logits, history: Sequence[int], params: SamplingParams)
         logits: (V,).
         history: the ids in view, for the rules on repetition.
         params: the settings.
+        allowed: what a pattern lets come next (V,), at least one; None: everything.
 
     Raises:
-        InputError: a logit is NaN or infinite, so the model is damaged.
+        InputError: a logit is NaN or infinite, so the model is damaged; or nothing is left that
+            is neither banned nor forbidden.
     """
-    if not np.isfinite(logits).all():
-        raise InputError("the model is damaged: it returned logits that are NaN or infinite")
+    # Methods of arrays and `math`, not functions of numpy: at 65 tokens calls are all the cost.
+    top = float(logits.max())
     z = logits.astype(np.float64)
-    logprobs = z - z.max()
-    raw = np.exp(logprobs)
-    total = raw.sum()
-    logprobs -= np.log(total)
+    if math.isfinite(top):
+        z -= top
+    raw = np.exp(z)
+    total = float(raw.sum())
+    # Nothing here overflows, so it is NaN only if a logit was no number: 0 * infinity is NaN too.
+    # Not raw.dot(z), for which BLAS would wake its threads at a large vocabulary.
+    mean = float(np.einsum("i,i->", raw, z)) / total
+    if math.isnan(mean) or not math.isfinite(top):
+        raise InputError("the model is damaged: it returned logits that are NaN or infinite")
+    log_total = math.log(total)
     raw /= total
+    logprobs = z - log_total
     cut = np.zeros(len(z), np.uint8)
-    z = _penalized(z, history, params)
-    if banned := _repeated(history, params.no_repeat_ngram, len(z)):
-        z[banned] = -np.inf
-        cut[banned] = Cut.NO_REPEAT_NGRAM
-    z -= z.max()
+    if allowed is not None or _adjusts(params):
+        # the penalties look at the sign of a logit, so they get the logits themselves
+        z = _adjusted(logits.astype(np.float64), cut, history, params, allowed)
+        z -= z.max()
     if params.temperature == 0:
-        best = int(z.argmax())
-        probs = np.zeros_like(raw)
-        probs[best] = 1.0
-        cut[cut == Cut.KEPT] = Cut.TEMPERATURE
-        cut[best] = Cut.KEPT
-        return Distribution(logprobs, raw, probs, cut)
-    # A tiny temperature would divide 0 differences by 0 in float: the floor changes no draw.
-    probs = np.exp(z / max(params.temperature, 1e-6))
-    probs /= probs.sum()
-    if _narrows(params):
-        _narrow(probs, cut, np.argsort(-z, kind="stable")[: len(z) - len(banned)], params)
-    return Distribution(logprobs, raw, probs, cut)
+        probs = np.zeros(len(raw))
+        probs[_keep(cut, np.array([z.argmax()]), Cut.TEMPERATURE)] = 1.0
+    else:
+        # A tiny temperature would divide 0 differences by 0 in float: the floor changes no draw.
+        z /= max(params.temperature, 1e-6)
+        probs = np.exp(z)
+        probs /= probs.sum()
+        if params.top_k or params.typical_p < 1 or params.top_p < 1 or params.min_p:
+            probs = _narrowed(z, probs, cut, params)
+    return Distribution(logprobs, raw, log_total - mean, probs, cut)
 
 
 def explain(
-    logits: Logits, history: Sequence[int], params: SamplingParams
+    logits: Logits, history: Sequence[int], params: SamplingParams, *, allowed: Mask | None = None
 ) -> list[tuple[str, Distribution]]:
-    """The distribution after each rule that is set, by name, in order; the model's own first."""
+    """The distribution after each rule that is set, by name, in order; the model's own first.
+
+    What mirostat leaves is that of a text's first token.
+    """
     order = (
         "repetition_penalty", "presence_penalty", "frequency_penalty", "no_repeat_ngram",
         "temperature", "top_k", "typical_p", "top_p", "min_p",
     )  # fmt: skip
     neutral = {name: KNOBS[name].neutral for name in order}
-    so_far = replace(params, **neutral)  # type: ignore[arg-type]
+    so_far = replace(params, logit_bias=(), **neutral)  # type: ignore[arg-type]
     steps = [("model", distribution(logits, history, so_far))]
+    if params.logit_bias:
+        so_far = replace(so_far, logit_bias=params.logit_bias)
+        steps.append(("logit_bias", distribution(logits, history, so_far)))
+    if allowed is not None:
+        steps.append(("pattern", distribution(logits, history, so_far, allowed=allowed)))
     for name in order:
         if getattr(params, name) != neutral[name]:
             so_far = replace(so_far, **{name: getattr(params, name)})
-            steps.append((name, distribution(logits, history, so_far)))
+            steps.append((name, distribution(logits, history, so_far, allowed=allowed)))
+    if params.mirostat:
+        steps.append(("mirostat", Mirostat(params).narrow(steps[-1][1])))
     return steps
 
 
-def _penalized(
-    z: npt.NDArray[np.float64], history: Sequence[int], params: SamplingParams
-) -> npt.NDArray[np.float64]:
+def _adjusts(params: SamplingParams) -> bool:
+    return bool(
+        params.logit_bias
+        or params.no_repeat_ngram
+        or params.repetition_penalty != 1
+        or params.presence_penalty
+        or params.frequency_penalty
+    )
+
+
+def _adjusted(
+    z: Probabilities,
+    cut: npt.NDArray[np.uint8],
+    history: Sequence[int],
+    params: SamplingParams,
+    allowed: Mask | None,
+) -> Probabilities:
+    """The logits after the rules that change them; those ruled out are minus infinity."""
+    for token, bias in params.logit_bias:
+        if not 0 <= token < len(z):
+            raise InputError(f"logit_bias has id {token}; the model's ids are below {len(z)}")
+        z[token] += bias
+        if bias == -math.inf:
+            cut[token] = Cut.LOGIT_BIAS
+    if allowed is not None:
+        z[~allowed] = -math.inf
+        cut[~allowed & (cut == _KEPT)] = Cut.PATTERN
+    if cut.all():
+        raise InputError("nothing can come next: all that the model could write is banned")
+    z = _penalized(z, history, params)
+    repeated = _repeated(history, params.no_repeat_ngram)
+    left = cut == _KEPT
+    left[repeated] = False
+    if left.any():
+        z[repeated] = -math.inf
+        cut[(cut == _KEPT) & ~left] = Cut.NO_REPEAT_NGRAM
+    return z
+
+
+def _penalized(z: Probabilities, history: Sequence[int], params: SamplingParams) -> Probabilities:
     divisor, presence = params.repetition_penalty, params.presence_penalty
     if not history or (divisor == 1 and presence == 0 and params.frequency_penalty == 0):
         return z
@@ -138,53 +207,113 @@ def _penalized(
     return np.where(seen, divided, z) - penalty
 
 
-def _repeated(history: Sequence[int], n: int, vocab_size: int) -> list[int]:
+def _repeated(history: Sequence[int], n: int) -> list[int]:
     """The tokens that would complete a run of n that is in `history` already."""
     ids = list(history)
     if n == 0 or len(ids) < n:
         return []
     begun = ids[len(ids) - n + 1 :]
-    ends = {ids[i + n - 1] for i in range(len(ids) - n + 1) if ids[i : i + n - 1] == begun}
-    return sorted(ends) if len(ends) < vocab_size else []
+    return [ids[i + n - 1] for i in range(len(ids) - n + 1) if ids[i : i + n - 1] == begun]
 
 
-def _narrows(params: SamplingParams) -> bool:
-    return bool(params.top_k or params.typical_p < 1 or params.top_p < 1 or params.min_p)
-
-
-def _narrow(
+def _narrowed(
+    z: Probabilities,
     probs: Probabilities,
     cut: npt.NDArray[np.uint8],
-    order: npt.NDArray[np.int64],
     params: SamplingParams,
-) -> None:
-    """Cut candidates in place; `order` is those that are left, likeliest first."""
-
-    def keep(kept: npt.NDArray[np.bool_], rule: Cut) -> npt.NDArray[np.int64]:
-        dropped = order[~kept]
-        cut[dropped] = rule
-        probs[dropped] = 0.0
-        np.divide(probs, probs.sum(), out=probs)
-        return order[kept]
-
-    if 0 < params.top_k < len(order):
-        order = keep(np.arange(len(order)) < params.top_k, Cut.TOP_K)
+) -> Probabilities:
+    """What top_k, typical_p, top_p and min_p leave of `probs`; `cut` says who went."""
+    ids = _likeliest(z, probs, len(z) - int(np.count_nonzero(cut)), params)
+    p = probs[ids]
+    if 0 < params.top_k < len(ids):
+        ids, p = _kept(cut, ids, p, slice(params.top_k), Cut.TOP_K)
     if params.typical_p < 1:
-        p = probs[order]
         surprise = -np.log(np.maximum(p, 1e-300))  # what underflowed counts as most surprising
-        unusual = np.argsort(np.abs(surprise - p @ surprise), kind="stable")
-        kept = np.zeros(len(order), np.bool_)
-        kept[unusual[: _n_reaching(p[unusual], params.typical_p)]] = True
-        order = keep(kept, Cut.TYPICAL_P)
+        unusual = np.abs(surprise - p @ surprise).argsort(kind="stable")
+        usual = np.sort(unusual[: _n_reaching(p[unusual], params.typical_p)])
+        ids, p = _kept(cut, ids, p, usual, Cut.TYPICAL_P)
     if params.top_p < 1:
-        order = keep(np.arange(len(order)) < _n_reaching(probs[order], params.top_p), Cut.TOP_P)
+        ids, p = _kept(cut, ids, p, slice(_n_reaching(p, params.top_p)), Cut.TOP_P)
     if params.min_p:
-        keep(probs[order] >= params.min_p * probs[order[0]], Cut.MIN_P)
+        n = int(np.count_nonzero(p >= params.min_p * p[0]))
+        ids, p = _kept(cut, ids, p, slice(n), Cut.MIN_P)
+    narrowed = np.zeros(len(probs))
+    narrowed[ids] = p
+    return narrowed
+
+
+def _likeliest(z: Probabilities, probs: Probabilities, n_left: int, params: SamplingParams) -> Ids:
+    """The ids, likeliest first: all `n_left`, or as many as the first rule that is set can keep.
+
+    Sorting all of 50,257 takes 4 ms, a tenth of the time of a model that has so many; finding the
+    256 largest takes 0.3 ms.
+    """
+    for n in (256, 4096):
+        # typical_p, unless top_k comes first, looks at all of them
+        if n >= n_left or (params.typical_p < 1 and not params.top_k):
+            break
+        # all that are as large as the n-th largest, so that equals stay together, in order of id
+        ids: Ids = (z >= np.partition(z, len(z) - n)[len(z) - n]).nonzero()[0]
+        ids = ids[(-z[ids]).argsort(kind="stable")]
+        p = probs[ids]
+        if params.top_k:
+            enough = len(ids) >= params.top_k
+        elif params.top_p < 1:
+            enough = float(p.cumsum()[-1]) >= params.top_p
+        else:
+            enough = p[-1] < params.min_p * p[0]
+        if enough:
+            return ids
+    everything: Ids = (-z).argsort(kind="stable")
+    return everything[:n_left]
 
 
 def _n_reaching(p: Probabilities, limit: float) -> int:
     """How many of p, in order, it takes to reach a sum; at least one."""
-    return 1 + int(np.searchsorted(np.cumsum(p[:-1]), limit, side="left"))
+    return 1 + int(p[:-1].cumsum().searchsorted(limit, side="left"))
+
+
+def _kept(
+    cut: npt.NDArray[np.uint8], ids: Ids, p: Probabilities, chosen: slice | Ids, rule: Cut
+) -> tuple[Ids, Probabilities]:
+    """The chosen of the candidates, their probabilities summing to one again."""
+    p = p[chosen]
+    return _keep(cut, ids[chosen], rule), p / p.sum()
+
+
+def _keep(cut: npt.NDArray[np.uint8], ids: Ids, rule: Cut) -> Ids:
+    """Write down that `rule` cut all that was left but `ids`."""
+    gone = cut == _KEPT
+    gone[ids] = False
+    cut[gone] = rule.value
+    return ids
+
+
+class Mirostat:
+    """Keeps the surprise of a text near a target: version 2 of Basu et al. (2021).
+
+    Candidates that surprise more than a limit are cut; after each token the limit moves by
+    mirostat_rate times what its surprise missed the target by. The limit begins at twice the
+    target. Surprise is in bits, under what the rules before have left.
+    """
+
+    def __init__(self, params: SamplingParams) -> None:
+        self.limit = 2 * params.mirostat
+
+    def narrow(self, before: Distribution) -> Distribution:
+        """Cut what surprises more than the limit; the likeliest stays."""
+        least = min(2.0**-self.limit, float(before.probs.max()))
+        cut = before.cut.copy()
+        ids = _keep(cut, (before.probs >= least).nonzero()[0], Cut.MIROSTAT)
+        probs = np.zeros(len(before.probs))
+        probs[ids] = before.probs[ids]
+        probs /= probs.sum()
+        return replace(before, probs=probs, cut=cut)
+
+    def learn(self, before: Distribution, chosen: int, params: SamplingParams) -> None:
+        """Move the limit, now that a token is drawn."""
+        surprise = -math.log2(before.probs[chosen])
+        self.limit -= params.mirostat_rate * (surprise - params.mirostat)
 
 
 def draw(probs: Probabilities, uniform: float) -> int:
@@ -209,13 +338,13 @@ class Uniforms:
 
     def __init__(self) -> None:
         self._key = (-1, -1)
-        self._numbers = np.empty(0)
+        self._numbers: list[float] = []
 
     def __call__(self, seed: int, position: int) -> float:
         """The number in [0, 1) for the token at `position`."""
         block, offset = divmod(position, self._BLOCK)
         if self._key != (seed, block):
             bits = np.random.Philox(key=seed, counter=[0, block, 0, 0])
-            self._numbers = np.random.Generator(bits).random(self._BLOCK)
+            self._numbers = np.random.Generator(bits).random(self._BLOCK).tolist()
             self._key = (seed, block)
-        return float(self._numbers[offset])
+        return self._numbers[offset]

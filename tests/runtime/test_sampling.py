@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from minigpt.errors import InputError
 from minigpt.runtime.params import KNOBS, SamplingParams
-from minigpt.runtime.sampling import Cut, Distribution, Uniforms, distribution, draw, explain
+from minigpt.runtime.sampling import (
+    Cut,
+    Distribution,
+    Mirostat,
+    Uniforms,
+    distribution,
+    draw,
+    explain,
+)
 
 PLAIN = SamplingParams(temperature=1.0, top_k=0, top_p=1.0)
 HISTORY = st.lists(st.integers(0, 39), max_size=30)
@@ -31,6 +39,11 @@ PARAMS = st.builds(
     presence_penalty=st.one_of(st.just(0.0), st.floats(-2, 2)),
     frequency_penalty=st.one_of(st.just(0.0), st.floats(-2, 2)),
     no_repeat_ngram=st.integers(0, 4),
+    logit_bias=st.lists(
+        st.tuples(st.integers(0, 39), st.one_of(st.floats(-9, 9), st.just(-math.inf))),
+        max_size=3,
+        unique_by=lambda pair: pair[0],
+    ).map(tuple),
 )
 
 
@@ -41,25 +54,37 @@ def of(
     return distribution(logits, history, replace(PLAIN, **settings))  # type: ignore[arg-type]
 
 
-def reference(logits: list[float], history: list[int], params: SamplingParams) -> list[float]:
-    """The rules again, one token at a time, in the plainest Python."""
-    n = len(logits)
+def adjusted(
+    logits: list[float], history: list[int], params: SamplingParams, forbidden: set[int]
+) -> tuple[list[float], list[int]]:
+    """The logits after bias and penalties, and the tokens that may come next."""
     z = list(logits)
+    for i, bias in params.logit_bias:
+        z[i] += bias
     for i in set(history):
         z[i] = z[i] / params.repetition_penalty if z[i] > 0 else z[i] * params.repetition_penalty
         z[i] -= params.presence_penalty + params.frequency_penalty * history.count(i)
-    left = list(range(n))
+    left = [i for i in range(len(z)) if z[i] > -math.inf and i not in forbidden]
     size = params.no_repeat_ngram
-    if size:
+    if size and len(history) >= size - 1:
         runs = {tuple(history[i : i + size]) for i in range(len(history) - size + 1)}
-        begun = tuple(history[len(history) - size + 1 :]) if len(history) >= size - 1 else None
-        allowed = [i for i in left if begun is None or (*begun, i) not in runs]
-        left = allowed or left
+        begun = tuple(history[len(history) - size + 1 :])
+        left = [i for i in left if (*begun, i) not in runs] or left
+    return z, left
+
+
+def reference(
+    logits: list[float], history: list[int], params: SamplingParams, forbidden: set[int]
+) -> list[float]:
+    """The rules again, one token at a time, in the plainest Python."""
+    n = len(logits)
+    z, left = adjusted(logits, history, params, forbidden)
     top = max(z[i] for i in left)
     if params.temperature == 0:
         best = next(i for i in left if z[i] == top)
         return [float(i == best) for i in range(n)]
-    weight = {i: math.exp((z[i] - top) / params.temperature) for i in left}
+    z = [(x - top) / params.temperature for x in z]  # what rounds to the same is equal from here on
+    weight = {i: math.exp(z[i]) for i in left}
     ranked = sorted(left, key=lambda i: (-z[i], i))
 
     def share(i: int) -> float:
@@ -89,13 +114,22 @@ def reference(logits: list[float], history: list[int], params: SamplingParams) -
 
 
 @settings(max_examples=1000)
-@given(LOGITS, HISTORY, PARAMS)
+@given(LOGITS, HISTORY, PARAMS, st.sets(st.integers(0, 39), max_size=5))
 def test_against_the_plain_reference(
-    logits: list[float], history: list[int], params: SamplingParams
+    logits: list[float], history: list[int], params: SamplingParams, forbidden: set[int]
 ) -> None:
+    n = len(logits)
     logits = [float(np.float32(z)) for z in logits]
-    history = [i % len(logits) for i in history]
-    got = distribution(np.array(logits, np.float32), history, params).probs
+    history = [i % n for i in history]
+    params = replace(params, logit_bias=tuple(pair for pair in params.logit_bias if pair[0] < n))
+    allowed = np.array([i not in forbidden for i in range(n)])
+    banned = forbidden | {i for i, bias in params.logit_bias if bias == -math.inf}
+    row = np.array(logits, np.float32)
+    if banned.issuperset(range(n)):
+        with pytest.raises(InputError, match="nothing can come next"):
+            distribution(row, history, params, allowed=allowed)
+        return
+    got = distribution(row, history, params, allowed=allowed).probs
     # A limit may fall within rounding of a sum: then what a nudged limit gives is right too.
     nudged = (
         replace(
@@ -108,7 +142,9 @@ def test_against_the_plain_reference(
         for e in (0, -1e-12, 1e-12)
         for f in (0, -1e-12, 1e-12)
     )
-    assert any(np.allclose(got, reference(logits, history, near), atol=1e-9) for near in nudged)
+    assert any(
+        np.allclose(got, reference(logits, history, near, forbidden), atol=1e-9) for near in nudged
+    )
 
 
 @given(LOGITS, HISTORY, PARAMS)
@@ -116,7 +152,7 @@ def test_probabilities_are_probabilities(
     logits: list[float], history: list[int], params: SamplingParams
 ) -> None:
     history = [i % len(logits) for i in history]
-    got = distribution(np.array(logits, np.float32), history, params)
+    got = distribution(np.array(logits, np.float32), history, replace(params, logit_bias=()))
     assert got.raw.sum() == pytest.approx(1)
     assert got.probs.sum() == pytest.approx(1)
     assert ((got.probs == 0) | (got.cut == Cut.KEPT)).all()
@@ -138,6 +174,98 @@ def test_a_run_in_view_is_not_written_twice() -> None:
     assert of([0.7, 0.3], history=[0, 1, 0], no_repeat_ngram=1).probs.tolist() == pytest.approx(
         [0.7, 0.3]  # all would be banned: none is
     )
+
+
+def test_biases_and_bans() -> None:
+    params = replace(PLAIN, logit_bias=((0, -math.inf), (2, math.log(3.0))))
+    got = distribution(np.log(np.array([0.5, 0.3, 0.2])).astype(np.float32), [], params)
+    np.testing.assert_allclose(got.probs, [0, 1 / 3, 2 / 3], atol=1e-7)
+    assert got.cut.tolist() == [Cut.LOGIT_BIAS, Cut.KEPT, Cut.KEPT]
+    np.testing.assert_allclose(got.raw, [0.5, 0.3, 0.2], atol=1e-7)
+    with pytest.raises(InputError, match="id 3; the model's ids are below 3"):
+        distribution(np.zeros(3, np.float32), [], replace(PLAIN, logit_bias=((3, 1.0),)))
+    for bad in (math.inf, math.nan):
+        with pytest.raises(InputError, match="below infinity"):
+            replace(PLAIN, logit_bias=((0, bad),))
+
+
+def test_a_pattern_forbids() -> None:
+    logits = np.log(np.array([0.5, 0.3, 0.2])).astype(np.float32)
+    got = distribution(logits, [], PLAIN, allowed=np.array([False, True, True]))
+    np.testing.assert_allclose(got.probs, [0, 0.6, 0.4], atol=1e-7)
+    assert got.cut.tolist() == [Cut.PATTERN, Cut.KEPT, Cut.KEPT]
+
+
+def test_mirostat_cuts_what_surprises_more_than_its_limit() -> None:
+    params = replace(PLAIN, mirostat=1.0, mirostat_rate=0.5)
+    before = of([0.5, 0.25, 0.2, 0.05])  # surprises of 1, 2, 2.32 and 4.32 bits
+    mirostat = Mirostat(params)
+    assert mirostat.limit == 2.0
+    got = mirostat.narrow(before)
+    np.testing.assert_allclose(got.probs, [2 / 3, 1 / 3, 0, 0], atol=1e-6)
+    assert got.cut.tolist() == [Cut.KEPT, Cut.KEPT, Cut.MIROSTAT, Cut.MIROSTAT]
+    mirostat.learn(before, 1, params)  # 2 bits where 1 was wanted: half a bit tighter
+    assert mirostat.limit == pytest.approx(1.5, abs=1e-6)
+    assert mirostat.narrow(before).probs.tolist() == [1, 0, 0, 0]
+    mirostat.limit = -3.0
+    assert mirostat.narrow(before).probs.tolist() == [1, 0, 0, 0]  # the likeliest always stays
+
+
+def test_mirostat_brings_the_surprise_to_its_target() -> None:
+    """A fixed seed; the mean of 5,000 surprises between 0 and 6 bits is steered, not left to luck.
+
+    Without mirostat it would be 2.2 bits.
+    """
+    before = of([0.3, 0.2, 0.2, 0.1, 0.1, 0.05, 0.03, 0.02])
+    params = replace(PLAIN, mirostat=1.9)
+    mirostat, uniforms, surprises = Mirostat(params), Uniforms(), []
+    for i in range(5_000):
+        chosen = draw(mirostat.narrow(before).probs, uniforms(1, i))
+        mirostat.learn(before, chosen, params)
+        surprises.append(-math.log2(before.probs[chosen]))
+    entropy = -sum(p * math.log2(p) for p in before.probs)
+    assert entropy > 2.5
+    assert sum(surprises) / len(surprises) == pytest.approx(1.9, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"top_k": 300}, {"top_k": 5000}, {"top_p": 0.3}, {"top_p": 0.9}, {"top_p": 0.9999},
+     {"min_p": 0.3}, {"min_p": 1e-9}, {"top_k": 400, "typical_p": 0.7}, {"typical_p": 0.6},
+     {"no_repeat_ngram": 1, "top_p": 0.5}],
+)  # fmt: skip
+def test_a_large_vocabulary_is_not_sorted_whole_and_nobody_can_tell(
+    values: dict[str, float],
+) -> None:
+    rng = np.random.default_rng(3)
+    for scale in (0.1, 2.0, 8.0):
+        # rounded, so that there are many equals
+        logits = np.round(rng.standard_normal(6000) * scale, 1).astype(np.float32)
+        params = replace(PLAIN, **values)  # type: ignore[arg-type]
+        got = distribution(logits, [5, 6], params)
+        z = logits.astype(np.float64)
+        if params.no_repeat_ngram:
+            z[[5, 6]] = -math.inf
+        ids = np.argsort(-z, kind="stable")[: 5998 if params.no_repeat_ngram else 6000]
+        p = np.exp(z[ids] - z.max())
+        p /= p.sum()
+        if params.top_k:
+            ids, p = ids[: params.top_k], p[: params.top_k] / p[: params.top_k].sum()
+        if params.typical_p < 1:
+            surprise = -np.log(p)
+            usual = np.argsort(np.abs(surprise - p @ surprise), kind="stable")
+            n = 1 + int((np.cumsum(p[usual]) < params.typical_p)[:-1].sum())
+            ids, p = ids[usual[:n]], p[usual[:n]] / p[usual[:n]].sum()
+        if params.top_p < 1:
+            n = 1 + int((np.cumsum(p) < params.top_p)[:-1].sum())
+            ids, p = ids[:n], p[:n] / p[:n].sum()
+        if params.min_p:
+            kept = p >= params.min_p * p.max()
+            ids, p = ids[kept], p[kept] / p[kept].sum()
+        expected = np.zeros(6000)
+        expected[ids] = p
+        np.testing.assert_allclose(got.probs, expected, atol=1e-12)
+        np.testing.assert_array_equal(got.cut == Cut.KEPT, np.isin(np.arange(6000), ids))
 
 
 def test_min_p_and_typical_p_by_hand() -> None:
@@ -213,15 +341,38 @@ def test_a_draw_never_takes_what_was_cut(weights: list[float], uniform: float) -
     assert probs[draw(probs, uniform)] > 0
 
 
-def test_draws_follow_the_probabilities() -> None:
-    """Chi-squared, 3 degrees of freedom: 16.27 is exceeded once in 1,000; the seed is fixed."""
-    probs = np.array([0.5, 0.25, 0.2, 0.0, 0.05])
-    uniforms = Uniforms()
-    n = 20_000
-    counts = np.bincount([draw(probs, uniforms(7, i)) for i in range(n)], minlength=5)
-    assert counts[3] == 0
-    kept = probs > 0
-    assert ((counts[kept] - n * probs[kept]) ** 2 / (n * probs[kept])).sum() < 16.27
+@pytest.mark.parametrize(
+    "values",
+    [{}, {"temperature": 0.5}, {"temperature": 2.0}, {"top_k": 5}, {"top_p": 0.8}, {"min_p": 0.1},
+     {"typical_p": 0.7}, {"repetition_penalty": 1.5}, {"presence_penalty": 0.7},
+     {"frequency_penalty": -0.3}, {"no_repeat_ngram": 1}, {"mirostat": 2.0, "mirostat_rate": 0.0},
+     {"logit_bias": ((0, 1.5), (3, -math.inf))}, {"seed": 2**64 - 1}],
+)  # fmt: skip
+def test_draws_follow_the_probabilities(values: dict[str, Any]) -> None:
+    """Chi-squared over 100,000 draws; a level that luck exceeds once in 100,000; a fixed seed.
+
+    The level is Wilson and Hilferty's approximation, with 4.265 standard deviations.
+    """
+    logits = np.random.default_rng(0).normal(0, 1.5, 10).astype(np.float32)
+    history = [1, 2, 2, 5]
+    params = replace(PLAIN, seed=7) if "seed" not in values else PLAIN
+    params = replace(params, **values)
+    chances = distribution(logits, history, params)
+    expected = reference([float(z) for z in logits], history, params, set())
+    if params.mirostat:
+        chances = Mirostat(params).narrow(chances)
+        expected = [p if p >= 2.0 ** -(2 * params.mirostat) else 0.0 for p in expected]
+        expected = [p / sum(expected) for p in expected]
+    uniforms, n = Uniforms(), 100_000
+    counts = np.bincount(
+        [draw(chances.probs, uniforms(params.seed, i)) for i in range(n)], minlength=10
+    )
+    wanted = n * np.array(expected)
+    kept = wanted > 0
+    assert not counts[~kept].any()
+    freedom = int(kept.sum()) - 1
+    level = freedom * (1 - 2 / (9 * freedom) + 4.265 * math.sqrt(2 / (9 * freedom))) ** 3
+    assert ((counts[kept] - wanted[kept]) ** 2 / wanted[kept]).sum() < level
 
 
 @given(st.integers(0, 2**64 - 1), st.lists(st.integers(0, 10_000), min_size=1, max_size=20))
