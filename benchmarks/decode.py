@@ -24,7 +24,8 @@ import torch
 
 from minigpt.config import PRESETS, ModelCard
 from minigpt.model import GPT
-from minigpt.runtime.generation import Decoder, generate
+from minigpt.runtime.decoder import Decoder
+from minigpt.runtime.generation import generate
 from minigpt.runtime.library import load
 from minigpt.runtime.params import SamplingParams
 from minigpt.tokenizer import CharTokenizer

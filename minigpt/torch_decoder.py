@@ -6,7 +6,7 @@ import torch
 
 from minigpt.errors import InputError
 from minigpt.model import GPT, KVCache
-from minigpt.runtime.generation import check_feed, check_rewind
+from minigpt.runtime.decoder import check_feed, check_rewind, check_step
 from minigpt.runtime.sampling import Logits
 
 
@@ -30,6 +30,10 @@ class TorchDecoder:
     def position(self) -> int:
         return self._cache.length
 
+    @property
+    def steady_from(self) -> None:
+        """PyTorch promises nothing of the kind."""
+
     @torch.inference_mode()
     def feed(self, tokens: Sequence[int]) -> Logits:
         check_feed(self, tokens)
@@ -38,9 +42,40 @@ class TorchDecoder:
         row: Logits = logits[0].float().cpu().numpy()
         return row
 
+    def batch(self, n: int) -> "_TorchBatch":
+        return _TorchBatch(self._model, self._cache, n)
+
     def rewind(self, position: int) -> None:
         check_rewind(self, position)
         self._cache.length = position
+
+
+class _TorchBatch:
+    """See `Batch` for what the methods promise."""
+
+    def __init__(self, model: GPT, source: KVCache, n: int) -> None:
+        self._model = model
+        self._source = source
+        self._device = next(model.parameters()).device
+        self._cache = KVCache(model.config, n, str(self._device))
+
+    def begin(self, row: int) -> None:
+        self._cache.length = self._source.length
+        for mine, theirs in zip(self._cache.layers, self._source.layers, strict=True):
+            mine[:, row] = theirs[:, 0]
+
+    @torch.inference_mode()
+    def step(self, tokens: Sequence[int]) -> Logits:
+        config = self._model.config
+        n_rows = self._cache.layers[0].size(1)
+        check_step(tokens, n_rows, self._cache.length, config.vocab_size, config.block_size)
+        logits = self._model(torch.tensor(tokens, device=self._device)[:, None], self._cache)
+        rows: Logits = logits[:, 0].float().cpu().numpy()
+        return rows
+
+    def reorder(self, rows: Sequence[int]) -> None:
+        for i, layer in enumerate(self._cache.layers):
+            self._cache.layers[i] = layer[:, list(rows)]
 
 
 def check_device(device: str) -> None:

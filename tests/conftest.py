@@ -1,5 +1,6 @@
 """What several tests share: a text, a small model, its exported file, a scripted decoder."""
 
+import copy
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import settings
 
 from minigpt.config import GPTConfig, ModelCard
 from minigpt.corpus import Corpus, pydoc_corpus, read_corpus
-from minigpt.runtime.generation import check_feed, check_rewind
+from minigpt.runtime.decoder import check_feed, check_rewind
 from minigpt.runtime.sampling import Logits
 from minigpt.tokenizer import CharTokenizer
 
@@ -72,12 +73,18 @@ def small_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class ScriptedDecoder:
-    """A decoder whose next token is a function of the last one; it records what it is fed."""
+    """A decoder whose next token is a function of the last one; it records what it is fed.
 
-    def __init__(self, logits_after: Sequence[Sequence[float]], block_size: int = 8) -> None:
+    Passes of fewer than `steady_from` tokens give other logits, as they may in reality.
+    """
+
+    def __init__(
+        self, logits_after: Sequence[Sequence[float]], block_size: int = 8, steady_from: int = 1
+    ) -> None:
         self._rows = np.array(logits_after, np.float32)
         self._tokens: list[int] = []
         self._block_size = block_size
+        self._steady_from = steady_from
         self.fed: list[list[int]] = []
 
     @property
@@ -92,16 +99,44 @@ class ScriptedDecoder:
     def position(self) -> int:
         return len(self._tokens)
 
+    @property
+    def steady_from(self) -> int | None:
+        return self._steady_from
+
     def feed(self, tokens: Sequence[int]) -> Logits:
         check_feed(self, tokens)
         self.fed.append(list(tokens))
         self._tokens += tokens
         rows: Logits = self._rows[list(tokens)]
+        if len(tokens) < self._steady_from:
+            rows = -rows
         return rows
+
+    def batch(self, n: int) -> "ScriptedBatch":
+        return ScriptedBatch(self, n)
 
     def rewind(self, position: int) -> None:
         check_rewind(self, position)
         del self._tokens[position:]
+
+
+class ScriptedBatch:
+    """Texts that go on from a ScriptedDecoder's, each in a decoder of its own."""
+
+    def __init__(self, source: ScriptedDecoder, n: int) -> None:
+        self._source = source
+        self._rows = [copy.deepcopy(source) for _ in range(n)]
+
+    def begin(self, row: int) -> None:
+        self._rows[row] = copy.deepcopy(self._source)
+
+    def step(self, tokens: Sequence[int]) -> Logits:
+        return np.concatenate(
+            [row.feed([token]) for row, token in zip(self._rows, tokens, strict=True)]
+        )
+
+    def reorder(self, rows: Sequence[int]) -> None:
+        self._rows = [copy.deepcopy(self._rows[row]) for row in rows]
 
 
 def cycle(vocab_size: int) -> list[list[float]]:

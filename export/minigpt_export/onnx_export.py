@@ -28,6 +28,7 @@ def export_onnx(
     text: str,
     path: Path,
     *,
+    draft: str = "",
     precision: Precision = "fp32",
     force: bool = False,
 ) -> ParityReport:
@@ -39,6 +40,7 @@ def export_onnx(
         card: what is known of it; the date and the precision are added.
         text: real text of some windows to compare on.
         path: the file to write; it appears whole or not at all.
+        draft: the stored form of a table of guesses.
         precision: of the weights in it.
         force: write it even if it differs by more than `parity` allows.
 
@@ -58,12 +60,12 @@ def export_onnx(
             f"the {precision} file would not be the model, nothing was written: {report}; "
             "choose another --precision, or --force"
         )
-    add_metadata(proto, file, report)
+    add_metadata(proto, file, report, draft)
     write_atomically(path, proto.SerializeToString())
     return report
 
 
-def add_metadata(proto: ModelProto, file: OnnxFile, report: ParityReport) -> None:
+def add_metadata(proto: ModelProto, file: OnnxFile, report: ParityReport, draft: str = "") -> None:
     """Put everything a laptop needs to know into the graph's metadata_props."""
     # deterministic, as onnx_file hashes the bytes that it finds in the file
     graph_bytes = proto.graph.SerializeToString(deterministic=True)
@@ -72,6 +74,7 @@ def add_metadata(proto: ModelProto, file: OnnxFile, report: ParityReport) -> Non
         onnx_file.TOKENIZER_KEY: file.tokenizer.to_json(),
         onnx_file.CARD_KEY: to_json(file.card),
         onnx_file.PARITY_KEY: json.dumps(report.to_dict(), sort_keys=True),
+        onnx_file.DRAFT_KEY: draft,
     }
     helper.set_model_props(
         proto,

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 
-from minigpt.runtime.generation import Decoder, generate
+from minigpt.runtime.decoder import Decoder
+from minigpt.runtime.generation import generate
 from minigpt.runtime.params import SamplingParams
 from minigpt.tokenizer import CharTokenizer
 from minigpt_export.quantize import Precision

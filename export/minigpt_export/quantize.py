@@ -20,7 +20,7 @@ import numpy.typing as npt
 Precision = Literal["fp32", "fp16", "int8", "int4"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
-BITS_AND_BLOCK: dict[Precision, tuple[int, int]] = {"int8": (8, 128), "int4": (4, 32)}
+BITS_AND_BLOCK: dict[Precision, tuple[int, int]] = {"int8": (8, 64), "int4": (4, 32)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from minigpt.errors import InputError
-from minigpt.runtime.generation import Decoder
+from minigpt.runtime.decoder import Decoder
+from minigpt.runtime.reader import CHUNK
 from minigpt.runtime.sampling import Logits
 
 
@@ -33,7 +34,10 @@ def logprobs(decoder: Decoder, ids: Sequence[int]) -> npt.NDArray[np.float64]:
     for start in range(0, len(ids) - 1, decoder.block_size):
         window = list(ids[start : start + decoder.block_size + 1])
         decoder.rewind(0)
-        found[start : start + len(window) - 1] = _chosen(decoder.feed(window[:-1]), window[1:])
+        for at in range(0, len(window) - 1, CHUNK):
+            inputs, targets = window[:-1][at : at + CHUNK], window[1:][at : at + CHUNK]
+            place = slice(start + at, start + at + len(inputs))
+            found[place] = _chosen(decoder.feed(inputs), targets)
     return found
 
 

@@ -1,65 +1,20 @@
 """The one decode loop: a Decoder and a prompt in, a stream of Token records out."""
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from minigpt.errors import InputError
+from minigpt.runtime.decoder import Decoder
+from minigpt.runtime.draft import Draft
 from minigpt.runtime.params import SamplingParams
-from minigpt.runtime.sampling import Logits, Uniforms, distribution, draw
+from minigpt.runtime.reader import Reader
+from minigpt.runtime.sampling import Logits, Mirostat, Uniforms, distribution, draw
 from minigpt.tokenizer import CharTokenizer
 
-
-class Decoder(Protocol):
-    """A model with a KV cache. Prefill, one step, scoring and going back are these two calls."""
-
-    @property
-    def block_size(self) -> int:
-        """The most tokens the cache holds."""
-
-    @property
-    def vocab_size(self) -> int:
-        """The length of a row of logits."""
-
-    @property
-    def position(self) -> int:
-        """The number of tokens in the cache."""
-
-    def feed(self, tokens: Sequence[int]) -> Logits:
-        """Append `tokens` to the cache; return the logits after each of them (T,V).
-
-        The array may be overwritten by the next call.
-
-        Raises:
-            ValueError: no tokens, an id outside the vocabulary, or more than the cache holds.
-        """
-
-    def rewind(self, position: int) -> None:
-        """Forget all tokens from `position` on.
-
-        Raises:
-            ValueError: fewer than `position` tokens are in the cache.
-        """
-
-
-def check_feed(decoder: Decoder, tokens: Sequence[int]) -> None:
-    """What every Decoder checks before it touches its cache; raises ValueError as `feed` says."""
-    if not tokens:
-        raise ValueError("feed needs at least one token")
-    if min(tokens) < 0 or max(tokens) >= decoder.vocab_size:
-        raise ValueError(f"token ids must be in [0, {decoder.vocab_size}), not {list(tokens)}")
-    if decoder.position + len(tokens) > decoder.block_size:
-        raise ValueError(
-            f"{len(tokens)} tokens after {decoder.position} exceed block_size {decoder.block_size}"
-        )
-
-
-def check_rewind(decoder: Decoder, position: int) -> None:
-    """Raises ValueError as `Decoder.rewind` says."""
-    if not 0 <= position <= decoder.position:
-        raise ValueError(f"cannot rewind to {position}: the cache holds {decoder.position} tokens")
+if TYPE_CHECKING:  # most texts follow no pattern, and its automata take 20 ms to import
+    from minigpt.runtime.pattern import Pattern
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +29,8 @@ class Token:
     """Of the model's own distribution, in nats: how undecided it was."""
     position: int
     """Its index in the text, prompt included."""
+    window: int
+    """How many tokens the model had in view."""
     slid: bool
     """Whether the window slid just before it: see `generate`."""
     logits: Logits | None = None
@@ -87,6 +44,8 @@ def generate(
     params: Callable[[], SamplingParams],
     *,
     stop: Sequence[str] = (),
+    pattern: "Pattern | None" = None,
+    draft: Draft | None = None,
     keep_logits: bool = False,
 ) -> Iterator[Token]:
     """Write on from `prompt`, a token at a time, past the window if need be.
@@ -103,6 +62,9 @@ def generate(
         params: asked before every token, so that a slider acts on the next one.
         stop: texts at which to end. The stop text itself is not part of the result, nor is what
             might become one held back for longer than that takes to decide.
+        pattern: what is written can only become a match of it; where it is one that cannot go on,
+            the text ends.
+        draft: makes it faster, and changes not a letter.
         keep_logits: give every record its row of logits.
 
     Raises:
@@ -110,66 +72,135 @@ def generate(
     """
     if not prompt:
         raise InputError("the prompt has no character that the model knows; give it another one")
-    if "" in stop:
-        raise InputError("a stop text must have at least one character")
-    tokens = _decode(decoder, tokenizer, prompt, params, keep_logits=keep_logits)
-    return _until(tokens, tuple(stop)) if stop else tokens
+    tokens = _decode(
+        Reader(decoder, prompt, draft),
+        Drawing(tokenizer, pattern),
+        len(prompt),
+        params,
+        keep_logits,
+    )
+    return _until(tokens, StopTexts(stop)) if stop else tokens
 
 
 def _decode(
-    decoder: Decoder,
-    tokenizer: CharTokenizer,
-    prompt: Sequence[int],
+    text: Reader,
+    drawing: "Drawing",
+    start: int,
     params: Callable[[], SamplingParams],
-    *,
     keep_logits: bool,
 ) -> Iterator[Token]:
-    uniforms = Uniforms()
-    # all that a slide can need, so that a million tokens take no more memory than a thousand
-    newest = deque(prompt, maxlen=decoder.block_size)
-    unread = list(newest)
-    decoder.rewind(0)
-    slid = False
-    for position in count(len(prompt)):
+    for position in count(start):
         now = params()
-        if position - len(prompt) >= now.max_new_tokens:
+        if position - start >= now.max_new_tokens or drawing.ended:
             return
-        if decoder.position + len(unread) > decoder.block_size:
-            decoder.rewind(0)
-            # a window of one token keeps none but the newest
-            unread = list(newest)[-max(decoder.block_size // 2, 1) :]
-            slid = True
-        row = decoder.feed(unread)[-1]
-        chances = distribution(row, newest, now)
-        chosen = draw(chances.probs, uniforms(now.seed, position))
-        yield Token(
+        row = text.row()
+        token = drawing.token(row, text.newest, now, position, text.window, text.slid)
+        yield replace(token, logits=row.copy()) if keep_logits else token
+        text.append(token.id)
+
+
+class Drawing:
+    """Draws the tokens of one text; holds what its rules remember of it."""
+
+    def __init__(self, tokenizer: CharTokenizer, pattern: "Pattern | None" = None) -> None:
+        self._tokenizer = tokenizer
+        self._uniforms = Uniforms()
+        self._mirostat: Mirostat | None = None
+        self._pattern = pattern
+        self._state = pattern.start if pattern else 0
+        self._allowed = pattern.allowed(self._state) if pattern else None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the pattern lets nothing come next."""
+        return self._allowed is not None and not self._allowed.any()
+
+    def token(
+        self,
+        row: Logits,
+        newest: Sequence[int],
+        params: SamplingParams,
+        position: int,
+        window: int,
+        slid: bool,
+    ) -> Token:
+        """Draw the next token.
+
+        Args:
+            row: the logits after the text (V,).
+            newest: the tokens in view of the rules on repetition.
+            params: the settings.
+            position: the token's index in the text.
+            window: see Token.
+            slid: see Token.
+
+        Raises:
+            InputError: as `distribution`.
+        """
+        chances = before = distribution(row, newest, params, allowed=self._allowed)
+        if params.mirostat:
+            self._mirostat = self._mirostat or Mirostat(params)
+            chances = self._mirostat.narrow(before)
+        chosen = draw(chances.probs, self._uniforms(params.seed, position))
+        if self._mirostat and params.mirostat:
+            self._mirostat.learn(before, chosen, params)
+        if self._pattern:
+            self._state = self._pattern.next(self._state, chosen)
+            self._allowed = self._pattern.allowed(self._state)
+        return Token(
             id=chosen,
-            text=tokenizer.decode((chosen,)),
+            text=self._tokenizer.decode((chosen,)),
             logprob=float(chances.logprobs[chosen]),
             entropy=chances.entropy,
             position=position,
+            window=window,
             slid=slid,
-            logits=row.copy() if keep_logits else None,
         )
-        newest.append(chosen)
-        unread = [chosen]
-        slid = False
 
 
-def _until(tokens: Iterator[Token], stop: tuple[str, ...]) -> Iterator[Token]:
-    """Pass tokens on until their text holds a stop text; hold back what may begin one."""
-    held: list[Token] = []
-    for token in tokens:
+class StopTexts:
+    """Passes a text's tokens on until they hold a stop text; holds back what may begin one.
+
+    Raises:
+        InputError: a stop text is empty.
+    """
+
+    def __init__(self, stop: Sequence[str]) -> None:
+        if "" in stop:
+            raise InputError("a stop text must have at least one character")
+        self._stop = tuple(stop)
+        self._held: list[Token] = []
+        self.found = False
+        """Whether the text has come to a stop text: then it has ended."""
+
+    def pass_on(self, token: Token) -> list[Token]:
+        """The tokens that, now that another one has come, belong to the text for sure."""
+        held = self._held
         held.append(token)
         text = "".join(t.text for t in held)
-        found = [at for s in stop if (at := text.find(s)) >= 0]
+        found = [at for s in self._stop if (at := text.find(s)) >= 0]
         if found:
-            yield from _first(held, min(found))
-            return
-        keep = max((n for s in stop for n in range(1, len(s)) if text.endswith(s[:n])), default=0)
+            self.found = True
+            return list(_first(held, min(found)))
+        keep = max(
+            (n for s in self._stop for n in range(1, len(s)) if text.endswith(s[:n])), default=0
+        )
+        sure: list[Token] = []
         while held and sum(len(t.text) for t in held) - len(held[0].text) >= keep:
-            yield held.pop(0)
-    yield from held
+            sure.append(held.pop(0))
+        return sure
+
+    def rest(self) -> list[Token]:
+        """What is held back, when no more tokens come."""
+        return self._held
+
+
+def _until(tokens: Iterator[Token], stop: StopTexts) -> Iterator[Token]:
+    for token in tokens:
+        yield from stop.pass_on(token)
+        if stop.found:
+            return
+    yield from stop.rest()
 
 
 def _first(tokens: list[Token], n_chars: int) -> Iterator[Token]:

@@ -1,7 +1,8 @@
 """Where models live: list them, find one by name, open it."""
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,10 @@ if TYPE_CHECKING:  # they import numpy; the terminal app lists models before its
     import numpy as np
     import numpy.typing as npt
 
-    from minigpt.runtime.generation import Decoder, Token
+    from minigpt.runtime.decoder import Decoder
+    from minigpt.runtime.draft import Draft
+    from minigpt.runtime.generation import Token
+    from minigpt.runtime.pattern import Pattern
     from minigpt.tokenizer import CharTokenizer
 
 SHIPPED_NAME = "shakespeare.onnx"
@@ -32,12 +36,18 @@ class Model:
     decoder: "Decoder"
     parity: str = "{}"
     """How far a file is from the PyTorch model it was made of: a JSON object."""
+    draft: "Draft | None" = None
+    """What guesses its next tokens; None: nothing does."""
 
     def generate(
         self,
         prompt: str = "",
         *,
         stop: Sequence[str] = (),
+        pattern: str | None = None,
+        ban: str = "",
+        bias: Mapping[str, float] | None = None,
+        draft: bool = True,
         keep_logits: bool = False,
         **settings: float,
     ) -> "Iterator[Token]":
@@ -46,19 +56,52 @@ class Model:
         Args:
             prompt: the text to go on from; characters that the model has never seen are skipped.
             stop: texts at which to end.
+            pattern: a regular expression; what is written can only become a match of it.
+            ban: characters that must not be written.
+            bias: what to add to the logits of characters.
+            draft: check guesses at what comes next; makes it faster, and changes not a letter.
             keep_logits: give every Token its row of logits.
             **settings: fields of SamplingParams, such as temperature=0.8 or seed=7.
 
         Raises:
-            InputError: a setting is out of range, or the model knows no character of the prompt.
+            InputError: a setting is out of range, or the model knows no character of the prompt,
+                or not one of those to ban or bias, or cannot write what the pattern wants.
         """
         from minigpt.runtime import generation
 
-        params = SamplingParams(**settings)  # type: ignore[arg-type]
+        params = self.params(ban=ban, bias=bias, **settings)
         ids = self.tokenizer.encode(prompt) if prompt else self.tokenizer.start
         return generation.generate(
-            self.decoder, self.tokenizer, ids, lambda: params, stop=stop, keep_logits=keep_logits
-        )
+            self.decoder, self.tokenizer, ids, lambda: params, stop=stop,
+            pattern=self.pattern(pattern), draft=self.draft if draft else None,
+            keep_logits=keep_logits,
+        )  # fmt: skip
+
+    def params(
+        self, *, ban: str = "", bias: Mapping[str, float] | None = None, **settings: float
+    ) -> SamplingParams:
+        """The settings of a draw, with characters to ban or bias named as characters.
+
+        Raises:
+            InputError: a setting is out of range, or the model does not know a character.
+        """
+        biases = {**(bias or {}), **dict.fromkeys(ban, -math.inf)}
+        if unknown := [c for c in biases if c not in self.tokenizer.chars or len(c) != 1]:
+            raise InputError(f"the model has no character {unknown[0]!a} to ban or bias")
+        ids = {self.tokenizer.encode(c)[0]: value for c, value in biases.items()}
+        return SamplingParams(**settings, logit_bias=tuple(ids.items()))  # type: ignore[arg-type]
+
+    def pattern(self, regex: str | None) -> "Pattern | None":
+        """A regular expression over this model's characters.
+
+        Raises:
+            InputError: see `pattern.Pattern`.
+        """
+        if regex is None:
+            return None
+        from minigpt.runtime.pattern import Pattern
+
+        return Pattern(regex, self.tokenizer)
 
     def logprobs(self, text: str) -> "npt.NDArray[np.float64]":
         """The natural log-probability of each known character of a text but the first.
@@ -125,4 +168,4 @@ def load(name: str | Path | None = None, *, threads: int | None = None) -> Model
     path = name if isinstance(name, Path) else find_model(name)
     file = open_onnx(path)
     decoder = OnnxDecoder(file, threads=threads)
-    return Model(path, file.config, file.tokenizer, file.card, decoder, file.parity)
+    return Model(path, file.config, file.tokenizer, file.card, decoder, file.parity, file.draft)

@@ -17,6 +17,7 @@ from pathlib import Path
 from minigpt.config import GPTConfig, ModelCard, from_json
 from minigpt.errors import InputError
 from minigpt.files import read_bytes
+from minigpt.runtime.draft import Draft
 from minigpt.tokenizer import CharTokenizer
 
 FORMAT = 1
@@ -31,8 +32,9 @@ CONFIG_KEY = "minigpt.config"
 TOKENIZER_KEY = "minigpt.tokenizer"
 CARD_KEY = "minigpt.card"
 PARITY_KEY = "minigpt.parity"
+DRAFT_KEY = "minigpt.draft"
 HASH_KEY = "minigpt.blake2b"
-TEXT_KEYS = (CONFIG_KEY, TOKENIZER_KEY, CARD_KEY, PARITY_KEY)
+TEXT_KEYS = (CONFIG_KEY, TOKENIZER_KEY, CARD_KEY, PARITY_KEY, DRAFT_KEY)
 """What is hashed beside the graph, in this order."""
 
 OPERATORS: Mapping[str, frozenset[str]] = {
@@ -67,6 +69,8 @@ class OnnxFile:
     """The whole file, for `onnxruntime.InferenceSession`."""
     parity: str = "{}"
     """How far it is from the PyTorch model, as measured at its export: a JSON object."""
+    draft: Draft | None = None
+    """What guesses its next tokens."""
 
 
 class _Damaged(Exception):
@@ -138,7 +142,8 @@ def _check(path: Path, content: bytes) -> OnnxFile:
             f"it is damaged: its tokenizer has {tokenizer.vocab_size} characters, "
             f"its model {config.vocab_size}"
         )
-    return OnnxFile(path, config, tokenizer, card, content, metadata[PARITY_KEY])
+    draft = Draft.from_stored(metadata[DRAFT_KEY], config.vocab_size)
+    return OnnxFile(path, config, tokenizer, card, content, metadata[PARITY_KEY], draft)
 
 
 class _Walk:

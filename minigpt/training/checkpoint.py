@@ -47,6 +47,8 @@ class Checkpoint:
     """Its `steps` is how far the run is, its `val_loss` the last one measured."""
     excerpt: str
     """Where the validation part begins: real text for an export to be compared on."""
+    draft: str
+    """Guesses at what comes next, for the exported file: see `runtime/draft.py`."""
     best_val_loss: float
     weights: dict[str, Tensor]
     optimizer: dict[str, Tensor]
@@ -109,6 +111,7 @@ def _from_parts(info: dict[str, Any], tensors: dict[str, Tensor]) -> Checkpoint:
         tokenizer=CharTokenizer.from_json(json.dumps(info["tokenizer"])),
         card=from_json(ModelCard, json.dumps(info["card"])),
         excerpt=str(info["excerpt"]),
+        draft=str(info.get("draft", "")),  # older ones have none
         best_val_loss=float(info["best_val_loss"]),
         weights=weights,
         optimizer={
@@ -163,6 +166,7 @@ def _to_bytes(checkpoint: Checkpoint) -> bytes:
         "tokenizer": json.loads(checkpoint.tokenizer.to_json()),
         "card": json.loads(to_json(checkpoint.card)),
         "excerpt": checkpoint.excerpt,
+        "draft": checkpoint.draft,
         "best_val_loss": checkpoint.best_val_loss,
         "checksum": _NO_SUM,
     }

@@ -19,6 +19,7 @@ from minigpt.config import GPTConfig, ModelCard, TrainConfig
 from minigpt.corpus import Corpus, Ids, check_length, split
 from minigpt.errors import InputError
 from minigpt.model import GPT
+from minigpt.runtime.draft import Draft
 from minigpt.runtime.generation import generate
 from minigpt.runtime.params import SamplingParams
 from minigpt.tokenizer import CharTokenizer
@@ -148,6 +149,8 @@ def train(
         start, best_val_loss = resume.card.steps, resume.best_val_loss
         val_loss = resume.card.val_loss
 
+    draft = Draft.from_text(train_ids, run.model.vocab_size).to_text()
+
     def snapshot(step: int, *, full: bool) -> Checkpoint:
         card = ModelCard(
             name=run.folder.name,
@@ -164,6 +167,7 @@ def train(
             tokenizer=run.tokenizer,
             card=card,
             excerpt=run.tokenizer.decode(val_ids[:EXCERPT_CHARS]),
+            draft=draft,
             best_val_loss=best_val_loss,
             weights=checkpoints.model_weights(model),
             optimizer=state_tensors(model, optimizer) if full else {},

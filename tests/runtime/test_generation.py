@@ -1,6 +1,8 @@
 import tracemalloc
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigpt.errors import InputError
+from minigpt.runtime.draft import Draft
 from minigpt.runtime.generation import generate
 from minigpt.runtime.params import SamplingParams
+from minigpt.runtime.pattern import Pattern
 from minigpt.runtime.sampling import Logits
 from minigpt.tokenizer import CharTokenizer
 from tests.conftest import ScriptedDecoder, cycle
@@ -95,6 +99,71 @@ def test_a_text_can_be_taken_up_again_at_any_place() -> None:
             max_new_tokens=30 - cut,
         )  # fmt: skip
         assert whole[:cut] + rest == whole
+
+
+@st.composite
+def situations(draw: st.DrawFn) -> tuple[ScriptedDecoder, ScriptedDecoder, dict[str, Any]]:
+    """Two equal decoders, one for each way, and settings with everything that has a memory."""
+    seed, block_size = draw(st.integers(0, 99)), draw(st.integers(1, 9))
+    rows = np.random.default_rng(seed).normal(0, 2, (8, 8)).tolist()
+    steady_from = draw(st.sampled_from([1, 2]))
+    one, other = (ScriptedDecoder(rows, block_size, steady_from) for _ in range(2))
+    values = {
+        "temperature": draw(st.sampled_from([0.0, 0.8, 1.5])),
+        "top_p": draw(st.sampled_from([0.7, 1.0])),
+        "repetition_penalty": draw(st.sampled_from([1.0, 1.3])),
+        "no_repeat_ngram": draw(st.sampled_from([0, 3])),
+        "mirostat": draw(st.sampled_from([0.0, 1.5])),
+        "max_new_tokens": 40,
+        "seed": seed,
+    }
+    return one, other, values
+
+
+@given(situations(), st.lists(st.integers(0, 7), min_size=1, max_size=12), st.integers(0, 3))
+def test_guesses_change_nothing_but_the_passes(
+    situation: tuple[ScriptedDecoder, ScriptedDecoder, dict[str, Any]],
+    prompt: list[int],
+    kind: int,
+) -> None:
+    one, other, values = situation
+    plain = list(generate(one, ABC, prompt, settings(**values), keep_logits=True))
+    # guesses from: the very text that comes, another text, nothing at first, a short table
+    text = [prompt + [t.id for t in plain], [0, 1, 2, 3] * 20, [], [5] * 50][kind]
+    draft = Draft.from_text(np.array(text * 16, np.uint32), 8)
+    guessed = list(generate(other, ABC, prompt, settings(**values), draft=draft, keep_logits=True))
+    assert [asdict(t) | {"logits": t.logits.tolist()} for t in guessed if t.logits is not None] == [
+        asdict(t) | {"logits": t.logits.tolist()} for t in plain if t.logits is not None
+    ]
+    assert len(plain) == 40
+
+
+def test_guesses_that_come_true_save_their_passes() -> None:
+    decoder = ScriptedDecoder(cycle(8), block_size=64)
+    draft = Draft.from_text(np.array(list(range(8)) * 20), 8)
+    tokens = list(generate(decoder, ABC, [0], settings(max_new_tokens=50), draft=draft))
+    assert "".join(t.text for t in tokens) == ("bcdefgha" * 7)[:50]
+    assert [t.window for t in tokens] == list(range(1, 51))
+    assert len(decoder.fed) < 25
+
+
+def test_a_lone_token_is_read_with_the_one_before_where_it_must() -> None:
+    decoder = ScriptedDecoder(cycle(8), block_size=4, steady_from=2)
+    assert text(decoder, "a", max_new_tokens=6) == "bcdefg"
+    assert decoder.fed == [[0, 0], [0, 1], [1, 2], [2, 3], [3, 4], [4, 5]]
+
+
+def test_a_pattern_is_written_to_its_end() -> None:
+    decoder = ScriptedDecoder(cycle(8), block_size=64)
+    pattern = Pattern("de(c|g){2,3}", ABC)
+    stream = generate(decoder, ABC, [2], settings(max_new_tokens=99), pattern=pattern)
+    assert "".join(t.text for t in stream) == "deccc"  # c, where both are as unlikely
+
+
+def test_long_prompts_are_read_in_chunks() -> None:
+    decoder = ScriptedDecoder(cycle(8), block_size=1000)
+    assert text(decoder, "abcdefgh" * 80, max_new_tokens=2) == "ab"
+    assert [len(fed) for fed in decoder.fed] == [256, 256, 128, 1]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from minigpt.runtime.draft import Draft
 from minigpt.runtime.generation import generate
 from minigpt.runtime.library import Model, load, shipped_model
 from minigpt.runtime.params import SamplingParams
@@ -45,6 +46,42 @@ def test_rewinding_forgets(model: Model) -> None:
     decoder.feed([0, 1, 2])
     decoder.rewind(10)
     np.testing.assert_allclose(decoder.feed(ids[10:]), first[10:], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"temperature": 0.0}, {}, {"temperature": 1.2, "top_p": 1.0, "repetition_penalty": 1.1},
+     {"mirostat": 2.0}],
+)  # fmt: skip
+def test_guesses_change_not_a_letter(model: Model, values: dict[str, float]) -> None:
+    length = 4 * model.config.block_size
+    params = SamplingParams(max_new_tokens=length, **values)  # type: ignore[arg-type]
+    texts = [
+        "".join(
+            token.text
+            for token in generate(
+                model.decoder, model.tokenizer, ids_of(model)[:20], lambda: params, draft=draft
+            )
+        )
+        for draft in (None, model.draft, Draft({}), Draft({}))
+    ]
+    assert len(texts[0]) == length
+    assert len(set(texts)) == 1
+    assert model.decoder.steady_from in (1, 2)  # else nothing was guessed, and nothing shown
+
+
+def test_rows_are_steady_from_where_it_is_said(model: Model) -> None:
+    decoder, ids = model.decoder, ids_of(model)
+    steady_from = decoder.steady_from
+    assert steady_from is not None
+    decoder.rewind(0)
+    whole = decoder.feed(ids).copy()
+    for length in range(steady_from, 8):
+        decoder.rewind(0)
+        for at in range(0, len(ids) - length, length):
+            np.testing.assert_array_equal(
+                decoder.feed(ids[at : at + length]), whole[at : at + length]
+            )
 
 
 def test_bad_tokens_never_reach_onnxruntime(model: Model) -> None:

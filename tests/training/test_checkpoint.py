@@ -36,6 +36,7 @@ def checkpoint(mark: float = 1.0) -> Checkpoint:
         tokenizer=CharTokenizer("abcde"),
         card=CARD,
         excerpt="abcde",
+        draft="",
         best_val_loss=mark,
         weights=model_weights(random_gpt(SMALL)),
         optimizer={"wte.weight/exp_avg": torch.full((5, 16), mark)},

@@ -1,0 +1,238 @@
+"""Several texts at once: samples of one prompt, and the likeliest text by beam search.
+
+The prompt is read once; then all texts are read on in one pass a token. As long as their window is
+not full, that is: then each is read anew from its newest half, as `reader.py` does with one text.
+"""
+
+import math
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from minigpt.errors import InputError
+from minigpt.runtime.decoder import Decoder
+from minigpt.runtime.generation import Drawing, StopTexts, Token
+from minigpt.runtime.params import KNOBS, SamplingParams
+from minigpt.runtime.sampling import Logits, distribution
+from minigpt.tokenizer import CharTokenizer
+
+if TYPE_CHECKING:  # as in `generation.py`
+    from minigpt.runtime.pattern import Pattern
+
+MAX_TEXTS = 256
+
+
+class _Texts:
+    """Some texts of one length, and the logits after each."""
+
+    def __init__(self, decoder: Decoder, prompt: Sequence[int], n: int) -> None:
+        if not prompt:
+            raise InputError("the prompt has no character that the model knows; give another one")
+        if not 1 <= n <= MAX_TEXTS:
+            raise InputError(f"there can be between 1 and {MAX_TEXTS} texts at once, not {n}")
+        self._decoder = decoder
+        self._batch = decoder.batch(n)
+        self.newest = [deque(prompt, maxlen=decoder.block_size) for _ in range(n)]
+        """The tokens of each text in view of the rules on repetition, the newest last."""
+        self.window = 0
+        """How many tokens the model had in view for the last rows."""
+        self.slid = False
+        """Whether the window slid for the last rows."""
+
+    def rows(self) -> Logits:
+        """The logits after each text (B,V); to be asked for once after each token."""
+        self.slid = self.window == self._decoder.block_size
+        if self.window and not self.slid:
+            self.window += 1
+            return self._batch.step([newest[-1] for newest in self.newest])
+        keep = max(self._decoder.block_size // 2, 1) if self.slid else len(self.newest[0])
+        found = np.zeros((len(self.newest), self._decoder.vocab_size), np.float32)
+        for i, newest in enumerate(self.newest):
+            if self.slid or i == 0:  # at first all are the prompt
+                self._decoder.rewind(0)
+                row = self._decoder.feed(list(newest)[-keep:])[-1]
+            found[i] = row
+            self._batch.begin(i)
+        self.window = keep
+        return found
+
+    def append(self, tokens: Sequence[int]) -> None:
+        """Let each text go on with a token."""
+        for newest, token in zip(self.newest, tokens, strict=True):
+            newest.append(token)
+
+    def reorder(self, rows: Sequence[int]) -> None:
+        """Let text i go on as what rows[i] was."""
+        self.newest = [self.newest[row].copy() for row in rows]
+        self._batch.reorder(rows)
+
+
+def samples(
+    decoder: Decoder,
+    tokenizer: CharTokenizer,
+    prompt: Sequence[int],
+    params: SamplingParams,
+    n: int,
+    *,
+    stop: Sequence[str] = (),
+    pattern: "Pattern | None" = None,
+) -> Iterator[tuple[int, Token]]:
+    """Write n texts from one prompt; yields (text, token) as they come.
+
+    Text i is drawn with the seed that is i above the settings'. It is the one that `generate`
+    writes with that seed, as far as a pass over several texts gives the same logits as one alone.
+
+    Args:
+        decoder: the model; its cache is overwritten.
+        tokenizer: gives the tokens their text.
+        prompt: ids to go on from, at least one.
+        params: the settings.
+        n: how many texts, at most MAX_TEXTS.
+        stop: texts at which a text ends; see `generate`.
+        pattern: what is written can only become a match of it.
+
+    Raises:
+        InputError: the prompt is empty, or a stop text is, or n is out of its range.
+    """
+    texts = _Texts(decoder, prompt, n)
+    drawings = [Drawing(tokenizer, pattern) for _ in range(n)]
+    stops = [StopTexts(stop) for _ in range(n)]
+    seeds = [replace(params, seed=(params.seed + i) % 2**64) for i in range(n)]
+    return _drawn(texts, drawings, stops, seeds, len(prompt))
+
+
+def _drawn(
+    texts: _Texts,
+    drawings: list[Drawing],
+    stops: list[StopTexts],
+    params: list[SamplingParams],
+    start: int,
+) -> Iterator[tuple[int, Token]]:
+    for position in range(start, start + params[0].max_new_tokens):
+        going = [i for i, each in enumerate(drawings) if not (each.ended or stops[i].found)]
+        if not going:
+            break
+        rows = texts.rows()
+        # a text that has ended reads its last token again and again, until all have
+        chosen = [newest[-1] for newest in texts.newest]
+        for i in going:
+            token = drawings[i].token(
+                rows[i], texts.newest[i], params[i], position, texts.window, texts.slid
+            )
+            chosen[i] = token.id
+            for sure in stops[i].pass_on(token):
+                yield i, sure
+        texts.append(chosen)
+    for i, stop in enumerate(stops):
+        if not stop.found:
+            for held in stop.rest():
+                yield i, held
+
+
+@dataclass(frozen=True, slots=True)
+class Beam:
+    """A text that beam search has found."""
+
+    text: str
+    ids: tuple[int, ...]
+    logprob: float
+    """The sum of its tokens' natural logarithms of probability, under the rules that count."""
+
+
+def beam_search(
+    decoder: Decoder,
+    tokenizer: CharTokenizer,
+    prompt: Sequence[int],
+    params: SamplingParams,
+    width: int,
+    *,
+    pattern: "Pattern | None" = None,
+) -> list[Beam]:
+    """Look for the likeliest text of max_new_tokens, keeping the best `width` at every length.
+
+    Of the settings those count that change the scores (logit_bias, the penalties,
+    no_repeat_ngram, and the pattern), not those that choose among them by chance.
+
+    Args:
+        decoder: the model; its cache is overwritten.
+        tokenizer: gives the tokens their text.
+        prompt: ids to go on from, at least one.
+        params: the settings.
+        width: how many texts are kept, at most MAX_TEXTS.
+        pattern: what is written can only become a match of it; a text that is one and cannot go
+            on stays among the best as it is.
+
+    Returns:
+        At most `width` texts, the likeliest first.
+
+    Raises:
+        InputError: the prompt is empty, or the width out of its range.
+    """
+    chance = ("temperature", "top_k", "typical_p", "top_p", "min_p", "mirostat")
+    params = replace(params, **{name: KNOBS[name].neutral for name in chance})  # type: ignore[arg-type]
+    texts = _Texts(decoder, prompt, width)
+    beams = [_Growing(0.0, (), pattern.start if pattern else 0)]
+    ended: list[_Growing] = []
+    for _ in range(params.max_new_tokens):
+        if pattern:
+            ended += [beam for beam in beams if not pattern.allowed(beam.state).any()]
+            ended = sorted(ended, key=_best_first)[:width]
+        rows = texts.rows()
+        longer = [
+            (parent, each)
+            for parent, beam in enumerate(beams)
+            for each in _extended(beam, rows[parent], texts.newest[parent], params, pattern, width)
+        ]
+        if not longer:
+            break
+        longer = sorted(longer, key=lambda pair: _best_first(pair[1]))[:width]
+        parents, beams = [parent for parent, _ in longer], [each for _, each in longer]
+        idle = width - len(beams)  # rows that no text needs; they read along with the first
+        texts.reorder(parents + parents[:1] * idle)
+        texts.append([beam.ids[-1] for beam in beams] + [beams[0].ids[-1]] * idle)
+    else:
+        ended += beams
+    return [
+        Beam(tokenizer.decode(beam.ids), beam.ids, beam.logprob)
+        for beam in sorted(ended, key=_best_first)[:width]
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Growing:
+    """A text that beam search follows, and where it is in the pattern."""
+
+    logprob: float
+    ids: tuple[int, ...]
+    state: int
+
+
+def _best_first(beam: _Growing) -> tuple[float, tuple[int, ...]]:
+    return -beam.logprob, beam.ids
+
+
+def _extended(
+    beam: _Growing,
+    row: Logits,
+    newest: Sequence[int],
+    params: SamplingParams,
+    pattern: "Pattern | None",
+    width: int,
+) -> list[_Growing]:
+    """A text with each of the `width` tokens that are likeliest to come next."""
+    allowed = pattern.allowed(beam.state) if pattern else None
+    if allowed is not None and not allowed.any():
+        return []
+    probs = distribution(row, newest, params, allowed=allowed).probs
+    return [
+        _Growing(
+            beam.logprob + math.log(probs[token]),
+            (*beam.ids, token),
+            pattern.next(beam.state, token) if pattern else 0,
+        )
+        for token in (-probs).argsort(kind="stable")[:width].tolist()
+        if probs[token] > 0
+    ]

@@ -1,0 +1,107 @@
+"""The logits after a text that grows: what is read when, in as few passes of the model as possible.
+
+Three things happen here and nowhere else. A prompt is read at once, in chunks if it is very long.
+When the window is full it slides: the newest half is kept and read again from position 0. And
+guesses are read along with the newest token; those that come true need no pass of their own.
+
+The text must be the same whatever was guessed. So a row of logits may not depend on how many
+tokens were read in its pass, to the last bit: an 8-bit model rounds its activations, and a
+difference of 1e-7 in front of that becomes one of 0.1 in the logits. `Decoder.steady_from` says
+from how many tokens on that holds. Where it is 2 (onnxruntime sums the attention of a single token
+in another order), a lone token is read together with the one before it, once more.
+"""
+
+import time
+from collections import deque
+from collections.abc import Sequence
+
+from minigpt.runtime.decoder import Decoder
+from minigpt.runtime.draft import Draft
+from minigpt.runtime.sampling import Logits
+
+CHUNK = 256
+"""The most tokens in a pass: their logits, all of them, are kept (50 MB for 50,257 symbols)."""
+
+
+class Reader:
+    """Reads a text as it grows.
+
+    Args of the constructor:
+        decoder: the model; its cache is overwritten.
+        prompt: the ids to begin with, at least one; the newest block_size of them are read.
+        draft: guesses what comes next; None, or a decoder that is never steady: nobody does.
+    """
+
+    def __init__(self, decoder: Decoder, prompt: Sequence[int], draft: Draft | None = None) -> None:
+        self._decoder = decoder
+        self._steady_from = decoder.steady_from or 1
+        self._draft = draft if decoder.steady_from else None
+        # all that a slide can need, so that a million tokens take no more memory than a thousand
+        self.newest = deque(prompt, maxlen=decoder.block_size)
+        """The tokens in view of the rules on repetition, the newest last."""
+        self.window = 0
+        """How many tokens the model had in view for the last row."""
+        self.slid = False
+        """Whether the window slid for the last row."""
+        self._guesses: list[int] = []
+        self._n_right = 0
+        self._rows: Logits | None = None
+        self._seconds = 0.0  # that the last pass took; 0 for a prompt's
+        decoder.rewind(0)
+
+    def append(self, token: int) -> None:
+        """Let the text go on with a token."""
+        self.newest.append(token)
+        if self._draft and self._draft.learns:
+            self._draft.learn(self.newest)
+
+    def row(self) -> Logits:
+        """The logits after the text (V,); to be asked for once after each token."""
+        came_true = (
+            self._n_right < len(self._guesses) and self.newest[-1] == self._guesses[self._n_right]
+        )
+        self.slid = self.window == self._decoder.block_size
+        if came_true and self._rows is not None:
+            self._n_right += 1
+            self.window += 1
+            return _row(self._rows, self._n_right)
+        if self._draft and self._seconds:
+            self._draft.pace.learn(len(self._guesses), self._n_right, self._seconds)
+        self._guesses, self._n_right, self._seconds = [], 0, 0.0
+        return self._read_on() if self.window and not self.slid else self._read_anew()
+
+    def _read_anew(self) -> Logits:
+        """Read the prompt, or the newest half of a full window."""
+        tokens = list(self.newest)
+        if self.slid:
+            # a window of one token keeps none but the newest
+            tokens = tokens[-max(self._decoder.block_size // 2, 1) :]
+        self.window = len(tokens)
+        self._decoder.rewind(0)
+        if len(tokens) < self._steady_from <= self._decoder.block_size:
+            return _row(self._decoder.feed(tokens * 2), 0)
+        for start in range(0, len(tokens), CHUNK):
+            rows = self._decoder.feed(tokens[start : start + CHUNK])
+        return _row(rows, -1)
+
+    def _read_on(self) -> Logits:
+        """Read the newest token, and guesses with it."""
+        newest, room = self.newest[-1], self._decoder.block_size - self.window - 1
+        if self._draft and room:
+            n = self._draft.pace.choose(fewest=self._steady_from - 1)
+            self._guesses = self._draft.guess(self.newest, min(n, room))
+        self._decoder.rewind(self.window)  # forgets guesses that did not come true
+        tokens = [newest, *self._guesses]
+        if again := len(tokens) < self._steady_from:
+            self._decoder.rewind(self.window - 1)
+            tokens = [self.newest[-2], newest]
+        began = time.perf_counter()
+        self._rows = self._decoder.feed(tokens)
+        self._seconds = time.perf_counter() - began
+        self.window += 1
+        return _row(self._rows, int(again))
+
+
+def _row(rows: Logits, index: int) -> Logits:
+    row: Logits = rows[index]
+    return row
