@@ -138,6 +138,37 @@ def _generate_arguments(generate: argparse.ArgumentParser) -> None:
         )  # fmt: skip
     generate.add_argument("--stop", action="append", default=[], metavar="TEXT",
                           help="end before this text; may be given more than once")  # fmt: skip
+    generate.add_argument(
+        "--pattern",
+        metavar="REGEX",
+        help="write only what can become a match of this, and end with it",
+    )
+    generate.add_argument("--ban", default="", metavar="CHARS", help="never write these characters")
+    generate.add_argument(
+        "--bias",
+        action="append",
+        default=[],
+        metavar="C=N",
+        help="add N to the logit of character C, e.g. --bias e=-2; may be given more than once",
+    )
+    several = generate.add_mutually_exclusive_group()
+    several.add_argument(
+        "--n",
+        type=_at_least(1),
+        metavar="N",
+        help="write N texts, with the seeds from --seed on, side by side",
+    )
+    several.add_argument(
+        "--beams",
+        type=_at_least(1),
+        metavar="W",
+        help="look for the likeliest text, W at a time (beam search)",
+    )
+    generate.add_argument(
+        "--no-draft",
+        action="store_true",
+        help="do not check guesses along the way; slower, the same text",
+    )
     generate.add_argument("--explain", action="store_true",
                           help="first show, on stderr, what each rule leaves")  # fmt: skip
     _device_argument(generate)

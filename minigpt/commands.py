@@ -16,6 +16,7 @@ from minigpt.terminal import printable, say
 if TYPE_CHECKING:
     from minigpt.runtime.library import Model
     from minigpt.runtime.params import SamplingParams
+    from minigpt.runtime.pattern import Pattern
     from minigpt.training.checkpoint import Checkpoint
 
 
@@ -29,46 +30,141 @@ def train(arguments: argparse.Namespace) -> int:
 def generate(arguments: argparse.Namespace) -> int:
     """Write text to stdout as it comes."""
     from minigpt.runtime import generation
-    from minigpt.runtime import params as parameters
+    from minigpt.runtime.params import KNOBS
 
-    settings = {name: getattr(arguments, name) for name in parameters.KNOBS}
-    params = parameters.SamplingParams(**settings)
+    settings = {name: getattr(arguments, name) for name in KNOBS}
     prompt = _stdin() if arguments.prompt == "-" else arguments.prompt
     model = _open(arguments.model, arguments.device)
+    params = model.params(ban=arguments.ban, bias=_biases(arguments.bias), **settings)
+    pattern = model.pattern(arguments.pattern)
     ids = _prompt_ids(model, prompt)
     if arguments.explain:
-        _explain(model, ids, params)
+        _explain(model, ids, params, pattern)
+    about = {
+        "prompt": prompt, "params": settings, "ban": arguments.ban, "bias": arguments.bias,
+        "pattern": arguments.pattern, "model": model.card.name,
+    }  # fmt: skip
+    if arguments.beams:
+        if arguments.stop:
+            raise InputError("--beams looks for texts of one length: it goes without --stop")
+        return _write_beams(arguments, model, ids, params, pattern, about)
+    if arguments.n:
+        return _write_samples(arguments, model, ids, params, pattern, about)
     stream = generation.generate(
-        model.decoder, model.tokenizer, ids, lambda: params, stop=arguments.stop
-    )
+        model.decoder, model.tokenizer, ids, lambda: params, stop=arguments.stop,
+        pattern=pattern, draft=None if arguments.no_draft else model.draft,
+    )  # fmt: skip
     if arguments.json:
         tokens = list(stream)
-        text = "".join(token.text for token in tokens)
-        logprob = sum(token.logprob for token in tokens)
-        _print_json({"prompt": prompt, "text": text, "tokens": len(tokens), "logprob": logprob,
-                     "params": asdict(params), "model": model.card.name})  # fmt: skip
+        _print_json({
+            **about,
+            "text": "".join(token.text for token in tokens),
+            "tokens": len(tokens),
+            "logprob": sum(token.logprob for token in tokens),
+            "slid_at": [token.position for token in tokens if token.slid],
+        })  # fmt: skip
         return 0
     on_terminal = sys.stdout.isatty()
     if on_terminal and sys.stderr.isatty():
         _write(sys.stderr, printable(prompt))  # so that a person reads the text from its beginning
+    n_slides = 0
     for token in stream:
+        n_slides += token.slid
         _write(sys.stdout, printable(token.text) if on_terminal else token.text)
     if on_terminal:
         _write(sys.stdout, "\n")
+    if n_slides:
+        times = "once" if n_slides == 1 else f"{n_slides} times"
+        window = model.config.block_size
+        say(f"note: the window of {window} characters was full {times}; its newest half was kept")
     return 0
 
 
-def _explain(model: "Model", ids: list[int], params: "SamplingParams") -> None:
+def _write_samples(
+    arguments: argparse.Namespace,
+    model: "Model",
+    ids: list[int],
+    params: "SamplingParams",
+    pattern: "Pattern | None",
+    about: dict[str, object],
+) -> int:
+    """Several texts, a line of dashes between them."""
+    from minigpt.runtime.batch import samples
+
+    texts, logprobs = [""] * arguments.n, [0.0] * arguments.n
+    stream = samples(
+        model.decoder, model.tokenizer, ids, params, arguments.n,
+        stop=arguments.stop, pattern=pattern,
+    )  # fmt: skip
+    for i, token in stream:
+        texts[i] += token.text
+        logprobs[i] += token.logprob
+    return _print_texts(arguments, about, texts, logprobs)
+
+
+def _write_beams(
+    arguments: argparse.Namespace,
+    model: "Model",
+    ids: list[int],
+    params: "SamplingParams",
+    pattern: "Pattern | None",
+    about: dict[str, object],
+) -> int:
+    """The likeliest text; in JSON all that were found."""
+    from minigpt.runtime.batch import beam_search
+
+    beams = beam_search(
+        model.decoder, model.tokenizer, ids, params, arguments.beams, pattern=pattern
+    )
+    shown = beams if arguments.json else beams[:1]
+    texts, logprobs = [beam.text for beam in shown], [beam.logprob for beam in shown]
+    return _print_texts(arguments, about, texts, logprobs)
+
+
+def _print_texts(
+    arguments: argparse.Namespace,
+    about: dict[str, object],
+    texts: list[str],
+    logprobs: list[float],
+) -> int:
+    if arguments.json:
+        _print_json({**about, "texts": texts, "logprobs": logprobs})
+    else:
+        shown = [printable(text) for text in texts] if sys.stdout.isatty() else texts
+        _write(sys.stdout, "\n----\n".join(shown) + "\n")
+    return 0
+
+
+def _biases(pairs: list[str]) -> dict[str, float]:
+    """The numbers of texts like "e=-2"."""
+    found: dict[str, float] = {}
+    for pair in pairs:
+        char, _, number = pair[:1], pair[1:2], pair[2:]
+        try:
+            found[char] = float(number)
+        except ValueError:
+            number = ""
+        if not number or pair[1:2] != "=":
+            raise InputError(
+                f"--bias needs a character, = and a number, such as e=-2, not {pair!r}"
+            )
+    return found
+
+
+def _explain(
+    model: "Model", ids: list[int], params: "SamplingParams", pattern: "Pattern | None"
+) -> None:
     """The likeliest first characters after each rule, a line a rule."""
     from minigpt.runtime.sampling import explain
 
     in_view = ids[-model.config.block_size :]
     model.decoder.rewind(0)
     row = model.decoder.feed(in_view)[-1]
-    for name, found in explain(row, in_view, params):
-        ranked = found.probs.argsort(kind="stable")[::-1][:8]
-        shown = (f"{model.tokenizer.chars[i]!r} {found.probs[i]:.1%}" for i in ranked)
+    allowed = pattern.allowed(pattern.start) if pattern else None
+    for name, found in explain(row, in_view, params, allowed=allowed):
         left = int((found.probs > 0).sum())
+        ranked = (-found.probs).argsort(kind="stable")[: min(left, 8)]
+        shown = (f"{model.tokenizer.chars[i]!r} {found.probs[i]:.1%}" for i in ranked)
         say(f"{name:20}{left:3} left: {'  '.join(shown)}")
 
 
@@ -108,7 +204,7 @@ def export(arguments: argparse.Namespace) -> int:
     card = replace(found.card, name=arguments.name or found.card.name)
     model = checkpoint.build_model(found)
     report = export_onnx(
-        model, found.tokenizer, card, found.excerpt, arguments.onnx,
+        model, found.tokenizer, card, found.excerpt, arguments.onnx, draft=found.draft,
         precision=arguments.precision, force=arguments.force,
     )  # fmt: skip
     size = arguments.onnx.stat().st_size

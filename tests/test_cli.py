@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -39,7 +40,9 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 
 def test_generate_writes_the_text_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, "generate", "--prompt", "ROMEO:", "--max-new-tokens", 80)
-    assert (code, len(out), err) == (0, 80, "")
+    assert (code, len(out)) == (0, 80)
+    assert err.startswith("note: the window of 64 characters was full once")
+    assert run(capsys, "generate", "--prompt", "ROMEO:", "--max-new-tokens", 9)[2] == ""
 
 
 def test_generate_stops_before_a_stop_text(capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,6 +62,56 @@ def test_generate_explains_its_rules(capsys: pytest.CaptureFixture[str]) -> None
     assert names == ["model", "temperature", "top_k", "top_p", "min_p"]
     assert "'\\n'" in lines[0]
     assert "  3 left" in lines[2]
+
+
+def test_generate_is_the_same_without_guesses(capsys: pytest.CaptureFixture[str]) -> None:
+    base = ("generate", "--prompt", "ROMEO:", "--max-new-tokens", 200)
+    assert run(capsys, *base) == run(capsys, *base, "--no-draft")
+
+
+def test_generate_follows_a_pattern(capsys: pytest.CaptureFixture[str]) -> None:
+    regex = r"([A-Z][a-z]{3} ){2}[0-9a-z]\n"
+    _, out, err = run(capsys, "generate", "--prompt", "ROMEO:", "--pattern", regex, "--explain")
+    assert re.fullmatch(regex, out)
+    assert "pattern              26 left: " in err
+    assert "needs no ^" in refused(capsys, "generate", "--pattern", "^a")
+    assert "no regular expression" in refused(capsys, "generate", "--pattern", "(")
+    assert "no characters to write" in refused(capsys, "generate", "--pattern", "€")
+
+
+def test_generate_bans_and_biases(capsys: pytest.CaptureFixture[str]) -> None:
+    base = ("generate", "--prompt", "ROMEO:", "--max-new-tokens", 100)
+    _, out, _ = run(capsys, *base, "--ban", "e \n", "--bias", "x=50", "--bias", "q=-9.5")
+    assert out == "x" * 100
+    for bad in ("x", "=1", "x=", "x=nan", "x=many", "xy=1", "€=1"):
+        assert "bias" in refused(capsys, *base, "--bias", bad)
+    assert "no character '\\u20ac' to ban" in refused(capsys, *base, "--ban", "€")
+    assert "all that the model could write is banned" in refused(
+        capsys, *base, "--pattern", "a", "--ban", "a"
+    )
+
+
+def test_generate_several_texts(capsys: pytest.CaptureFixture[str]) -> None:
+    base = ("generate", "--prompt", "ROMEO:", "--max-new-tokens", 30, "--seed", 5)
+    code, out, err = run(capsys, *base, "--n", 3)
+    texts = out.removesuffix("\n").split("\n----\n")
+    assert (code, [len(text) for text in texts], err) == (0, [30, 30, 30], "")
+    assert len(set(texts)) == 3
+    found = json.loads(run(capsys, *base, "--n", 3, "--json")[1])
+    assert found["texts"] == texts
+    assert "between 1 and 256" in refused(capsys, *base, "--n", 257)
+
+
+def test_generate_the_likeliest_text(capsys: pytest.CaptureFixture[str]) -> None:
+    base = ("generate", "--prompt", "ROMEO:", "--max-new-tokens", 30)
+    _, out, _ = run(capsys, *base, "--beams", 4)
+    found = json.loads(run(capsys, *base, "--beams", 4, "--json")[1])
+    greedy = json.loads(run(capsys, *base, "--temperature", 0, "--json")[1])
+    assert out == found["texts"][0] + "\n"
+    assert len(set(found["texts"])) == 4
+    assert found["logprobs"] == sorted(found["logprobs"], reverse=True)
+    assert found["logprobs"][0] >= greedy["logprob"] - 1e-4
+    assert "without --stop" in refused(capsys, *base, "--beams", 4, "--stop", "a")
 
 
 def test_generate_as_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,7 +24,7 @@ from minigpt_tui.protocol import (
 )
 from tests.tui.scripted_engine import CARD, CONFIG
 
-PARAMS = SamplingParams(temperature=0.5, seed=2**64 - 1)
+PARAMS = SamplingParams(temperature=0.5, seed=2**64 - 1, logit_bias=((1, -0.5), (2, float("-inf"))))
 
 
 @pytest.mark.parametrize(

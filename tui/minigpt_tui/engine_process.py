@@ -95,7 +95,9 @@ class EngineProcess:
             self._send(Refused(path, str(error)))
             return
         # The first runs of everything are slow (20 ms to a first token against 2): not in a run.
-        warm_up = generate(model.decoder, model.tokenizer, [0, 0], SamplingParams)
+        warm_up = generate(
+            model.decoder, model.tokenizer, [0, 0], SamplingParams, draft=model.draft
+        )
         for _ in islice(warm_up, 2):
             pass
         self._send(Opened(path, model.card, model.config))
@@ -116,23 +118,26 @@ class EngineProcess:
         if len(prompt) < len(request.text):
             self._send(Skipped(run, model.tokenizer.unknown(request.text)))
         first = now = start
-        n_tokens = 0
+        n_tokens = window = 0
         unsent: list[Written] = []
         due = 0.0
-        stream = generate(model.decoder, model.tokenizer, prompt, lambda: self._params)
+        stream = generate(
+            model.decoder, model.tokenizer, prompt, lambda: self._params, draft=model.draft
+        )
         for token in stream if self._wanted == run else ():
             now = time.perf_counter()
             first = first if n_tokens else now
             n_tokens += 1
             unsent.append(Written(token.id, token.text, token.logprob, token.entropy, token.slid))
             if now >= due:
-                self._send(Tokens(run, tuple(unsent), now - start, model.decoder.position))
+                self._send(Tokens(run, tuple(unsent), now - start, token.window))
                 unsent.clear()
                 due = now + FLUSH_S
+            window = token.window
             if self._wanted != run:
                 break
         if unsent:
-            self._send(Tokens(run, tuple(unsent), now - start, model.decoder.position))
+            self._send(Tokens(run, tuple(unsent), now - start, window))
         reason = "length" if self._wanted == run else "stopped"
         speed = (n_tokens - 1) / (now - first) if n_tokens > 1 else 0.0
         self._send(Done(run, reason, n_tokens, speed, first - start))

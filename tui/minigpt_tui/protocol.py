@@ -158,7 +158,9 @@ def _decode(line: bytes) -> object:
 
 _NESTED: dict[str, Callable[[Any], Any]] = {
     "path": Path,
-    "params": lambda fields: SamplingParams(**fields),
+    "params": lambda fields: SamplingParams(
+        **{**fields, "logit_bias": tuple((i, bias) for i, bias in fields["logit_bias"])}
+    ),
     "card": lambda fields: ModelCard(**fields),
     "config": lambda fields: GPTConfig(**fields),
 }

@@ -63,6 +63,8 @@ class Writer:
     """Of the last run; None before its first token."""
     window: int = 0
     """Tokens the model had in view last."""
+    n_slides: int = 0
+    """How often the window was full and slid in the last run."""
     _opening: bool = False
     _run: int = 0
     _running: bool = False
@@ -96,7 +98,7 @@ class Writer:
         self.document.append_user(text)
         self._run += 1
         self._running = True
-        self._n_tokens = 0
+        self._n_tokens = self.n_slides = 0
         self.tokens_per_s = 0.0
         self.first_token_s = None
         self.engine.send(Generate(self._run, self.document.text, params))
@@ -116,7 +118,7 @@ class Writer:
         """Begin a new text."""
         self.stop()
         self.document.clear()
-        self.window = 0
+        self.window = self.n_slides = 0
         self._told.clear()
 
     def hear(self) -> list[Notice]:
@@ -128,7 +130,7 @@ class Writer:
             case Opened():
                 self._opening = False
                 self.model = reply
-                self.window = 0
+                self.window = self.n_slides = 0
                 self.tokens_per_s, self.first_token_s = 0.0, None  # another model's
             case Refused(sentence=sentence):
                 self._opening = False
@@ -153,6 +155,7 @@ class Writer:
     def _append(self, batch: Tokens) -> None:
         self.document.append_tokens(batch.tokens)
         self.window = batch.window
+        self.n_slides += sum(token.slid for token in batch.tokens)
         if self.first_token_s is None:
             self.first_token_s = batch.elapsed_s
         self._n_tokens += len(batch.tokens)

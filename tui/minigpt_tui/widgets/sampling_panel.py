@@ -1,7 +1,7 @@
 """The settings of the draw: a slider for every parameter, a field for the seed."""
 
 import random
-from dataclasses import fields, replace
+from dataclasses import replace
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -22,21 +22,22 @@ SHORT_NAMES = {
     "presence_penalty": "presence",
     "frequency_penalty": "frequency",
     "no_repeat_ngram": "no repeat",
+    "mirostat_rate": "miro rate",
     "max_new_tokens": "max tokens",
 }
 """Where a flag's own name would leave the track no room."""
 DEFAULTS = SamplingParams()
 SLIDERS = {
-    f.name: Scale(
+    name: Scale(
         low=knob.low,
         high=knob.high,
         step=knob.step,
-        default=getattr(DEFAULTS, f.name),
+        default=getattr(DEFAULTS, name),
         limit=knob.limit,
-        is_integer=f.type is int,
+        is_integer=isinstance(getattr(DEFAULTS, name), int),
     )
-    for f in fields(SamplingParams)
-    if (knob := KNOBS[f.name]) and f.name != "seed"
+    for name, knob in KNOBS.items()
+    if name != "seed"
 }
 """A parameter that SamplingParams gains has its slider here at once."""
 HINT = "Tab to a slider: ← → slide it while the model writes, digits set it."

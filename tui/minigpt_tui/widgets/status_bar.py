@@ -24,13 +24,15 @@ class Status:
     tokens_per_s: float = 0.0
     first_token_s: float | None = None
     window: int = 0
+    n_slides: int = 0
 
     @classmethod
     def of(cls, writer: Writer) -> "Status":
         """As it is now."""
         return cls(
-            writer.state, writer.model, writer.tokens_per_s, writer.first_token_s, writer.window
-        )
+            writer.state, writer.model, writer.tokens_per_s, writer.first_token_s, writer.window,
+            writer.n_slides,
+        )  # fmt: skip
 
 
 class StatusBar(Widget):
@@ -82,6 +84,8 @@ def _right(status: Status) -> list[tuple[int, Content]]:
             )),
             (4, Content(f"{status.window:>{len(str(block))}}/{block}")),
         ]  # fmt: skip
+        if status.n_slides:  # how often the oldest half has gone out of the model's sight
+            parts.append((4, Content(f"slid {status.n_slides}×")))
     style = {State.WRITING: "bold $success", State.NO_MODEL: "bold $error"}.get(status.state, "")
     parts.append((0, Content.styled(f"{MARKS[status.state]} {status.state.value}", style)))
     return parts
