@@ -77,6 +77,15 @@ class GPTConfig:
         return self.arch == "gpt2"
 
     @property
+    def exported_vocab_size(self) -> int:
+        """The ids of an exported file: behind the vocabulary's own comes `<|endoftext|>`.
+
+        No text contains it and no model writes it, but the other runtimes of such files need an
+        id to end and to pad with, and it must be one of the logits' columns.
+        """
+        return self.vocab_size + 1
+
+    @property
     def head_bias(self) -> bool:
         """Whether the head has a bias of its own."""
         return self.bias and not self.tie_weights

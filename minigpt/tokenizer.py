@@ -6,9 +6,10 @@ always gives the same ids.
 The file form is a byte-level BPE, the one form of a character vocabulary that `tokenizers`,
 onnxruntime-genai and transformers.js all read alike (plain BPE over characters loses the space and
 the newline there, WordLevel fails): every character is spelled as its UTF-8 bytes in GPT-2's
-printable byte alphabet, and merges join the bytes of one character, left to right. Pieces that are
-not yet a character have ids behind the model's own. Reading it back needs no library: the pieces
-that spell a whole character are the vocabulary.
+printable byte alphabet, and merges join the bytes of one character, left to right. Behind the
+characters' ids comes `<|endoftext|>`, for those other runtimes (see
+`GPTConfig.exported_vocab_size`), and behind it the pieces that are not yet a character. Reading it
+back needs no library: the pieces that spell a whole character are the vocabulary.
 """
 
 import json
@@ -35,6 +36,9 @@ def _byte_alphabet() -> list[str]:
     unprintable = [b for b in range(256) if b not in printable]
     return [chr(b) if b in printable else chr(256 + unprintable.index(b)) for b in range(256)]
 
+
+END_OF_TEXT = "<|endoftext|>"
+"""Other libraries read this text as the one token; here it is thirteen characters as any."""
 
 _ALPHABET = _byte_alphabet()
 _BYTE_OF = {stand_in: byte for byte, stand_in in enumerate(_ALPHABET)}
@@ -106,6 +110,7 @@ class CharTokenizer:
         """The tokenizer.json; see the module's docstring for its form."""
         spelled = [[_ALPHABET[b] for b in char.encode()] for char in self.chars]
         vocab = {"".join(pieces): i for i, pieces in enumerate(spelled)}
+        vocab[END_OF_TEXT] = end_of_text = self.vocab_size
         merges: dict[tuple[str, str], None] = {}  # ordered, each once
         for pieces in spelled:
             for piece in pieces:
@@ -121,7 +126,17 @@ class CharTokenizer:
             "version": "1.0",
             "truncation": None,
             "padding": None,
-            "added_tokens": [],
+            "added_tokens": [
+                {
+                    "id": end_of_text,
+                    "content": END_OF_TEXT,
+                    "single_word": False,
+                    "lstrip": False,
+                    "rstrip": False,
+                    "normalized": False,
+                    "special": True,
+                }
+            ],
             "normalizer": None,
             "pre_tokenizer": byte_level,
             "post_processor": None,
@@ -146,13 +161,16 @@ class CharTokenizer:
         """Read what `to_json` wrote.
 
         Raises:
-            InputError: not such a file, or its characters' ids are not 0, 1, 2, ...
+            InputError: not such a file, or the ids of its characters are not 0, 1, 2, ..., or that
+                of `<|endoftext|>` does not follow (older checkpoints have no such token).
         """
         try:
             vocab: dict[Any, Any] = json.loads(text)["model"]["vocab"]
             pairs = [(i, char) for piece, i in vocab.items() if (char := _spelled_char(piece))]
             found = dict(pairs)
             chars = "".join(found[i] for i in range(len(pairs)))
+            if vocab.get(END_OF_TEXT, len(pairs)) != len(pairs):
+                raise ValueError
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise InputError("the tokenizer is not a character tokenizer.json of minigpt") from None
         return cls(chars)

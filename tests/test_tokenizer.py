@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigpt.errors import InputError
-from minigpt.tokenizer import CharTokenizer
+from minigpt.tokenizer import END_OF_TEXT, CharTokenizer
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 
@@ -49,6 +49,32 @@ def test_hugging_face_reads_the_same_ids(text: str) -> None:
     theirs = tokenizers.Tokenizer.from_str(ours.to_json())
     assert theirs.encode(text).ids == ours.encode(text)
     assert theirs.decode(ours.encode(text)) == text
+
+
+def test_end_of_text_has_the_id_behind_the_characters() -> None:
+    tokenizers = pytest.importorskip("tokenizers")
+    tokenizer = CharTokenizer.from_text("a é—😀漢\n")
+    theirs = tokenizers.Tokenizer.from_str(tokenizer.to_json())
+    assert theirs.token_to_id(END_OF_TEXT) == tokenizer.vocab_size == 7
+    assert theirs.encode(f"é{END_OF_TEXT}漢").ids == [
+        *tokenizer.encode("é"), 7, *tokenizer.encode("漢")
+    ]  # fmt: skip
+    assert theirs.decode([7]) == ""
+
+
+def test_a_tokenizer_without_end_of_text_is_read() -> None:
+    """As it is in older checkpoints."""
+    form = json.loads(CharTokenizer("aé").to_json())
+    form["model"]["vocab"] = {"a": 0, "Ã©": 1, "Ã": 2, "©": 3}
+    assert CharTokenizer.from_json(json.dumps(form)) == CharTokenizer("aé")
+
+
+@pytest.mark.parametrize("wrong", [0, 4, -1, 3.5, "3", None])
+def test_end_of_text_elsewhere_is_refused(wrong: object) -> None:
+    form = json.loads(CharTokenizer("abc").to_json())
+    form["model"]["vocab"][END_OF_TEXT] = wrong
+    with pytest.raises(InputError):
+        CharTokenizer.from_json(json.dumps(form))
 
 
 def test_the_same_characters_give_the_same_file() -> None:

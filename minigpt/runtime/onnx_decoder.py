@@ -173,7 +173,7 @@ class _Buffers:
 
     def __init__(self, session: ort.InferenceSession, config: GPTConfig, n_rows: int) -> None:
         self._session = session
-        self._vocab_size = config.vocab_size
+        self._config = config
         self.mask = np.zeros((n_rows, config.block_size), np.int64)
         shape = (n_rows, config.n_head, config.block_size, config.head_dim)
         self.cache = {
@@ -187,7 +187,8 @@ class _Buffers:
     def bind(self, n_tokens: int) -> _Pass:
         """Make the arrays for passes over so many tokens of each text."""
         tokens, positions = np.zeros((2, len(self.mask), n_tokens), np.int64)
-        logits = np.zeros((len(self.mask), n_tokens, self._vocab_size), np.float32)
+        shape = len(self.mask), n_tokens, self._config.exported_vocab_size
+        logits = np.zeros(shape, np.float32)
         binding = self._session.io_binding()
         binding.bind_ortvalue_input("input_ids", _aliasing(tokens))
         binding.bind_ortvalue_input("position_ids", _aliasing(positions))
@@ -196,7 +197,8 @@ class _Buffers:
         for name, value in self._cache_values.items():
             binding.bind_ortvalue_input(f"past_key_values.{name}", value)
             binding.bind_ortvalue_output(f"present.{name}", value)
-        return _Pass(tokens, positions, logits, binding)
+        shown = logits[:, :, : self._config.vocab_size]  # without <|endoftext|>, the last column
+        return _Pass(tokens, positions, shown, binding)
 
 
 def _run(session: ort.InferenceSession, binding: ort.IOBinding, path: Path) -> None:
@@ -247,7 +249,7 @@ def _check_signature(session: ort.InferenceSession, file: OnnxFile) -> None:
     expected: dict[str, tuple[str, int, dict[int, int]]] = {
         name: (int64, 2, {}) for name in ("input_ids", "position_ids", "attention_mask")
     }
-    expected["logits"] = (float32, 3, {2: config.vocab_size})
+    expected["logits"] = (float32, 3, {2: config.exported_vocab_size})
     for i in range(config.n_layer):
         for side in ("key", "value"):
             fixed = {1: config.n_head, 3: config.head_dim}

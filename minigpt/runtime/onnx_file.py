@@ -20,8 +20,11 @@ from minigpt.files import read_bytes
 from minigpt.runtime.draft import Draft
 from minigpt.tokenizer import CharTokenizer
 
-FORMAT = 1
-"""The form of the metadata; a file that says more was written by a newer minigpt."""
+FORMAT = 2
+"""The form of graph and metadata; a file that says more was written by a newer minigpt.
+
+2: the logits have a column for `<|endoftext|>`, see `GPTConfig.exported_vocab_size`.
+"""
 
 MAX_FILE_BYTES = 2**31 - 1  # a protobuf message cannot be larger
 MAX_METADATA_BYTES = 16 * 2**20
@@ -40,7 +43,7 @@ TEXT_KEYS = (CONFIG_KEY, TOKENIZER_KEY, CARD_KEY, PARITY_KEY, DRAFT_KEY)
 OPERATORS: Mapping[str, frozenset[str]] = {
     "": frozenset(
         {"Add", "Cast", "Gather", "Gelu", "LayerNormalization", "MatMul", "ReduceSum", "Shape",
-         "Squeeze", "Sub", "Transpose"}
+         "Sub", "Transpose"}
     ),
     "com.microsoft": frozenset(
         {"BiasGelu", "GroupQueryAttention", "MatMulNBits", "SkipLayerNormalization"}
@@ -81,8 +84,8 @@ def open_onnx(path: Path) -> OnnxFile:
     """Read and check a model file.
 
     Raises:
-        InputError: it is missing, damaged, not written by minigpt, by a newer one, or it asks for
-            something no model of ours needs. onnxruntime has not seen it then.
+        InputError: it is missing, damaged, not written by minigpt, by an older or a newer one, or
+            it asks for something no model of ours needs. onnxruntime has not seen it then.
     """
     content = read_bytes(path, "the .onnx file that minigpt export wrote", MAX_FILE_BYTES)
     return check_onnx(path, content)
@@ -125,6 +128,11 @@ def _check(path: Path, content: bytes) -> OnnxFile:
     metadata, graph = _Walk().model(content)
     if FORMAT_KEY not in metadata:
         raise InputError("it was not made by minigpt export: it carries no minigpt metadata")
+    if metadata[FORMAT_KEY] in map(str, range(1, FORMAT)):
+        raise InputError(
+            f"it was written by an older minigpt (format {metadata[FORMAT_KEY]}, this one reads "
+            f"{FORMAT}): export its checkpoint again"
+        )
     if metadata[FORMAT_KEY] != str(FORMAT):
         raise InputError(
             f"its format is {metadata[FORMAT_KEY][:20]!r}, this minigpt reads {FORMAT}: "
