@@ -1,8 +1,10 @@
-"""Reading regular files only; writing a file so that it is there whole or not at all."""
+"""Reading regular files only; writing a file or a folder that is there whole or not at all."""
 
 import os
+import shutil
 import stat
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from minigpt.errors import InputError
@@ -64,6 +66,50 @@ def write_atomically(path: Path, content: bytes, *, keep_old_as: Path | None = N
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def write_folder_atomically(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write a whole folder beside `folder`, then rename it into place.
+
+    Args:
+        folder: replaced if it is there, but nothing is deleted that `files` does not replace.
+        files: paths below it, and their contents.
+
+    Raises:
+        InputError: it cannot be written, or something else is in it. An older folder is untouched
+            then, and nothing is left behind.
+    """
+    folder = folder.resolve()
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file, not a folder; choose another name")
+    for path in folder.rglob("*"):
+        if not path.is_dir() and path.relative_to(folder).as_posix() not in files:
+            raise InputError(
+                f"{folder} holds {path.name!r:.40} too, which would be lost; choose another name"
+            )
+    try:
+        work = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".tmp"))
+    except OSError as error:
+        raise InputError(f"cannot write {folder}: {error.strerror}") from None
+    try:
+        new, old = work / "new", work / "old"
+        new.mkdir()
+        for name, content in files.items():
+            (new / name).parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(new / name, content)
+        try:
+            if folder.exists():
+                folder.replace(old)
+            new.replace(folder)
+        except BaseException:
+            if old.exists():
+                old.replace(folder)
+            raise
+        sync_folder(folder.parent)
+    except OSError as error:
+        raise InputError(f"cannot write {folder}: {error.strerror}") from None
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def sync_folder(folder: Path) -> None:
