@@ -72,14 +72,16 @@ def _parser() -> argparse.ArgumentParser:
 
     export = command("export", commands.export, "Export a checkpoint to .onnx.")
     export.add_argument("checkpoint", type=Path, help="a folder that minigpt train wrote")
-    export.add_argument("--onnx", type=Path, required=True, metavar="FILE", help="file to write")
+    export.add_argument("--onnx", type=Path, metavar="FILE", help="file to write")
+    export.add_argument("--genai", type=Path, metavar="DIR",
+                        help="folder for onnxruntime-genai, optimum, transformers.js")  # fmt: skip
     export.add_argument("--precision", choices=("fp32", "fp16", "int8", "int4"), default="fp32",
                         help="of the weights; default fp32")  # fmt: skip
     export.add_argument("--name", help="name on the model card; default: the folder's")
     export.add_argument(
         "--force",
         action="store_true",
-        help="replace FILE, and write it even if the precision costs too much",
+        help="replace FILE or DIR, and write it even if the precision costs too much",
     )
 
     evaluate = command("eval", commands.evaluate, "Measure the loss on a text.")

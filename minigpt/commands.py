@@ -194,21 +194,30 @@ def _prompt_ids(model: "Model", prompt: str) -> list[int]:
 
 
 def export(arguments: argparse.Namespace) -> int:
-    """Write a checkpoint's best model to one .onnx file."""
-    from minigpt.files import refuse_to_overwrite
+    """Write a checkpoint's best model to one .onnx file, or to a folder for other runtimes."""
+    from minigpt.files import refuse_to_overwrite, write_atomically, write_folder_atomically
     from minigpt.training import checkpoint
-    from minigpt_export.onnx_export import export_onnx
+    from minigpt_export.genai import genai_files
+    from minigpt_export.onnx_export import build_file
 
-    refuse_to_overwrite(arguments.onnx, force=arguments.force)
+    wanted = [path for path in (arguments.onnx, arguments.genai) if path is not None]
+    if not wanted:
+        raise InputError("say what to write: --onnx FILE, --genai DIR, or both")
+    for path in wanted:
+        refuse_to_overwrite(path, force=arguments.force)
     found = _load_checkpoint(arguments.checkpoint)
     card = replace(found.card, name=arguments.name or found.card.name)
     model = checkpoint.build_model(found)
-    report = export_onnx(
-        model, found.tokenizer, card, found.excerpt, arguments.onnx, draft=found.draft,
+    file, report = build_file(
+        model, found.tokenizer, card, found.excerpt, wanted[0], draft=found.draft,
         precision=arguments.precision, force=arguments.force,
     )  # fmt: skip
-    size = arguments.onnx.stat().st_size
-    say(f"{arguments.onnx}: {size / 1e6:.1f} MB; {report}")
+    if arguments.genai is not None:
+        write_folder_atomically(arguments.genai, genai_files(file))
+    if arguments.onnx is not None:
+        write_atomically(arguments.onnx, file.content)
+    written = " and ".join(map(str, wanted))
+    say(f"{written}: {len(file.content) / 1e6:.1f} MB; {report}")
     return 0
 
 

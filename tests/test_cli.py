@@ -293,6 +293,19 @@ def test_the_whole_path(
     assert json.loads(run(capsys, "info", file, "--json")[1])["name"] == "mine"
     assert "--force" in refused(capsys, "export", trained, "--onnx", file)
     assert run(capsys, "export", trained, "--onnx", file, "--force")[0] == 0
+    assert "say what to write" in refused(capsys, "export", trained)
+
+
+def test_a_folder_for_other_runtimes(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, folder = tmp_path / "model.onnx", tmp_path / "genai"
+    both = ("export", trained, "--onnx", file, "--genai", folder, "--precision", "int8", "--force")
+    assert run(capsys, *both)[0] == 0
+    assert (folder / "onnx" / "model.onnx").read_bytes() == file.read_bytes()
+    assert "--force" in refused(capsys, "export", trained, "--genai", folder)
+    (folder / "notes.txt").touch()
+    assert "'notes.txt' too" in refused(capsys, *both)
 
 
 def test_outputs_that_cannot_be_written(

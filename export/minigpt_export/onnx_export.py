@@ -13,7 +13,7 @@ from minigpt.files import write_atomically
 from minigpt.model import GPT
 from minigpt.runtime import onnx_file
 from minigpt.runtime.onnx_decoder import OnnxDecoder
-from minigpt.runtime.onnx_file import OnnxFile
+from minigpt.runtime.onnx_file import OnnxFile, check_onnx
 from minigpt.tokenizer import CharTokenizer
 from minigpt.torch_decoder import TorchDecoder
 from minigpt_export.graph import build_graph
@@ -32,21 +32,43 @@ def export_onnx(
     precision: Precision = "fp32",
     force: bool = False,
 ) -> ParityReport:
-    """Write `model` to `path`, after proving that the file says what the model says.
+    """Write what `build_file` makes to `path`, whole or not at all.
+
+    Raises:
+        InputError: as `build_file`, or `path` cannot be written.
+    """
+    file, report = build_file(
+        model, tokenizer, card, text, path, draft=draft, precision=precision, force=force
+    )
+    write_atomically(path, file.content)
+    return report
+
+
+def build_file(
+    model: GPT,
+    tokenizer: CharTokenizer,
+    card: ModelCard,
+    text: str,
+    path: Path,
+    *,
+    draft: str = "",
+    precision: Precision = "fp32",
+    force: bool = False,
+) -> tuple[OnnxFile, ParityReport]:
+    """Make the file of `model`, and prove that it says what the model says.
 
     Args:
         model: the trained model, on the CPU.
         tokenizer: its tokenizer.
         card: what is known of it; the date and the precision are added.
         text: real text of some windows to compare on.
-        path: the file to write; it appears whole or not at all.
+        path: where the file will be; nothing is written yet.
         draft: the stored form of a table of guesses.
         precision: of the weights in it.
-        force: write it even if it differs by more than `parity` allows.
+        force: make it even if it differs by more than `parity` allows.
 
     Raises:
-        InputError: the exported graph differs from the model by more than `parity` allows (then
-            nothing is written), or `path` cannot be written.
+        InputError: the exported graph differs from the model by more than `parity` allows.
     """
     weights = {name: tensor.float().numpy() for name, tensor in model.state_dict().items()}
     proto = build_graph(model.config, weights, precision)
@@ -61,8 +83,7 @@ def export_onnx(
             "choose another --precision, or --force"
         )
     add_metadata(proto, file, report, draft)
-    write_atomically(path, proto.SerializeToString())
-    return report
+    return check_onnx(path, proto.SerializeToString()), report
 
 
 def add_metadata(proto: ModelProto, file: OnnxFile, report: ParityReport, draft: str = "") -> None:
