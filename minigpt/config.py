@@ -4,6 +4,7 @@ Every number has its home here: the command line, the training loop, the exporte
 documentation read these dataclasses. Standard library only, so that every part can import it.
 """
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping
@@ -292,7 +293,8 @@ def _parsed(name: str, wanted: object, text: str) -> object:
 
 def _checked(name: str, wanted: object, value: object) -> object:
     if wanted is float and type(value) is int:
-        value = float(value)
+        with contextlib.suppress(OverflowError):  # no float is that large
+            value = float(value)
     # `type is`, not isinstance: True is an int, but not a number of layers
     if type(value) is not wanted:
         words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}

@@ -165,19 +165,21 @@ class CharTokenizer:
                 of `<|endoftext|>` does not follow (older checkpoints have no such token).
         """
         try:
-            vocab: dict[Any, Any] = json.loads(text)["model"]["vocab"]
-            pairs = [(i, char) for piece, i in vocab.items() if (char := _spelled_char(piece))]
-            found = dict(pairs)
-            chars = "".join(found[i] for i in range(len(pairs)))
-            if vocab.get(END_OF_TEXT, len(pairs)) != len(pairs):
+            vocab: dict[str, Any] = json.loads(text)["model"]["vocab"]
+            found = {char: i for piece, i in vocab.items() if (char := _spelled_char(piece))}
+            end = vocab.get(END_OF_TEXT, len(found))
+            # compared as a list: as keys, ids that are chosen to collide would take hours
+            if [*sorted(found.values()), end] != list(range(len(found) + 1)):
                 raise ValueError
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise InputError("the tokenizer is not a character tokenizer.json of minigpt") from None
-        return cls(chars)
+        return cls("".join(sorted(found, key=found.__getitem__)))
 
 
 def _spelled_char(piece: Sequence[str]) -> str | None:
     """The character that a piece spells in the byte alphabet, or None for a part of one."""
+    if len(piece) > 4:  # bytes; no character has more
+        return None
     try:
         char = bytes(_BYTE_OF[stand_in] for stand_in in piece).decode()
     except UnicodeDecodeError:

@@ -58,8 +58,9 @@ def test_json_round_trip() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"n_layer": "4"}, {"n_layer": 4.5}, {"bias": 1}, {"new_field": 1}, {"n_embd": True}],
-)
+    [{"n_layer": "4"}, {"n_layer": 4.5}, {"bias": 1}, {"new_field": 1}, {"n_embd": True},
+     {"dropout": 10**400}],
+)  # fmt: skip
 def test_json_of_another_type_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(InputError):
         from_json(GPTConfig, json.dumps(json.loads(to_json(GPTConfig())) | change))
