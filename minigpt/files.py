@@ -1,17 +1,26 @@
 """Reading regular files only; writing a file or a folder that is there whole or not at all."""
 
+import contextlib
 import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 from minigpt.errors import InputError
 
 
 def read_bytes(path: Path, wanted: str, max_bytes: int | None = None) -> bytes:
-    """The content of a regular file: a pipe or a device could go on for ever.
+    """The content of a regular file; arguments and errors are those of `open_regular`."""
+    with open_regular(path, wanted, max_bytes) as file:
+        return file.read()
+
+
+@contextlib.contextmanager
+def open_regular(path: Path, wanted: str, max_bytes: int | None = None) -> Iterator[BinaryIO]:
+    """Open a regular file to read it: a pipe or a device could go on for ever.
 
     Args:
         path: the file.
@@ -22,13 +31,14 @@ def read_bytes(path: Path, wanted: str, max_bytes: int | None = None) -> bytes:
         InputError: there is no such file, or it cannot be read.
     """
     try:
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode):
-            what = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            what = "a folder" if stat.S_ISDIR(found.st_mode) else "not a regular file"
             raise InputError(f"{path} is {what}; give {wanted}")
-        if max_bytes is not None and path.stat().st_size > max_bytes:
+        if max_bytes is not None and found.st_size > max_bytes:
             raise InputError(f"{path} has more than {max_bytes} bytes, which is too much")
-        return path.read_bytes()
+        with path.open("rb") as file:
+            yield file
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{path} does not exist; give {wanted}") from None
     except OSError as error:

@@ -1,0 +1,44 @@
+"""The graph that the door lets in is the one that the export writes."""
+
+from dataclasses import replace
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("onnx")
+
+from minigpt.config import GPTConfig
+from minigpt.runtime.onnx_file import _Walk
+from minigpt.runtime.onnx_graph import LARGE_VOCABULARY, PRECISIONS, Graph
+from minigpt_export import quantize
+from minigpt_export.graph import build_graph
+from tests.conftest import SMALL
+from tests.models import random_gpt
+
+VARIATIONS: tuple[dict[str, object], ...] = (
+    {},
+    {"arch": "rotary", "n_head": 1, "n_layer": 1},
+    {"qkv_bias": False},
+    {"tie_weights": False},
+    {"bias": False},
+    {"vocab_size": LARGE_VOCABULARY},
+    {"vocab_size": LARGE_VOCABULARY, "tie_weights": False},
+    {"bias": False, "qkv_bias": False, "tie_weights": False},
+    {"arch": "rotary", "n_embd": 48, "bias": False, "tie_weights": False, "n_head": 3},
+)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("change", VARIATIONS)
+def test_it_is_what_is_exported(change: dict[str, object], precision: quantize.Precision) -> None:
+    config: GPTConfig = replace(SMALL, **change)  # type: ignore[arg-type]
+    weights = {name: tensor.numpy() for name, tensor in random_gpt(config).state_dict().items()}
+    model = build_graph(config, weights, precision)
+    found = _Walk().model(memoryview(model.SerializeToString()))
+    expected = Graph(config, precision)
+    assert found.nodes == expected.nodes
+    assert found.weights == expected.weights
+
+
+def test_it_knows_all_precisions() -> None:
+    assert quantize.PRECISIONS == PRECISIONS
