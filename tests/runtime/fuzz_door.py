@@ -11,12 +11,10 @@ import json
 import random
 import sys
 from pathlib import Path
-from typing import Any
 
 from minigpt.errors import InputError
 from minigpt.runtime.onnx_file import HASH_KEY, TEXT_KEYS, _Walk, check_onnx, content_hash
-
-WATCHED = ("open", "os.", "socket.", "subprocess.", "ctypes.", "import", "mmap.", "shutil.")
+from tests.runtime.watched import watch
 
 
 def mutated(content: bytes, rng: random.Random) -> bytes:
@@ -85,16 +83,6 @@ class Source:
             return sealed(mutated(self._graph, rng), self._metadata)
         text = mutated(self._metadata[key].encode(), rng).decode(errors="replace")
         return sealed(self._graph, self._metadata | {key: text})
-
-
-def watch(noted: list[str]) -> None:
-    """From now on note what Python opens, starts or connects to; this cannot be undone."""
-
-    def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        if event.startswith(WATCHED):
-            noted.append(f"{event} {arguments!a:.200}")
-
-    sys.addaudithook(hook)
 
 
 def main(model: Path, how_many: int, seed: int) -> None:

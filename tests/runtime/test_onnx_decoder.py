@@ -1,6 +1,8 @@
 """The decoder on the shipped model; its equality with PyTorch is tested with the export."""
 
 import os
+import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -115,22 +117,58 @@ def test_the_same_seed_writes_the_same_text_in_another_process() -> None:
     assert len(texts.pop()) == 150
 
 
-def test_no_trace_of_telemetry_in_a_fresh_home(tmp_path: Path) -> None:
-    # in CI environments onnxruntime writes nothing anyway, and this test would prove nothing
+def in_fresh_home(home: Path) -> dict[str, str]:
+    """The environment of a child whose every trace would be in `home`."""
+    # in CI environments onnxruntime writes nothing anyway, and these tests would prove nothing
     ci = ("CI", "GITHUB_ACTIONS", "TF_BUILD", "TRAVIS", "JENKINS_URL", "TEAMCITY_VERSION")
     silenced = (*ci, "ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME", "PYTHONPYCACHEPREFIX")
-    environment = {k: v for k, v in os.environ.items() if k not in silenced}
-    environment |= {"PYTHONDONTWRITEBYTECODE": "1"}
+    home.mkdir()
+    kept = {k: v for k, v in os.environ.items() if k not in silenced}
+    return kept | {"PYTHONDONTWRITEBYTECODE": "1", "HOME": str(home), "TMPDIR": str(home)}
 
+
+def test_no_trace_of_telemetry_in_a_fresh_home(tmp_path: Path) -> None:
     def files_left_by(*arguments: str) -> list[Path]:
         home = tmp_path / arguments[0].strip("-")
-        home.mkdir()
+        environment = in_fresh_home(home)
         command = [sys.executable, *arguments]
-        subprocess.run(
-            command, check=True, capture_output=True, env=environment | {"HOME": str(home)}
-        )
+        subprocess.run(command, check=True, capture_output=True, env=environment)
         return list(home.rglob("*"))
 
     if not files_left_by("-c", "import onnxruntime"):
         pytest.skip("this onnxruntime leaves no traces anyway, so there is nothing to show")
     assert files_left_by("-m", "minigpt.cli", "generate", "--max-new-tokens", "5") == []
+
+
+def test_text_is_written_in_an_empty_network_and_leaves_nothing(tmp_path: Path) -> None:
+    """The same text in a network namespace without so much as a loopback.
+
+    The namespace holds for native code too. That none of it tries to connect is not shown, only
+    that it has nobody to talk to and that the text does not depend on it; Python code does not
+    even make a socket, as an audit hook tells.
+    """
+    unshare = ["unshare", "--user", "--map-root-user", "--net"]
+    if not shutil.which("unshare") or subprocess.run([*unshare, "true"], check=False).returncode:
+        pytest.skip("no network namespaces here: Linux with unprivileged ones is needed")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        connect = f"import socket; socket.create_connection(('127.0.0.1', {port}), 5)"
+        reach = [sys.executable, "-c", connect]
+        assert subprocess.run(reach, capture_output=True, check=False).returncode == 0
+        alone = subprocess.run([*unshare, *reach], capture_output=True, text=True, check=False)
+        assert "unreachable" in alone.stderr
+
+    program = (
+        "import sys; sys.addaudithook(lambda event, _: event.startswith('socket.') "
+        "and sys.stderr.write(event)); from minigpt.cli import main; main(sys.argv[1:])"
+    )
+    generate = [sys.executable, "-c", program, "generate", "--max-new-tokens", "50", "--seed", "5"]
+    texts = []
+    for name, command in (("outside", generate), ("inside", [*unshare, *generate])):
+        home = tmp_path / name
+        done = subprocess.run(command, capture_output=True, check=True, env=in_fresh_home(home))
+        assert done.stderr == b""
+        assert list(home.rglob("*")) == []
+        texts.append(done.stdout)
+    assert len(texts[0]) == 50
+    assert texts[0] == texts[1]

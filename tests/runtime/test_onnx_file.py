@@ -7,7 +7,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -383,6 +383,127 @@ def test_hostile_files_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=words):
         open_onnx(hostile(small_onnx, tmp_path, mutate))
+
+
+def points_to(location: str, *, flag: bool = True) -> Any:
+    """A tensor that says its numbers are in another file."""
+    onnx = pytest.importorskip("onnx")
+    tensor = onnx.TensorProto(name="w", data_type=1, dims=[4])
+    if flag:
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=location)
+    return tensor
+
+
+def as_weight(tensor: Any) -> Callable[[object], None]:
+    return lambda proto: proto.graph.initializer.append(tensor)  # type: ignore[attr-defined]
+
+
+def as_sparse_weight(tensor: Any) -> Callable[[object], None]:
+    def mutate(proto: object) -> None:
+        proto.graph.sparse_initializer.add().values.CopyFrom(tensor)  # type: ignore[attr-defined]
+
+    return mutate
+
+
+def in_attribute(field: str, tensor: Any) -> Callable[[object], None]:
+    def mutate(proto: object) -> None:
+        attribute = proto.graph.node[0].attribute.add(name="x")  # type: ignore[attr-defined]
+        match field:
+            case "tensors":
+                attribute.tensors.append(tensor)
+            case "g":
+                attribute.g.initializer.append(tensor)
+            case "sparse_tensor":
+                attribute.sparse_tensor.values.CopyFrom(tensor)
+            case _:
+                attribute.t.CopyFrom(tensor)
+
+    return mutate
+
+
+def in_function(tensor: Any) -> Callable[[object], None]:
+    def mutate(proto: object) -> None:
+        node = proto.functions.add(name="f").node.add()  # type: ignore[attr-defined]
+        node.attribute.add(name="x").t.CopyFrom(tensor)
+
+    return mutate
+
+
+def in_training(tensor: Any) -> Callable[[object], None]:
+    def mutate(proto: object) -> None:
+        graph = proto.training_info.add().initialization  # type: ignore[attr-defined]
+        graph.initializer.append(tensor)
+
+    return mutate
+
+
+@pytest.fixture
+def disguises(small_onnx: Path, tmp_path: Path) -> dict[str, Path]:
+    """Model files that ask for another file, which exists, in every way there is."""
+    canary = tmp_path / "canary.bin"
+    canary.write_bytes(bytes(16))
+    (tmp_path / "models").mkdir()
+    beside = tmp_path / "models" / "beside.bin"
+    beside.write_bytes(bytes(16))
+    locations = {
+        "beside": "beside.bin",
+        "above": "../canary.bin",
+        "absolute": str(canary),
+        "url": canary.as_uri(),
+        "address": "*/_ORT_MEM_ADDR_/*",  # onnxruntime's own mark of a place in memory
+    }
+    with suppress(OSError):  # Windows gives links to administrators only
+        (tmp_path / "models" / "link.bin").symlink_to(canary)
+        (tmp_path / "models" / "hard.bin").hardlink_to(canary)
+        locations |= {"symlink": "link.bin", "hardlink": "hard.bin"}
+    mutations = {name: as_weight(points_to(where)) for name, where in locations.items()}
+    tensor = points_to(str(canary))
+    mutations |= {
+        "unflagged": as_weight(points_to(str(canary), flag=False)),
+        "sparse": as_sparse_weight(tensor),
+        "function": in_function(tensor),
+        "training": in_training(tensor),
+    }
+    mutations |= {f: in_attribute(f, tensor) for f in ("t", "tensors", "g", "sparse_tensor")}
+    files = {}
+    for name, mutate in mutations.items():
+        files[name] = tmp_path / "models" / f"{name}.onnx"
+        hostile(small_onnx, tmp_path, mutate).rename(files[name])
+    return files
+
+
+def run_watched(reader: str, *files: Path) -> dict[str, Any]:
+    command = [sys.executable, "-m", "tests.runtime.watched", reader, *map(str, files)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    said: dict[str, Any] = json.loads(done.stdout)
+    return said
+
+
+def test_a_refused_file_opens_no_other(small_onnx: Path, disguises: dict[str, Path]) -> None:
+    said = run_watched("door", small_onnx, *disguises.values())
+    for path, found in zip(disguises.values(), said["files"], strict=True):
+        assert found["sentence"].startswith(str(path))
+        assert found["opened"] == [f"open {path}"]
+    assert not said["onnxruntime"]
+
+
+def test_another_reader_would_open_the_other_file(
+    small_onnx: Path, disguises: dict[str, Path]
+) -> None:
+    """So the files do ask for it, and the hook does see it."""
+    said = run_watched("onnx", small_onnx, disguises["beside"])
+    assert len(said["files"][0]["opened"]) > 1
+
+
+def test_onnxruntime_is_not_given_a_refused_file(
+    disguises: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onnxruntime.InferenceSession", None)
+    for path in disguises.values():
+        with pytest.raises(InputError):
+            load(path)
 
 
 def test_an_untouched_file_passes_the_same_way(small_onnx: Path, tmp_path: Path) -> None:
