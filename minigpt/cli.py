@@ -15,7 +15,7 @@ from minigpt import __version__, commands
 from minigpt.config import PRESETS
 from minigpt.errors import InputError
 from minigpt.runtime.params import KNOBS, SamplingParams
-from minigpt.terminal import say
+from minigpt.terminal import Parser, one_line, say
 
 EXIT_INPUT_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = arguments.run(arguments)
         sys.stdout.flush()
     except InputError as error:
-        say(f"minigpt: {error}")
+        say(one_line(f"minigpt: {error}"))
         return EXIT_INPUT_ERROR
     except ModuleNotFoundError as error:
         if error.name not in ("torch", "onnx", "safetensors", "matplotlib", "minigpt_export"):
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:  # a full disk, a folder that is not ours: the machine, not a bug
-        say(f"minigpt: {error.filename or 'cannot write'}: {error.strerror}")
+        say(one_line(f"minigpt: {error.filename or 'cannot write'}: {error.strerror}"))
         return EXIT_INPUT_ERROR
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="minigpt", description="A small GPT.")
+    parser = Parser(prog="minigpt", description="A small GPT.")
     parser.add_argument("--version", action="version", version=f"minigpt {__version__}")
     subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
 

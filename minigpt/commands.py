@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minigpt.errors import InputError
-from minigpt.terminal import printable, say
+from minigpt.terminal import one_line, printable, say
 
 if TYPE_CHECKING:
     from minigpt.runtime.library import Model
@@ -265,7 +265,7 @@ def info(arguments: argparse.Namespace) -> int:
     else:
         for key, value in facts.items():
             shown = repr(value) if key == "characters" else str(value)
-            print(f"{key:16} {printable(shown)}")
+            print(f"{key:16} {one_line(shown)}")
     return 0
 
 

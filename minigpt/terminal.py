@@ -1,7 +1,9 @@
 """Talking to a terminal: what a model or a file says is data and may not command it."""
 
+import argparse
 import contextlib
 import sys
+from typing import NoReturn
 
 # C0 and C1 controls, DEL, and the marks that reorder a line; newline and tab stay.
 _SHOWN = {
@@ -20,6 +22,22 @@ def printable(text: str) -> str:
     'a␛[31mred'
     """
     return text.translate(_SHOWN)
+
+
+def one_line(text: str) -> str:
+    r"""`printable`, with newlines made visible too: a name must not look like the next line.
+
+    >>> one_line("a\nval_loss 0.1")
+    'a␊val_loss 0.1'
+    """
+    return printable(text).replace("\n", "␊")
+
+
+class Parser(argparse.ArgumentParser):
+    """Quotes what it does not understand harmlessly: a name that a shell found may be hostile."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(one_line(message))
 
 
 def say(sentence: str) -> None:

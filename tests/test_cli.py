@@ -12,6 +12,8 @@ import pytest
 
 from minigpt.cli import main
 from minigpt.runtime.library import shipped_model
+from minigpt.runtime.onnx_file import CARD_KEY, PARITY_KEY, _Walk
+from tests.runtime.fuzz_door import sealed
 
 SHIPPED = str(shipped_model())
 
@@ -168,6 +170,55 @@ def test_models_that_are_none(capsys: pytest.CaptureFixture[str], tmp_path: Path
     assert "no file or model" in refused(capsys, "generate", "x" * 5000)
     assert "not a complete .onnx" in refused(capsys, "info", other)
     assert "not a complete .onnx" in refused(capsys, "bench", cut)
+
+
+EVIL = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202e\ud800[red]x[/red]\r\nval_loss         0.1\r"
+
+
+def assert_harmless(shown: str) -> None:
+    assert not {"\x1b", "\x07", "\x9b", "\u202e", "\r"} & set(shown)
+
+
+def test_a_hostile_card_is_shown_harmlessly(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = _Walk().model(memoryview(shipped_model().read_bytes()))
+    assert model.graph is not None
+    texts = ("name", "corpus", "corpus_sha256", "minigpt_version", "created")
+    card = json.loads(model.metadata[CARD_KEY]) | dict.fromkeys(texts, EVIL)
+    evil = {CARD_KEY: json.dumps(card), PARITY_KEY: json.dumps({EVIL: EVIL})}
+    path = tmp_path / "evil.onnx"
+    path.write_bytes(sealed(bytes(model.graph), model.metadata | evil))
+    _, honest, _ = run(capsys, "info")
+    code, out, err = run(capsys, "info", path)
+    assert (code, err) == (0, "")
+    assert_harmless(out)
+    # nor can it add a line that says something better of it
+    assert [line.split()[0] for line in out.splitlines()] == [
+        line.split()[0] for line in honest.splitlines()
+    ]
+    for command in ("info", "generate"):
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+        _, out, _ = run(capsys, command, path, "--json")
+        assert_harmless(out)
+        assert EVIL in json.loads(out).values()
+
+
+def test_hostile_names_are_shown_harmlessly(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "a\x1b[2J\x07\nminigpt: all is well.onnx"
+    try:
+        path.write_bytes(b"not a model")
+    except OSError:
+        pytest.skip("no such names here")
+    assert_harmless(refused(capsys, "info", path))
+    assert_harmless(refused(capsys, "generate", f"{path}.not"))
+    with pytest.raises(SystemExit):  # what `minigpt info *` gives, if two match
+        main(["info", SHIPPED, str(path)])
+    err = capsys.readouterr().err
+    assert_harmless(err)
+    assert "well" in err.splitlines()[-1]
 
 
 def test_an_onnx_file_has_no_cuda(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigpt.terminal import printable
+from minigpt.terminal import one_line, printable
 
 
 @given(st.text())
@@ -15,6 +15,10 @@ def test_no_control_character_is_left(text: str) -> None:
 
 def test_escape_sequences_are_shown() -> None:
     assert printable("a\x1b[31m\x9b2J\x7f") == "a␛[31m�2J␡"
+
+
+def test_a_line_stays_one() -> None:
+    assert one_line("name\r\nval_loss 0.1\tx") == "name␍␊val_loss 0.1\tx"
 
 
 def test_ordinary_text_is_untouched() -> None:

@@ -61,8 +61,15 @@ def sealed(graph: bytes, metadata: dict[str, str]) -> bytes:
     """A model file of these parts whose checksum is right."""
     checksum = content_hash(graph, *(metadata[key] for key in TEXT_KEYS))
     entries = metadata | {HASH_KEY: checksum}
-    return field(7, graph) + b"".join(
-        field(14, field(1, key.encode()) + field(2, text.encode())) for key, text in entries.items()
+    head = b"\x08\x0a" + field(8, b"\x0a\x00\x10\x15")  # IR version 10, opset 21
+    head += field(8, field(1, b"com.microsoft") + b"\x10\x01")
+    return (
+        head
+        + field(7, graph)
+        + b"".join(
+            field(14, field(1, key.encode()) + field(2, text.encode()))
+            for key, text in entries.items()
+        )
     )
 
 

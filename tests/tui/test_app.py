@@ -2,17 +2,19 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from textual import events
 from textual.command import CommandList
+from textual.content import Content
 from textual.geometry import Offset
 from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.selection import Selection
-from textual.widgets import Input, OptionList
+from textual.widgets import Input, OptionList, Static
 
 from minigpt_tui.minigpt_app import MinigptApp
 from minigpt_tui.protocol import Change, Generate, Open, Stop
@@ -25,7 +27,7 @@ from minigpt_tui.widgets.slider import Slider
 from minigpt_tui.widgets.status_bar import StatusBar
 from minigpt_tui.widgets.token_view import TokenView
 from minigpt_tui.widgets.welcome import EXAMPLES, Welcome
-from tests.tui.scripted_engine import MODEL, ScriptedEngine, until
+from tests.tui.scripted_engine import CARD, MODEL, ScriptedEngine, until
 
 
 class Desk:
@@ -298,6 +300,20 @@ async def test_help_opens_and_closes() -> None:
         assert d.is_on(HelpScreen)
         await d.press("escape")
         assert d.is_on(MainScreen)
+
+
+async def test_a_hostile_card_is_text_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    evil = "\x1b[2J\x9b[red]b[/red]\r\n[@click=app.quit]x[/]"
+    card = replace(CARD, name=evil, corpus=evil)
+    monkeypatch.setattr("tests.tui.scripted_engine.CARD", card)
+    async with desk() as d:
+        facts = d.main.query_one("#facts", Static).render()
+        assert isinstance(facts, Content)
+        for shown in (d.status, facts.plain):
+            assert "[red]b[/red]" in shown  # not markup
+            assert not {"\x1b", "\x9b", "\r"} & set(shown)
+        assert "[@click=app.quit]x[/]" in facts.plain
+        assert facts.spans == []
 
 
 async def test_the_picker_opens_another_model(

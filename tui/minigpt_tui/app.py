@@ -1,6 +1,5 @@
 """The `minigpt-tui` command."""
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -9,7 +8,7 @@ from pathlib import Path
 from minigpt import __version__
 from minigpt.errors import InputError
 from minigpt.runtime.library import find_model
-from minigpt.terminal import say
+from minigpt.terminal import Parser, one_line, say
 from minigpt_tui.engine_client import EngineClient
 
 
@@ -38,7 +37,7 @@ def has_terminal() -> bool:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the app; the exit code is 2 for a mistake the user can mend."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="minigpt-tui",
         description="Meet a model in the terminal: it writes on from your words.",
     )
@@ -53,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         model = existing_model(args.model)
     except InputError as error:
-        say(str(error))
+        say(one_line(str(error)))
         return 2
     if not has_terminal():
         say("minigpt-tui needs a terminal to draw in; in a pipe use: minigpt generate")
@@ -72,5 +71,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         engine.close()
     if reason:
-        say(reason)
+        say(one_line(reason))
     return app.return_code or 0
