@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from minigpt.config import GPTConfig, ModelCard
+from minigpt.runtime.onnx_file import _Walk
 from minigpt.runtime.params import SamplingParams
 from minigpt.tokenizer import CharTokenizer
 from minigpt_tui.engine_client import EngineClient
@@ -26,6 +27,7 @@ from minigpt_tui.protocol import (
     Stop,
     Tokens,
 )
+from tests.runtime.fuzz_door import sealed
 
 CHARS = "abcdefgh"
 MANY = 1_000_000
@@ -187,6 +189,22 @@ def test_a_killed_engine_is_told_and_starts_again(line: Line, model: Path) -> No
     done = line.wait_for(Done)
     assert isinstance(done, Done)
     assert done.run == 2
+
+
+def test_a_model_whose_weights_are_no_numbers_is_refused(
+    line: Line, model: Path, tmp_path: Path
+) -> None:
+    found = _Walk().model(memoryview(model.read_bytes()))
+    assert found.graph is not None
+    graph = bytearray(bytes(found.graph))
+    at = graph.index(b"ln_f.weight\x4a\x40") + 13  # behind its name: 64 bytes of raw_data
+    graph[at : at + 64] = b"\xff" * 64
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(sealed(bytes(graph), found.metadata))
+    line.client.send(Open(broken))
+    refused = line.wait_for(Refused)
+    assert isinstance(refused, Refused)
+    assert "NaN" in refused.sentence
 
 
 def test_after_a_refusal_a_new_child_opens_the_model_that_was_open(

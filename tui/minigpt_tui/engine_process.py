@@ -90,16 +90,17 @@ class EngineProcess:
 
     def _open(self, path: Path) -> None:
         try:
-            self._model = model = load(path)
+            model = load(path)
+            # The first runs of everything are slow (20 ms to a first token, then 2): not in a run.
+            warm_up = generate(
+                model.decoder, model.tokenizer, [0, 0], SamplingParams, draft=model.draft
+            )
+            for _ in islice(warm_up, 2):
+                pass
         except InputError as error:
             self._send(Refused(path, str(error)))
             return
-        # The first runs of everything are slow (20 ms to a first token against 2): not in a run.
-        warm_up = generate(
-            model.decoder, model.tokenizer, [0, 0], SamplingParams, draft=model.draft
-        )
-        for _ in islice(warm_up, 2):
-            pass
+        self._model = model
         self._send(Opened(path, model.card, model.config))
 
     def _generate(self, request: Generate) -> None:
