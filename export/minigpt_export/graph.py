@@ -87,7 +87,7 @@ def _numbers(
     numbers: dict[str, npt.NDArray[np.generic]] = {
         **weights,
         "axis": np.array([1]),
-        "one": np.array(1),
+        "one": np.array([1]),
     }
     if not config.learned_positions:
         numbers["cos"], numbers["sin"] = (table.numpy() for table in rotary_tables(config))

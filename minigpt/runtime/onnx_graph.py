@@ -126,7 +126,7 @@ class Graph:
         numbers = self._weight(
             f"{name}.weight.numbers", n_out, n_blocks, block * bits // 8, number_type=UINT8
         )
-        scales = self._weight(f"{name}.weight.scales", n_out, n_blocks)
+        scales = self._matrix(f"{name}.weight.scales", n_out, n_blocks)
         return self._op(
             "MatMulNBits", [x, numbers, scales], name,
             N=n_out, K=n_in, bits=bits, block_size=block,
@@ -140,7 +140,7 @@ class Graph:
     def _lengths(self) -> None:
         """What GroupQueryAttention needs of the mask: how many positions count, and there are."""
         axis = self._weight("axis", 1, number_type=INT64)
-        one = self._weight("one", number_type=INT64)
+        one = self._weight("one", 1, number_type=INT64)
         self._op("ReduceSum", ["attention_mask", axis], "mask_sum", keepdims=0)
         self._op("Sub", ["mask_sum", one], "last_position")
         self._op("Cast", ["last_position"], "seqlens_k", to=INT32)

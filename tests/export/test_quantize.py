@@ -31,10 +31,10 @@ def test_no_number_is_off_by_more_than_a_step(
 
 def test_a_worked_example() -> None:
     matrix = np.zeros((1, 16), np.float32)
-    matrix[0, :4] = [-0.8, 0.7, 0.1, 0.0]
+    matrix[0, :4] = [-1.0, 0.875, 0.125, 0.0]
     q = quantize(matrix, bits=4, block_size=16)
-    assert q.scales[0, 0] == pytest.approx(0.1)
-    # -0.8 is 0, 0.7 is 15, 0.1 is 9, 0 is 8; the first of a pair is the low half
+    assert q.scales[0, 0] == 0.125
+    # -1 is 0, 0.875 is 15, 0.125 is 9, 0 is 8; the first of a pair is the low half
     assert q.numbers[0, 0, :2].tolist() == [0 | 15 << 4, 9 | 8 << 4]
     np.testing.assert_allclose(dequantize(q, 16), matrix, atol=1e-6)
 
