@@ -211,18 +211,6 @@ def _check(content: _Bytes) -> tuple[GPTConfig, CharTokenizer, ModelCard, str, D
     """
     model = _Walk().model(content)
     metadata = model.metadata
-    if FORMAT_KEY not in metadata:
-        raise InputError("it was not made by minigpt export: it carries no minigpt metadata")
-    if metadata[FORMAT_KEY] in map(str, range(1, FORMAT)):
-        raise InputError(
-            f"it was written by an older minigpt (format {metadata[FORMAT_KEY]}, this one reads "
-            f"{FORMAT}): export its checkpoint again"
-        )
-    if metadata[FORMAT_KEY] != str(FORMAT):
-        raise InputError(
-            f"its format is {metadata[FORMAT_KEY][:20]!r}, this minigpt reads {FORMAT}: "
-            "install a newer minigpt"
-        )
     if missing := {*TEXT_KEYS, HASH_KEY} - set(metadata):
         raise InputError(f"it is damaged: its metadata lacks {sorted(missing)[0]}")
     texts = [metadata[key] for key in TEXT_KEYS]
@@ -247,6 +235,21 @@ def _check(content: _Bytes) -> tuple[GPTConfig, CharTokenizer, ModelCard, str, D
         )
     draft = Draft.from_stored(metadata[DRAFT_KEY], config.vocab_size)
     return config, tokenizer, card, metadata[PARITY_KEY], draft
+
+
+def _check_format(metadata: Mapping[str, str]) -> None:
+    if FORMAT_KEY not in metadata:
+        raise InputError("it was not made by minigpt export: it carries no minigpt metadata")
+    if metadata[FORMAT_KEY] in map(str, range(1, FORMAT)):
+        raise InputError(
+            f"it was written by an older minigpt (format {metadata[FORMAT_KEY]}, this one reads "
+            f"{FORMAT}): export its checkpoint again"
+        )
+    if metadata[FORMAT_KEY] != str(FORMAT):
+        raise InputError(
+            f"its format is {metadata[FORMAT_KEY][:20]!r}, this minigpt reads {FORMAT}: "
+            "install a newer minigpt"
+        )
 
 
 def _check_json(parity: str) -> None:
@@ -312,6 +315,7 @@ class _Walk:
                 raise _Damaged
         if found.graph is None:
             raise _Damaged
+        _check_format(found.metadata)  # first, as graphs of another have other operators
         self._graph(found.graph)
         return found
 

@@ -328,6 +328,12 @@ def set_metadata(key: str, value: str) -> Callable[[object], None]:
     return mutate
 
 
+def older(proto: object) -> None:
+    """As of format 1, whose graphs have an operator that is not allowed any more."""
+    operator("Squeeze")(proto)
+    set_metadata(FORMAT_KEY, "1")(proto)
+
+
 @pytest.mark.parametrize(
     ("mutate", "words"),
     [
@@ -363,7 +369,7 @@ def set_metadata(key: str, value: str) -> Callable[[object], None]:
         (foreign_opset, "unknown operators"),
         (function, "functions"),
         (doubled_metadata, "twice"),
-        (set_metadata(FORMAT_KEY, "1"), "older minigpt .* export its checkpoint again"),
+        (older, "older minigpt .* export its checkpoint again"),
         (set_metadata(FORMAT_KEY, "3"), "install a newer minigpt"),
         (set_metadata(CONFIG_KEY, '{"n_layer": -1}'), "other fields"),
         (set_metadata(CONFIG_KEY, '{"n_layer": 1}' + " " * 2**16), "more than 65536 characters"),
@@ -618,9 +624,12 @@ def test_the_weights_of_a_large_file_are_not_read_before_the_rest_is_right(
     path = tmp_path / "x.onnx"
     # a raw_data of 64 MB more: nothing on the disk, and far from what the config says
     hole = b"\x2a" + varint(2**26 + 5) + b"\x4a" + varint(2**26)
+    key, value = FORMAT_KEY.encode(), str(onnx_file.FORMAT).encode()
+    entry = b"\x0a" + varint(len(key)) + key + b"\x12" + varint(len(value)) + value
     with path.open("wb") as file:
         file.write(b"\x3a" + varint(len(hole) + 2**26) + hole)
-        file.truncate(file.tell() + 2**26)
+        file.seek(2**26, os.SEEK_CUR)
+        file.write(b"\x72" + varint(len(entry)) + entry)
     with pytest.raises(InputError, match="not write"):
         open_onnx(path)
     assert n_read < 1000
