@@ -15,6 +15,7 @@ from hypothesis import settings
 from minigpt.config import GPTConfig, ModelCard
 from minigpt.corpus import Corpus, pydoc_corpus, read_corpus
 from minigpt.runtime.decoder import check_feed, check_rewind
+from minigpt.runtime.draft import Draft
 from minigpt.runtime.sampling import Logits
 from minigpt.tokenizer import CharTokenizer
 
@@ -68,7 +69,9 @@ def small_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.models import random_gpt
 
     path = tmp_path_factory.mktemp("models") / "small.onnx"
-    export_onnx(random_gpt(SMALL), CharTokenizer("abcde"), CARD, "abcdecab" * 8, path)
+    tokenizer, text = CharTokenizer("abcde"), "abcdecab" * 8
+    draft = Draft.from_text(np.array(tokenizer.encode(text * 9)), 5).to_text()
+    export_onnx(random_gpt(SMALL), tokenizer, CARD, text, path, draft=draft)
     return path
 
 
