@@ -168,7 +168,7 @@ class CharTokenizer:
             vocab: dict[str, Any] = json.loads(text)["model"]["vocab"]
             found = {char: i for piece, i in vocab.items() if (char := _spelled_char(piece))}
             end = vocab.get(END_OF_TEXT, len(found))
-            # compared as a list: as keys, ids that are chosen to collide would take hours
+            # compared as a list: as keys, ids that are chosen to collide would take minutes
             if [*sorted(found.values()), end] != list(range(len(found) + 1)):
                 raise ValueError
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

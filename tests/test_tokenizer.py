@@ -104,7 +104,7 @@ def test_a_vocabulary_has_each_character_once() -> None:
 
 
 def test_ids_that_collide_as_keys_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Multiples of 2**61 - 1 have one hash: as keys of a dict, 80,000 of them took minutes."""
+    """Multiples of 2**61 - 1 have one hash: as keys of a dict, 16,000 of them took 2.8 s."""
     n_hashed = 0
 
     class Id(int):

@@ -3,7 +3,8 @@
 What an exported file computes, without its numbers: `minigpt_export.graph` puts them in, and
 `onnx_file` lets in no other graph. Both read it here, so nothing in a file is a stranger's but its
 numbers. (Operators that are harmless each can do harm together: 0.5 MB of weights, [65536, 1] and
-[1, 65536], multiply to 16 GB while onnxruntime loads them.)
+[1, 65536], multiply to 16 GB while onnxruntime loads them; a hundred products of 4096 x 4096 take
+more than 20 s of a load that cannot be stopped.)
 
 Not traced: a traced graph has 40 to 50 small nodes a layer, of which onnxruntime fuses few, and
 breaks with PyTorch's releases. By hand a layer is eight nodes (MatMul, GroupQueryAttention,
