@@ -25,6 +25,8 @@ settings.load_profile("minigpt")
 
 SMALL = GPTConfig(n_layer=2, n_head=2, n_embd=16, block_size=16, vocab_size=5)
 
+SMALL_DRAFT = Draft.from_text(np.array([0, 1, 2, 3, 4, 2, 0, 1] * 72), 5).to_text()
+
 CARD = ModelCard(
     name="small",
     corpus="letters",
@@ -69,9 +71,9 @@ def small_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.models import random_gpt
 
     path = tmp_path_factory.mktemp("models") / "small.onnx"
-    tokenizer, text = CharTokenizer("abcde"), "abcdecab" * 8
-    draft = Draft.from_text(np.array(tokenizer.encode(text * 9)), 5).to_text()
-    export_onnx(random_gpt(SMALL), tokenizer, CARD, text, path, draft=draft)
+    export_onnx(
+        random_gpt(SMALL), CharTokenizer("abcde"), CARD, "abcdecab" * 8, path, draft=SMALL_DRAFT
+    )
     return path
 
 

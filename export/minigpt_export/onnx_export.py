@@ -77,6 +77,7 @@ def build_file(
     file = OnnxFile(path, model.config, tokenizer, card, proto.SerializeToString())
     ids = tokenizer.encode(text)
     report = compare(TorchDecoder(model), OnnxDecoder(file), tokenizer, ids, precision)
+    report = replace(report, graph_bytes=len(file.content))
     if not report.passed and not force:
         raise InputError(
             f"the {precision} file would not be the model, nothing was written: {report}; "

@@ -1,5 +1,6 @@
 """Does the exported file say what the PyTorch model says? Measured at every export."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -46,6 +47,10 @@ class ParityReport:
     """Length of the two greedy texts."""
     first_greedy_difference: int | None
     """Where they part; None if they never do."""
+    tokens_per_s: float
+    """At which the file wrote its greedy text, where it was exported; without guesses."""
+    graph_bytes: int = 0
+    """Size of the graph and its weights; the file has tokenizer, card and this report too."""
 
     @property
     def passed(self) -> bool:
@@ -69,7 +74,8 @@ class ParityReport:
             f"loss {self.loss_before:.4f} -> {self.loss_after:.4f} on {self.positions} characters "
             f"of validation text, KL {self.kl_divergence:.1e}, top-1 agrees on "
             f"{self.top1_agreement:.2%}, logits differ by at most {self.max_logit_difference:.1e} "
-            f"(mean {self.mean_logit_difference:.1e}), {self.greedy_tokens} greedy tokens {greedy}"
+            f"(mean {self.mean_logit_difference:.1e}), {self.greedy_tokens} greedy tokens {greedy} "
+            f"at {self.tokens_per_s:,.0f} a second"
         )
 
 
@@ -103,10 +109,12 @@ def compare(
         rows.append(_differences(wanted, got, targets))
     largest, same, divergence, before, after = np.concatenate(rows, axis=1)
     greedy = SamplingParams(temperature=0.0, max_new_tokens=max(GREEDY_TOKENS, block_size + 50))
-    texts = [
-        [token.id for token in generate(decoder, tokenizer, ids[:1], lambda: greedy)]
-        for decoder in (reference, candidate)
-    ]
+    texts, seconds = [], 0.0
+    for decoder in (reference, candidate):
+        began = time.perf_counter()
+        stream = generate(decoder, tokenizer, ids[:1], lambda: greedy)
+        texts.append([token.id for token in stream])
+        seconds = time.perf_counter() - began  # of the candidate, in the end
     parted = [i for i, (a, b) in enumerate(zip(*texts, strict=True)) if a != b]
     return ParityReport(
         precision=precision,
@@ -119,6 +127,7 @@ def compare(
         loss_after=float(after.mean()),
         greedy_tokens=greedy.max_new_tokens,
         first_greedy_difference=parted[0] if parted else None,
+        tokens_per_s=greedy.max_new_tokens / seconds,
     )
 
 

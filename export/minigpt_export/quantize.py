@@ -58,7 +58,8 @@ def quantize(matrix: npt.NDArray[np.float32], *, bits: int, block_size: int) -> 
     stored = exact.astype(np.float16)
     # away from zero, or the largest number would not fit
     short = np.abs(stored) < np.abs(exact)
-    stored[short] = np.nextafter(stored, np.copysign(np.float16(np.inf), exact))[short]
+    outwards = np.copysign(np.inf, exact).astype(np.float16)
+    stored[short] = np.nextafter(stored, outwards)[short]
     scales = stored.astype(np.float32)
     steps = np.divide(blocks, scales, out=np.zeros_like(blocks), where=scales != 0)
     numbers = np.clip(np.rint(steps) + half, 0, 2 * half - 1).astype(np.uint8)

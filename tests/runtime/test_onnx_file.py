@@ -34,7 +34,7 @@ from minigpt.runtime.onnx_file import (
 )
 from minigpt.runtime.params import SamplingParams
 from minigpt.tokenizer import CharTokenizer
-from tests.conftest import CARD, SMALL
+from tests.conftest import CARD, SMALL, SMALL_DRAFT
 from tests.runtime.fuzz_door import varint
 
 
@@ -131,7 +131,9 @@ def smallest_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     path = tmp_path_factory.mktemp("models") / "smallest.onnx"
     config = replace(SMALL, n_layer=1, n_head=1, n_embd=8, block_size=8)
-    export_onnx(random_gpt(config), CharTokenizer("abcde"), CARD, "abcdecab" * 8, path)
+    export_onnx(
+        random_gpt(config), CharTokenizer("abcde"), CARD, "abcdecab" * 8, path, draft=SMALL_DRAFT
+    )
     return path
 
 
