@@ -86,6 +86,45 @@ def test_rows_are_steady_from_where_it_is_said(model: Model) -> None:
             )
 
 
+LONG_TEXT = """
+import sys
+from pathlib import Path
+
+from minigpt.runtime.draft import Draft
+from minigpt.runtime.generation import generate
+from minigpt.runtime.library import load
+from minigpt.runtime.params import SamplingParams
+
+
+def resident_kb():
+    status = Path("/proc/self/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if "VmRSS" in line))
+
+
+model = load()
+params = SamplingParams(max_new_tokens=int(sys.argv[1]))
+draft = Draft({}) if sys.argv[2] == "learns" else model.draft
+n = 0
+for token in generate(model.decoder, model.tokenizer, [0], lambda: params, draft=draft):
+    n += 1
+    if n == 10_000:
+        early = resident_kb()
+print(n, early, resident_kb())
+"""
+
+
+@pytest.mark.parametrize("draft", ["counted", "learns"])
+@pytest.mark.parametrize("length", [20_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
+def test_an_endless_text_takes_no_more_memory(draft: str, length: int) -> None:
+    if not Path("/proc/self/status").exists():
+        pytest.skip("only Linux tells how much memory a process takes")
+    command = [sys.executable, "-c", LONG_TEXT, str(length), draft]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    written, early, late = map(int, said.split())
+    assert written == length
+    assert late <= 1.01 * early
+
+
 def test_bad_tokens_never_reach_onnxruntime(model: Model) -> None:
     model.decoder.rewind(0)
     for bad in ([65], [-1], [], [0] * (model.config.block_size + 1)):
