@@ -1,9 +1,8 @@
 """The one decode loop: a Decoder and a prompt in, a stream of Token records out."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from minigpt.errors import InputError
 from minigpt.runtime.decoder import Decoder
@@ -17,8 +16,7 @@ if TYPE_CHECKING:  # most texts follow no pattern, and its automata take 20 ms t
     from minigpt.runtime.pattern import Pattern
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """One generated token and what the model thought when it was drawn."""
 
     id: int
@@ -95,7 +93,7 @@ def _decode(
             return
         row = text.row()
         token = drawing.token(row, text.newest, now, position, text.window, text.slid)
-        yield replace(token, logits=row.copy()) if keep_logits else token
+        yield token._replace(logits=row.copy()) if keep_logits else token
         text.append(token.id)
 
 
@@ -208,5 +206,5 @@ def _first(tokens: list[Token], n_chars: int) -> Iterator[Token]:
     for token in tokens:
         if n_chars <= 0:
             return
-        yield token if len(token.text) <= n_chars else replace(token, text=token.text[:n_chars])
+        yield token if len(token.text) <= n_chars else token._replace(text=token.text[:n_chars])
         n_chars -= len(token.text)

@@ -60,6 +60,7 @@ class OnnxDecoder:
         _check_signature(self._session, file)
         self._position = 0
         self._buffers = _Buffers(self._session, config, 1)
+        self._positions = np.arange(config.block_size)
         self._passes: dict[int, _Pass] = {}
 
     @property
@@ -108,7 +109,7 @@ class OnnxDecoder:
             if len(self._passes) < MAX_PASSES:
                 self._passes[len(tokens)] = each
         each.tokens[0] = tokens
-        each.positions[0] = range(start, end)
+        each.positions[0] = self._positions[start:end]
         self._buffers.mask[0, start:end] = 1
         _run(self._session, each.binding, self._path)
         self._position = end

@@ -25,8 +25,9 @@ Among equals the lowest id counts as the likelier one, everywhere.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,7 @@ Logits = npt.NDArray[np.float32]
 Probabilities = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 Ids = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.uint8]
 
 
 class Cut(IntEnum):
@@ -58,9 +60,11 @@ class Cut(IntEnum):
 _KEPT = Cut.KEPT.value  # a plain int: numpy takes 4 us to look at a member of an enumeration
 
 
-@dataclass(frozen=True, slots=True)
-class Distribution:
-    """The next token's probabilities before and after the rules."""
+class Distribution(NamedTuple):
+    """The next token's probabilities before and after the rules.
+
+    A tuple, as one is made for every token: a frozen dataclass takes a microsecond more.
+    """
 
     logprobs: Probabilities
     """Natural logarithms of the model's own probabilities: log-softmax of the logits (V,)."""
@@ -70,8 +74,20 @@ class Distribution:
     """Of the model's own probabilities, in nats."""
     probs: Probabilities
     """What the draw uses (V,); 0 where a rule cut."""
-    cut: npt.NDArray[np.uint8]
-    """The `Cut` of each token (V,)."""
+    ruled_out: Codes | None
+    """The `Cut` of each token by the rules before temperature (V,); None: they cut nothing."""
+    keepers: tuple[tuple[Cut, Ids], ...]
+    """The rules that chose among what was left then, in order, and what each kept."""
+
+    @property
+    def cut(self) -> Codes:
+        """The `Cut` of each token (V,). Made when it is asked for: a draw needs it not."""
+        cut = np.zeros(len(self.raw), np.uint8) if self.ruled_out is None else self.ruled_out.copy()
+        for rule, ids in self.keepers:
+            gone = cut == _KEPT
+            gone[ids] = False
+            cut[gone] = rule.value
+        return cut
 
 
 def distribution(
@@ -97,36 +113,36 @@ def distribution(
             is neither banned nor forbidden.
     """
     # Methods of arrays and `math`, not functions of numpy: at 65 tokens calls are all the cost.
-    top = float(logits.max())
     z = logits.astype(np.float64)
-    if math.isfinite(top):
-        z -= top
+    top, bottom = float(z[z.argmax()]), float(z[z.argmin()])  # NaN counts as both
+    if not (math.isfinite(top) and math.isfinite(bottom)):
+        raise InputError("the model is damaged: it returned logits that are NaN or infinite")
+    z -= top
     raw = np.exp(z)
     total = float(raw.sum())
-    # Nothing here overflows, so it is NaN only if a logit was no number: 0 * infinity is NaN too.
-    # Not raw.dot(z), for which BLAS would wake its threads at a large vocabulary.
-    mean = float(np.einsum("i,i->", raw, z)) / total
-    if math.isnan(mean) or not math.isfinite(top):
-        raise InputError("the model is damaged: it returned logits that are NaN or infinite")
+    # at a large vocabulary BLAS would wake its threads for raw.dot(z), and einsum does not
+    mean = float(raw.dot(z) if len(z) < 4096 else np.einsum("i,i->", raw, z)) / total
     log_total = math.log(total)
     raw /= total
     logprobs = z - log_total
-    cut = np.zeros(len(z), np.uint8)
+    ruled_out, keepers = None, []
     if allowed is not None or _adjusts(params):
         # the penalties look at the sign of a logit, so they get the logits themselves
-        z = _adjusted(logits.astype(np.float64), cut, history, params, allowed)
-        z -= z.max()
+        z, ruled_out = _adjusted(logits.astype(np.float64), history, params, allowed)
+        z -= z[z.argmax()]
     if params.temperature == 0:
+        keepers = [(Cut.TEMPERATURE, np.array([z.argmax()]))]
         probs = np.zeros(len(raw))
-        probs[_keep(cut, np.array([z.argmax()]), Cut.TEMPERATURE)] = 1.0
+        probs[keepers[0][1]] = 1.0
     else:
         # A tiny temperature would divide 0 differences by 0 in float: the floor changes no draw.
         z /= max(params.temperature, 1e-6)
         probs = np.exp(z)
         probs /= probs.sum()
         if params.top_k or params.typical_p < 1 or params.top_p < 1 or params.min_p:
-            probs = _narrowed(z, probs, cut, params)
-    return Distribution(logprobs, raw, log_total - mean, probs, cut)
+            n_left = len(z) - (0 if ruled_out is None else int(np.count_nonzero(ruled_out)))
+            probs, keepers = _narrowed(z, probs, n_left, params)
+    return Distribution(logprobs, raw, log_total - mean, probs, ruled_out, tuple(keepers))
 
 
 def explain(
@@ -169,12 +185,12 @@ def _adjusts(params: SamplingParams) -> bool:
 
 def _adjusted(
     z: Probabilities,
-    cut: npt.NDArray[np.uint8],
     history: Sequence[int],
     params: SamplingParams,
     allowed: Mask | None,
-) -> Probabilities:
-    """The logits after the rules that change them; those ruled out are minus infinity."""
+) -> tuple[Probabilities, Codes]:
+    """The logits after the rules that change them, minus infinity if ruled out; by which rule."""
+    cut = np.zeros(len(z), np.uint8)
     for token, bias in params.logit_bias:
         if not 0 <= token < len(z):
             raise InputError(f"logit_bias has id {token}; the model's ids are below {len(z)}")
@@ -193,7 +209,7 @@ def _adjusted(
     if left.any():
         z[repeated] = -math.inf
         cut[(cut == _KEPT) & ~left] = Cut.NO_REPEAT_NGRAM
-    return z
+    return z, cut
 
 
 def _penalized(z: Probabilities, history: Sequence[int], params: SamplingParams) -> Probabilities:
@@ -217,29 +233,33 @@ def _repeated(history: Sequence[int], n: int) -> list[int]:
 
 
 def _narrowed(
-    z: Probabilities,
-    probs: Probabilities,
-    cut: npt.NDArray[np.uint8],
-    params: SamplingParams,
-) -> Probabilities:
-    """What top_k, typical_p, top_p and min_p leave of `probs`; `cut` says who went."""
-    ids = _likeliest(z, probs, len(z) - int(np.count_nonzero(cut)), params)
+    z: Probabilities, probs: Probabilities, n_left: int, params: SamplingParams
+) -> tuple[Probabilities, list[tuple[Cut, Ids]]]:
+    """What top_k, typical_p, top_p and min_p leave of `probs`, and what each of them kept."""
+    ids = _likeliest(z, probs, n_left, params)
     p = probs[ids]
+    keepers = []
+
+    def keep(chosen: slice | Ids | Mask, rule: Cut) -> tuple[Ids, Probabilities]:
+        """The chosen of the candidates, their probabilities summing to one again."""
+        keepers.append((rule, ids[chosen]))
+        left = p[chosen]
+        return ids[chosen], left / left.sum()
+
     if 0 < params.top_k < len(ids):
-        ids, p = _kept(cut, ids, p, slice(params.top_k), Cut.TOP_K)
+        ids, p = keep(slice(params.top_k), Cut.TOP_K)
     if params.typical_p < 1:
         surprise = -np.log(np.maximum(p, 1e-300))  # what underflowed counts as most surprising
         unusual = np.abs(surprise - p @ surprise).argsort(kind="stable")
         usual = np.sort(unusual[: _n_reaching(p[unusual], params.typical_p)])
-        ids, p = _kept(cut, ids, p, usual, Cut.TYPICAL_P)
+        ids, p = keep(usual, Cut.TYPICAL_P)
     if params.top_p < 1:
-        ids, p = _kept(cut, ids, p, slice(_n_reaching(p, params.top_p)), Cut.TOP_P)
+        ids, p = keep(slice(_n_reaching(p, params.top_p)), Cut.TOP_P)
     if params.min_p:
-        n = int(np.count_nonzero(p >= params.min_p * p[0]))
-        ids, p = _kept(cut, ids, p, slice(n), Cut.MIN_P)
+        ids, p = keep(p >= params.min_p * p[0], Cut.MIN_P)
     narrowed = np.zeros(len(probs))
     narrowed[ids] = p
-    return narrowed
+    return narrowed, keepers
 
 
 def _likeliest(z: Probabilities, probs: Probabilities, n_left: int, params: SamplingParams) -> Ids:
@@ -273,22 +293,6 @@ def _n_reaching(p: Probabilities, limit: float) -> int:
     return 1 + int(p[:-1].cumsum().searchsorted(limit, side="left"))
 
 
-def _kept(
-    cut: npt.NDArray[np.uint8], ids: Ids, p: Probabilities, chosen: slice | Ids, rule: Cut
-) -> tuple[Ids, Probabilities]:
-    """The chosen of the candidates, their probabilities summing to one again."""
-    p = p[chosen]
-    return _keep(cut, ids[chosen], rule), p / p.sum()
-
-
-def _keep(cut: npt.NDArray[np.uint8], ids: Ids, rule: Cut) -> Ids:
-    """Write down that `rule` cut all that was left but `ids`."""
-    gone = cut == _KEPT
-    gone[ids] = False
-    cut[gone] = rule.value
-    return ids
-
-
 class Mirostat:
     """Keeps the surprise of a text near a target: version 2 of Basu et al. (2021).
 
@@ -303,12 +307,11 @@ class Mirostat:
     def narrow(self, before: Distribution) -> Distribution:
         """Cut what surprises more than the limit; the likeliest stays."""
         least = min(2.0**-self.limit, float(before.probs.max()))
-        cut = before.cut.copy()
-        ids = _keep(cut, (before.probs >= least).nonzero()[0], Cut.MIROSTAT)
+        ids = (before.probs >= least).nonzero()[0]
         probs = np.zeros(len(before.probs))
         probs[ids] = before.probs[ids]
         probs /= probs.sum()
-        return replace(before, probs=probs, cut=cut)
+        return before._replace(probs=probs, keepers=(*before.keepers, (Cut.MIROSTAT, ids)))
 
     def learn(self, before: Distribution, chosen: int, params: SamplingParams) -> None:
         """Move the limit, now that a token is drawn."""
