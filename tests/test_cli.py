@@ -12,7 +12,8 @@ import pytest
 
 from minigpt.cli import main
 from minigpt.runtime.library import shipped_model
-from minigpt.runtime.onnx_file import CARD_KEY, PARITY_KEY, _Walk
+from minigpt.runtime.onnx_file import CARD_KEY, PARITY_KEY
+from minigpt.runtime.onnx_walk import Walk
 from tests.runtime.fuzz_door import sealed
 
 SHIPPED = str(shipped_model())
@@ -182,7 +183,7 @@ def assert_harmless(shown: str) -> None:
 def test_a_hostile_card_is_shown_harmlessly(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = _Walk().model(memoryview(shipped_model().read_bytes()))
+    model = Walk().model(memoryview(shipped_model().read_bytes()))
     assert model.graph is not None
     texts = ("name", "corpus", "corpus_sha256", "minigpt_version", "created")
     card = json.loads(model.metadata[CARD_KEY]) | dict.fromkeys(texts, EVIL)

@@ -18,7 +18,8 @@ from minigpt.runtime.evaluation import evaluate
 from minigpt.runtime.generation import generate
 from minigpt.runtime.library import load
 from minigpt.runtime.onnx_decoder import OnnxDecoder
-from minigpt.runtime.onnx_file import OPERATORS, OnnxFile, open_onnx
+from minigpt.runtime.onnx_file import OnnxFile, open_onnx
+from minigpt.runtime.onnx_walk import OPERATORS
 from minigpt.runtime.params import SamplingParams
 from minigpt.tokenizer import CharTokenizer
 from minigpt.torch_decoder import TorchDecoder

@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 
 from minigpt.errors import InputError
-from minigpt.runtime.onnx_file import HASH_KEY, TEXT_KEYS, _Walk, check_onnx, content_hash
+from minigpt.runtime.onnx_file import HASH_KEY, TEXT_KEYS, check_onnx, content_hash
+from minigpt.runtime.onnx_walk import Walk
 from tests.runtime.watched import watch
 
 
@@ -78,7 +79,7 @@ class Source:
 
     def __init__(self, content: bytes) -> None:
         self._content = content
-        found = _Walk().model(memoryview(content))
+        found = Walk().model(memoryview(content))
         assert found.graph is not None
         self._graph, self._metadata = bytes(found.graph), found.metadata
 

@@ -645,7 +645,7 @@ def test_the_weights_of_a_large_file_are_not_read_before_the_rest_is_right(
 
 def test_no_file_is_walked_for_ever(small_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     open_onnx(small_onnx)
-    monkeypatch.setattr("minigpt.runtime.onnx_file.MAX_FIELDS", 100)
+    monkeypatch.setattr("minigpt.runtime.onnx_walk.MAX_FIELDS", 100)
     with pytest.raises(InputError, match="not a complete"):
         open_onnx(small_onnx)
 

@@ -8,8 +8,8 @@ pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
 from minigpt.config import GPTConfig
-from minigpt.runtime.onnx_file import _Walk
 from minigpt.runtime.onnx_graph import LARGE_VOCABULARY, PRECISIONS, Graph
+from minigpt.runtime.onnx_walk import Walk
 from minigpt_export import quantize
 from minigpt_export.graph import build_graph
 from tests.conftest import SMALL
@@ -34,7 +34,9 @@ def test_it_is_what_is_exported(change: dict[str, object], precision: quantize.P
     config: GPTConfig = replace(SMALL, **change)  # type: ignore[arg-type]
     weights = {name: tensor.numpy() for name, tensor in random_gpt(config).state_dict().items()}
     model = build_graph(config, weights, precision)
-    found = _Walk().model(memoryview(model.SerializeToString()))
+    walk = Walk()
+    found = walk.model(memoryview(model.SerializeToString()))
+    walk.graph(found.graph)
     expected = Graph(config, precision)
     assert found.nodes == expected.nodes
     assert found.weights == expected.weights

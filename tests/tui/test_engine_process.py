@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from minigpt.config import GPTConfig, ModelCard
-from minigpt.runtime.onnx_file import _Walk
+from minigpt.runtime.onnx_walk import Walk
 from minigpt.runtime.params import SamplingParams
 from minigpt.tokenizer import CharTokenizer
 from minigpt_tui.engine_client import EngineClient
@@ -194,7 +194,7 @@ def test_a_killed_engine_is_told_and_starts_again(line: Line, model: Path) -> No
 def test_a_model_whose_weights_are_no_numbers_is_refused(
     line: Line, model: Path, tmp_path: Path
 ) -> None:
-    found = _Walk().model(memoryview(model.read_bytes()))
+    found = Walk().model(memoryview(model.read_bytes()))
     assert found.graph is not None
     graph = bytearray(bytes(found.graph))
     at = graph.index(b"ln_f.weight\x4a\x40") + 13  # behind its name: 64 bytes of raw_data
