@@ -16,7 +16,8 @@ from pathlib import Path
 
 from benchmarks.models import TOKENIZER, export_model, random_model
 from minigpt.config import PRESETS, GPTConfig
-from minigpt.runtime.generation import Decoder, generate
+from minigpt.runtime.decoder import Decoder
+from minigpt.runtime.generation import generate
 from minigpt.runtime.library import load
 from minigpt.runtime.onnx_decoder import default_threads
 from minigpt.runtime.params import SamplingParams

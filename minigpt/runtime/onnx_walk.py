@@ -118,6 +118,8 @@ class Walk:
                 raise InputError("it has functions or training graphs, which no model here needs")
             elif number not in _MODEL_NUMBERS_AND_NAMES:  # a second graph: protobuf would merge
                 raise Damaged
+        if found.graph is None:
+            raise Damaged
         return found
 
     def graph(self, graph: Bytes | None) -> None:
