@@ -280,7 +280,8 @@ def bench(arguments: argparse.Namespace) -> int:
         _print_json(asdict(report))
     else:
         memory = "-" if report.peak_memory_mb is None else f"{report.peak_memory_mb:.0f} MB"
-        print(f"decode       {report.tokens_per_s:,.0f} tokens/s\n"
+        print(f"decode       {report.tokens_per_s:,.0f} tokens/s "
+              f"({report.tokens_per_s_without_guesses:,.0f} without guesses)\n"
               f"first token  {report.first_token_ms:.1f} ms\n"
               f"load         {report.load_ms:.0f} ms\n"
               f"peak memory  {memory}")  # fmt: skip

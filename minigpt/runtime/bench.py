@@ -17,6 +17,8 @@ class BenchReport:
 
     tokens_per_s: float
     """Decoding at batch 1, sampling included, past the window: the median of the rounds."""
+    tokens_per_s_without_guesses: float
+    """The same where every token takes a pass."""
     first_token_ms: float
     """From a prompt of half a window to its first token: the median of the rounds."""
     load_ms: float
@@ -42,17 +44,20 @@ def bench(load: Callable[[], Model], *, tokens: int = 512, rounds: int = 5) -> B
     load_s = time.perf_counter() - began
     params = SamplingParams(max_new_tokens=tokens)
     prompt = [i % model.config.vocab_size for i in range(max(1, model.config.block_size // 2))]
-    firsts, speeds = [], []
+    firsts: list[float] = []
+    speeds: tuple[list[float], list[float]] = ([], [])
     for _ in range(rounds):
-        began = time.perf_counter()
-        stream = generate(model.decoder, model.tokenizer, prompt, lambda: params)
-        next(stream)
-        first = time.perf_counter()
-        count = sum(1 for _ in stream)
-        firsts.append(first - began)
-        speeds.append(count / (time.perf_counter() - first))
+        for draft, found in zip((model.draft, None), speeds, strict=True):
+            began = time.perf_counter()
+            stream = generate(model.decoder, model.tokenizer, prompt, lambda: params, draft=draft)
+            next(stream)
+            first = time.perf_counter()
+            count = sum(1 for _ in stream)
+            firsts.append(first - began)
+            found.append(count / (time.perf_counter() - first))
     return BenchReport(
-        tokens_per_s=statistics.median(speeds),
+        tokens_per_s=statistics.median(speeds[0]),
+        tokens_per_s_without_guesses=statistics.median(speeds[1]),
         first_token_ms=1000 * statistics.median(firsts),
         load_ms=1000 * load_s,
         peak_memory_mb=_peak_memory_mb(),
