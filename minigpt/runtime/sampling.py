@@ -57,6 +57,8 @@ class Cut(IntEnum):
     MIROSTAT = 9
 
 
+_SMALL_VOCABULARY = 2048
+_NEAR = 9.0  # nats: what is 8,000 times less likely than the likeliest is rarely looked at
 _KEPT = Cut.KEPT.value  # a plain int: numpy takes 4 us to look at a member of an enumeration
 
 
@@ -265,27 +267,34 @@ def _narrowed(
 def _likeliest(z: Probabilities, probs: Probabilities, n_left: int, params: SamplingParams) -> Ids:
     """The ids, likeliest first: all `n_left`, or as many as the first rule that is set can keep.
 
-    Sorting all of 50,257 takes 4 ms, a tenth of the time of a model that has so many; finding the
-    256 largest takes 0.3 ms.
+    In a large vocabulary mostly a few hundred count; only these are sorted then.
     """
-    for n in (256, 4096):
-        # typical_p, unless top_k comes first, looks at all of them
-        if n >= n_left or (params.typical_p < 1 and not params.top_k):
-            break
-        # all that are as large as the n-th largest, so that equals stay together, in order of id
-        ids: Ids = (z >= np.partition(z, len(z) - n)[len(z) - n]).nonzero()[0]
-        ids = ids[(-z[ids]).argsort(kind="stable")]
-        p = probs[ids]
+    if n_left > _SMALL_VOCABULARY and (params.typical_p == 1 or params.top_k):
+        near: Ids = (z > -_NEAR).nonzero()[0]
         if params.top_k:
-            enough = len(ids) >= params.top_k
+            enough = len(near) >= params.top_k
         elif params.top_p < 1:
-            enough = float(p.cumsum()[-1]) >= params.top_p
+            enough = float(probs[near].sum()) > params.top_p + 1e-9
         else:
-            enough = p[-1] < params.min_p * p[0]
+            enough = params.min_p > math.exp(-_NEAR)
         if enough:
-            return ids
-    everything: Ids = (-z).argsort(kind="stable")
-    return everything[:n_left]
+            return near[_falling(z[near])]
+    return _falling(z)[:n_left]
+
+
+def _falling(z: Probabilities) -> Ids:
+    """Where the numbers, at most 0, are from the largest to the smallest, equals in order."""
+    order: Ids
+    if len(z) <= _SMALL_VOCABULARY:
+        order = (-z).argsort(kind="stable")
+        return order
+    # numpy sorts numbers ten times as fast as places (50,257: 0.3 and 4 ms), so each number brings
+    # its place along: a positive float orders as its bits do. Equal is what is so in 32 bits.
+    keys = np.abs(z).astype(np.float32).view(np.int32).astype(np.int64) << 32
+    keys |= np.arange(len(z))
+    keys.sort()
+    order = keys & (2**32 - 1)
+    return order
 
 
 def _n_reaching(p: Probabilities, limit: float) -> int:
