@@ -41,9 +41,11 @@ def main() -> None:
     params = SamplingParams(temperature=arguments.temperature, max_new_tokens=arguments.tokens)
     for name in arguments.models:
         model = load(find_model(name))
-        drafts = {"without": None, "table": model.draft, "text so far": Draft({})}
-        seconds: dict[str, list[float]] = {each: [] for each in ("alone", *drafts)}
+        ways = ("alone", "without", "table", "text so far")
+        seconds: dict[str, list[float]] = {each: [] for each in ways}
         for _ in range(arguments.rounds):
+            # the last is new each time, or it would know the text from the round before
+            drafts = {"without": None, "table": model.draft, "text so far": Draft({})}
             with patch.object(model.decoder, "steady_from", None):
                 seconds["alone"].append(timed_text(model, None, params)[0])
             texts = set()
