@@ -99,7 +99,7 @@ GROUPS = (ours, pytorch, transformers, llama_cpp, genai)
 
 def _thread_counts() -> list[tuple[int, str]]:
     """One, two and all, with what to call them, for peers that do not choose well themselves."""
-    counts = sorted({1, 2, default_threads(10**9)})
+    counts = sorted({1, 2, default_threads(2**31)})
     return [(n, "1 thread" if n == 1 else f"{n} threads") for n in counts]
 
 

@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--tokens", type=int, default=512)
     arguments = parser.parse_args()
-    cores = default_threads(10**9)
+    cores = default_threads(2**31)
     print(f"{cores} cores, {arguments.rounds} rounds of {arguments.tokens} tokens; tokens/s\n")
     print("| model | parameters | | MB of weights | 1 thread | all | all / 1 | the rule | loses |")
     print("|---|---:|---|---:|---:|---:|---:|---|---:|")
@@ -65,7 +65,7 @@ def main() -> None:
                 rounds.append([tokens_per_s(decoder, arguments.tokens) for decoder in decoders])
             one, every = (statistics.median(column) for column in zip(*rounds, strict=True))
             gain = statistics.median(b / a for a, b in rounds)
-            chosen = default_threads(model.config.n_params())
+            chosen = default_threads(int(megabytes * 1e6))
             kept = (1 if chosen == 1 else gain) / max(1, gain)
             print(
                 f"| {name} | {model.config.n_params():,} | {precision} | {megabytes:.1f} | "

@@ -36,7 +36,7 @@ def generate(arguments: argparse.Namespace) -> int:
     prompt = _stdin() if arguments.prompt == "-" else arguments.prompt
     model = _open(arguments.model, arguments.device)
     params = model.params(ban=arguments.ban, bias=_biases(arguments.bias), **settings)
-    pattern = model.pattern(arguments.pattern)
+    pattern = model.pattern(arguments.pattern, params)
     ids = _prompt_ids(model, prompt)
     if arguments.explain:
         _explain(model, ids, params, pattern)
@@ -161,6 +161,9 @@ def _explain(
     model.decoder.rewind(0)
     row = model.decoder.feed(in_view)[-1]
     allowed = pattern.allowed(pattern.start) if pattern else None
+    if allowed is not None and not allowed.any():
+        say("the pattern is matched before anything is written")
+        return
     for name, found in explain(row, in_view, params, allowed=allowed):
         left = int((found.probs > 0).sum())
         ranked = (-found.probs).argsort(kind="stable")[: min(left, 8)]

@@ -2,9 +2,7 @@
 
 import contextlib
 import os
-import shutil
 import stat
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
@@ -57,6 +55,8 @@ def write_atomically(path: Path, content: bytes, *, keep_old_as: Path | None = N
         InputError: the folder does not exist, is not writable, or the disk is full. An older file
             at `path` is untouched then, and nothing is left behind.
     """
+    import tempfile  # here: 5 ms of every start, for nothing where only models are read
+
     temporary: Path | None = None
     try:
         path = path.resolve()
@@ -89,6 +89,9 @@ def write_folder_atomically(folder: Path, files: Mapping[str, bytes]) -> None:
         InputError: it cannot be written, or something else is in it. An older folder is untouched
             then, and nothing is left behind.
     """
+    import shutil
+    import tempfile
+
     folder = folder.resolve()
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file, not a folder; choose another name")

@@ -21,7 +21,7 @@ import json
 from typing import Any
 
 from minigpt.config import GPTConfig
-from minigpt.runtime.onnx_decoder import SMALL_MODEL_PARAMS
+from minigpt.runtime.onnx_decoder import SMALL_FILE_BYTES
 from minigpt.runtime.onnx_file import OnnxFile
 from minigpt.tokenizer import END_OF_TEXT
 
@@ -32,7 +32,7 @@ def genai_files(file: OnnxFile) -> dict[str, bytes]:
     """The folder of an exported file: paths below it, and their contents."""
     return {
         MODEL: file.content,
-        "genai_config.json": _json(_genai_config(file.config)),
+        "genai_config.json": _json(_genai_config(file.config, len(file.content))),
         "config.json": _json(_config(file.config)),
         "generation_config.json": _json(_generation_config(file.config)),
         "tokenizer.json": file.tokenizer.to_json().encode(),
@@ -53,10 +53,11 @@ def _special_ids(config: GPTConfig) -> dict[str, int]:
     return dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), config.vocab_size)
 
 
-def _genai_config(config: GPTConfig) -> dict[str, Any]:
+def _genai_config(config: GPTConfig, n_bytes: int) -> dict[str, Any]:
     # "decoder" is genai's type for any graph with a cache per layer and side; its "gpt2" wants both
     # sides in one
-    threads = {"intra_op_num_threads": 1} if config.n_params() <= SMALL_MODEL_PARAMS else {}
+    # 0 is onnxruntime's own choice, all cores; without a number genai runs one thread
+    threads = 1 if n_bytes <= SMALL_FILE_BYTES else 0
     return {
         "model": {
             "type": "decoder",
@@ -64,7 +65,7 @@ def _genai_config(config: GPTConfig) -> dict[str, Any]:
             "vocab_size": config.exported_vocab_size,
             "context_length": config.block_size,
             "decoder": {
-                "session_options": {**threads, "provider_options": []},
+                "session_options": {"intra_op_num_threads": threads, "provider_options": []},
                 "filename": MODEL,
                 "head_size": config.head_dim,
                 "hidden_size": config.n_embd,

@@ -53,6 +53,8 @@ class Model:
     ) -> "Iterator[Token]":
         """Write on from a prompt, a Token at a time; see `generation.generate`.
 
+        A model reads one text at a time: what another call reads, `logprobs` too, ends this one.
+
         Args:
             prompt: the text to go on from; characters that the model has never seen are skipped.
             stop: texts at which to end.
@@ -61,7 +63,8 @@ class Model:
             bias: what to add to the logits of characters.
             draft: check guesses at what comes next; makes it faster, and changes not a letter.
             keep_logits: give every Token its row of logits.
-            **settings: fields of SamplingParams, such as temperature=0.8 or seed=7.
+            **settings: fields of SamplingParams, such as temperature=0.8 or seed=7; for its
+                logit_bias there are `ban` and `bias`.
 
         Raises:
             InputError: a setting is out of range, or the model knows no character of the prompt,
@@ -73,7 +76,7 @@ class Model:
         ids = self.tokenizer.encode(prompt) if prompt else self.tokenizer.start
         return generation.generate(
             self.decoder, self.tokenizer, ids, lambda: params, stop=stop,
-            pattern=self.pattern(pattern), draft=self.draft if draft else None,
+            pattern=self.pattern(pattern, params), draft=self.draft if draft else None,
             keep_logits=keep_logits,
         )  # fmt: skip
 
@@ -91,8 +94,8 @@ class Model:
         ids = {self.tokenizer.encode(c)[0]: value for c, value in biases.items()}
         return SamplingParams(**settings, logit_bias=tuple(ids.items()))  # type: ignore[arg-type]
 
-    def pattern(self, regex: str | None) -> "Pattern | None":
-        """A regular expression over this model's characters.
+    def pattern(self, regex: str | None, params: SamplingParams) -> "Pattern | None":
+        """A regular expression over this model's characters, without those that are banned.
 
         Raises:
             InputError: see `pattern.Pattern`.
@@ -101,7 +104,8 @@ class Model:
             return None
         from minigpt.runtime.pattern import Pattern
 
-        return Pattern(regex, self.tokenizer)
+        banned = [token for token, bias in params.logit_bias if bias == -math.inf]
+        return Pattern(regex, self.tokenizer, banned)
 
     def logprobs(self, text: str) -> "npt.NDArray[np.float64]":
         """The natural log-probability of each known character of a text but the first.

@@ -26,14 +26,16 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 from minigpt.config import GPTConfig
 from minigpt.errors import InputError
 from minigpt.runtime.decoder import check_feed, check_rewind, check_step
+from minigpt.runtime.draft import Pace
 from minigpt.runtime.onnx_file import OnnxFile
 from minigpt.runtime.sampling import Logits
 
-SMALL_MODEL_PARAMS = 3_000_000
-"""Up to here one thread decodes as fast as two: handing work over costs what it saves."""
+SMALL_FILE_BYTES = 3_300_000
+"""Up to here one thread decodes as fast as two: handing work over costs what it saves.
 
-MAX_PASSES = 16
-"""Pass lengths that are kept bound: one token, guesses, half a window; others are rare."""
+By benchmarks/threads.py, two threads over one: 0.95 at 0.8 MB, 0.99 at 0.9 MB, 1.08 at 3.2 MB, 1.09
+at 3.7 MB, 1.20 at 5.3 MB, 1.35 at 11 MB, 1.71 at 43 MB; and less whenever the machine is busy.
+"""
 
 # onnxruntime's exceptions have no base class of their own; these are what a bad file raises
 _ORT_ERRORS = (
@@ -56,7 +58,7 @@ class OnnxDecoder:
     def __init__(self, file: OnnxFile, *, threads: int | None = None) -> None:
         self._path = file.path
         self._config = config = file.config
-        self._session = _session(file, threads or default_threads(config.n_params()))
+        self._session = _session(file, threads or default_threads(len(file.content)))
         _check_signature(self._session, file)
         self._position = 0
         self._buffers = _Buffers(self._session, config, 1)
@@ -78,7 +80,7 @@ class OnnxDecoder:
     @cached_property
     def steady_from(self) -> int | None:
         """Tried out at the first use, on random keys and values; the cache is overwritten."""
-        n = min(5, self.block_size)
+        n = min(1 + Pace.MOST, self.block_size)  # as many as are ever fed with guesses
         start = (self.block_size - n) // 2
         rng = np.random.default_rng(0)
         for array in self._buffers.cache.values():
@@ -95,10 +97,13 @@ class OnnxDecoder:
             self.rewind(start)
             return np.concatenate(found)
 
-        whole, in_two = rows([n]), rows([n - n // 2, n // 2] if n > 3 else [n])
-        if not np.array_equal(whole, in_two):
-            return None
-        return 1 if np.array_equal(whole, rows([1] * n)) else 2
+        whole = rows([n])
+        for length in range(2, n):
+            # whole passes of that length only: what is left over may be a single token
+            pieces = rows([length] * (n // length))
+            if not np.array_equal(whole[: len(pieces)], pieces):
+                return None
+        return 1 if np.array_equal(whole[:2], rows([1] * min(2, n))) else 2
 
     def feed(self, tokens: Sequence[int]) -> Logits:
         check_feed(self, tokens)
@@ -106,8 +111,8 @@ class OnnxDecoder:
         each = self._passes.get(len(tokens))
         if each is None:
             each = self._buffers.bind(len(tokens))
-            if len(self._passes) < MAX_PASSES:
-                self._passes[len(tokens)] = each
+            if len(tokens) <= 1 + Pace.MOST or len(tokens) == self.block_size // 2:
+                self._passes[len(tokens)] = each  # guesses and slides come again, prompts rarely
         each.tokens[0] = tokens
         each.positions[0] = self._positions[start:end]
         self._buffers.mask[0, start:end] = 1
@@ -209,12 +214,12 @@ def _run(session: ort.InferenceSession, binding: ort.IOBinding, path: Path) -> N
         raise InputError(f"{path} is damaged: {_first_line(error)}") from None
 
 
-def default_threads(n_params: int) -> int:
-    """Threads for decoding a model of that size: one if it is small, else all cores we may use.
+def default_threads(n_bytes: int) -> int:
+    """Threads for decoding a file of that size: one if it is small, else all cores we may use.
 
     The affinity counts, not the machine: a container may own two cores of sixty-four.
     """
-    if n_params <= SMALL_MODEL_PARAMS:
+    if n_bytes <= SMALL_FILE_BYTES:
         return 1
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

@@ -30,6 +30,10 @@ def _knob(knob: Knob, default: float) -> Any:
     return field(default=default, metadata=MappingProxyType({"knob": knob}))
 
 
+MAX_BIAS = 1e6
+"""More is as good as a ban or a command already."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingParams:
     """The settings of the draw. Each field's `Knob` makes its command line flag and its slider.
@@ -89,6 +93,8 @@ class SamplingParams:
     def __post_init__(self) -> None:
         for name, knob in KNOBS.items():
             value = getattr(self, name)
+            if name in _WHOLE and type(value) is not int:
+                raise InputError(f"{name} must be a whole number, not {value!r:.40}")
             limit = float("inf") if knob.limit is None else knob.limit
             if not knob.low <= value <= limit:  # also refuses NaN
                 span = f"at least {knob.low:g}" if knob.limit is None else (
@@ -96,9 +102,14 @@ class SamplingParams:
                 )  # fmt: skip
                 raise InputError(f"{name} must be {span}, not {value}")
         for _, bias in self.logit_bias:
-            if not bias < float("inf"):  # also refuses NaN
-                raise InputError(f"a logit_bias must be a number below infinity, not {bias}")
+            if not (abs(bias) <= MAX_BIAS or bias == float("-inf")):  # also refuses NaN
+                raise InputError(
+                    f"a logit_bias must be between -{MAX_BIAS:g} and {MAX_BIAS:g}, or minus "
+                    f"infinity, not {bias}"
+                )
 
+
+_WHOLE = frozenset(f.name for f in fields(SamplingParams) if f.type is int)
 
 KNOBS: Mapping[str, Knob] = MappingProxyType(
     {f.name: f.metadata["knob"] for f in fields(SamplingParams) if "knob" in f.metadata}

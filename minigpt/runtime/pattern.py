@@ -7,6 +7,8 @@ never ends up where nothing fits.
 """
 
 import re
+import warnings
+from collections.abc import Sequence
 
 import interegular
 import numpy as np
@@ -26,22 +28,23 @@ class Pattern:
     >>> pattern.allowed(pattern.next(pattern.start, 0)).tolist()
     [False, True, False]
 
+    The syntax is that of `re`, without what no automaton has: anchors, word boundaries, what looks
+    ahead or back, references to groups. "\\w", "\\d" and "\\s" mean those of ASCII.
+
+    Args of the constructor:
+        regex: what the whole text has to match.
+        tokenizer: has the characters.
+        banned: tokens that must not be written; no way leads through them.
+
     Raises:
-        InputError: not a regular expression, one with parts that no automaton has (anchors, word
-            boundaries, references to groups), or one that the model's characters cannot match.
+        InputError: not a regular expression, one with such parts, or one that cannot be matched
+            with the characters that are left.
     """
 
-    def __init__(self, regex: str, tokenizer: CharTokenizer) -> None:
-        try:
-            re.compile(regex)  # its complaints are better than the automaton's
-            automaton = interegular.parse_pattern(regex).to_fsm()
-        except (re.error, interegular.InvalidSyntax) as error:
-            raise InputError(f"the pattern {regex!r} is no regular expression: {error}") from None
-        except interegular.Unsupported as error:
-            raise InputError(
-                f"the pattern {regex!r} has a part that cannot be followed character by character: "
-                f"{error}; a pattern always covers the whole text, so it needs no ^ and no $"
-            ) from None
+    def __init__(
+        self, regex: str, tokenizer: CharTokenizer, banned: Sequence[int] = ()
+    ) -> None:
+        automaton = _automaton(regex)
         states = sorted(automaton.states)
         row = {state: i for i, state in enumerate(states)}
         keys = [automaton.alphabet[char] for char in tokenizer.chars]
@@ -49,11 +52,12 @@ class Pattern:
         for state, ways in automaton.map.items():
             to = {key: row[target] for key, target in ways.items() if target in row}
             self._next[row[state]] = [to.get(key, -1) for key in keys]
+        self._next[:, list(banned)] = -1
         live = _leading_to(self._next, {row[state] for state in automaton.finals})
         self._allowed = (self._next >= 0) & live[self._next]
         self.start = row[automaton.initial]
         if not live[self.start]:
-            raise InputError(f"the model has no characters to write a match of {regex!r} with")
+            raise InputError(f"there are no characters to write a match of {regex:.80} with")
 
     def allowed(self, state: int) -> Mask:
         """The tokens that may come next (V,); none where the text is a match and cannot go on."""
@@ -63,6 +67,32 @@ class Pattern:
     def next(self, state: int, token: int) -> int:
         """The state after an allowed token."""
         return int(self._next[state, token])
+
+
+def _automaton(regex: str) -> interegular.FSM:
+    shown = f"the pattern {regex[:80]!r}"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what may once mean something else
+            re.compile(regex)  # its complaints are better than the automaton's
+        if other := _MEANS_SOMETHING_ELSE.search(regex):
+            raise interegular.Unsupported(other[0])
+        return interegular.parse_pattern(regex).to_fsm()
+    except re.error as error:
+        raise InputError(f"{shown} is no regular expression: {error}") from None
+    except (OverflowError, RecursionError):
+        raise InputError(f"{shown} repeats or nests more than can be followed") from None
+    except (interegular.InvalidSyntax, interegular.Unsupported, AttributeError) as error:
+        # AttributeError: the parser's way to fail at a comment
+        raise InputError(
+            f"{shown} has a part that cannot be followed character by character: {error}; it "
+            "always covers the whole text, so it needs no ^ and no $"
+        ) from None
+
+
+# What the parser reads in another way than `re` does: an end that is looked at and not taken, and
+# a bracket that begins a set.
+_MEANS_SOMETHING_ELSE = re.compile(r"\(\?<?[=!]|(?<!\\)\[\^?\]")
 
 
 def _leading_to(following: npt.NDArray[np.int64], finals: set[int]) -> Mask:

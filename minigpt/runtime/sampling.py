@@ -248,7 +248,7 @@ def _narrowed(
         left = p[chosen]
         return ids[chosen], left / left.sum()
 
-    if 0 < params.top_k < len(ids):
+    if 0 < params.top_k < n_left:
         ids, p = keep(slice(params.top_k), Cut.TOP_K)
     if params.typical_p < 1:
         surprise = -np.log(np.maximum(p, 1e-300))  # what underflowed counts as most surprising
@@ -325,7 +325,9 @@ class Mirostat:
     def learn(self, before: Distribution, chosen: int, params: SamplingParams) -> None:
         """Move the limit, now that a token is drawn."""
         surprise = -math.log2(before.probs[chosen])
-        self.limit -= params.mirostat_rate * (surprise - params.mirostat)
+        moved = self.limit - params.mirostat_rate * (surprise - params.mirostat)
+        # bounded, or a target that cannot be reached would wind it up, for a later one to unwind
+        self.limit = min(max(moved, 0.0), 4 * params.mirostat)
 
 
 def draw(probs: Probabilities, uniform: float) -> int:
