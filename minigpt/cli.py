@@ -14,6 +14,7 @@ from typing import Any
 from minigpt import __version__, commands
 from minigpt.config import PRESETS
 from minigpt.errors import InputError
+from minigpt.runtime.onnx_graph import PRECISIONS
 from minigpt.runtime.params import KNOBS, SamplingParams
 from minigpt.terminal import Parser, one_line, say
 
@@ -23,6 +24,8 @@ EXIT_INTERRUPTED = 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
+    # Before numpy is imported: its BLAS would start threads, which takes 50 ms, for nothing.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal that cannot show a character shows "?"
             stream.reconfigure(errors="replace")
@@ -75,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--onnx", type=Path, metavar="FILE", help="file to write")
     export.add_argument("--genai", type=Path, metavar="DIR",
                         help="folder for onnxruntime-genai, optimum, transformers.js")  # fmt: skip
-    export.add_argument("--precision", choices=("fp32", "fp16", "int8", "int4"), default="fp32",
+    export.add_argument("--precision", choices=PRECISIONS, default="fp32",
                         help="of the weights; default fp32")  # fmt: skip
     export.add_argument("--name", help="name on the model card; default: the folder's")
     export.add_argument(
@@ -158,13 +161,13 @@ def _generate_arguments(generate: argparse.ArgumentParser) -> None:
         "--n",
         type=_at_least(1),
         metavar="N",
-        help="write N texts, with the seeds from --seed on, side by side",
+        help="write N texts side by side, with the seeds from --seed on; takes no guesses",
     )
     several.add_argument(
         "--beams",
         type=_at_least(1),
         metavar="W",
-        help="look for the likeliest text, W at a time (beam search)",
+        help="look for the likeliest text, W at a time (beam search); leaves nothing to chance",
     )
     generate.add_argument(
         "--no-draft",

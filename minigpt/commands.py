@@ -155,11 +155,11 @@ def _explain(
     model: "Model", ids: list[int], params: "SamplingParams", pattern: "Pattern | None"
 ) -> None:
     """The likeliest first characters after each rule, a line a rule."""
+    from minigpt.runtime.reader import read
     from minigpt.runtime.sampling import explain
 
     in_view = ids[-model.config.block_size :]
-    model.decoder.rewind(0)
-    row = model.decoder.feed(in_view)[-1]
+    row = read(model.decoder, in_view)
     allowed = pattern.allowed(pattern.start) if pattern else None
     if allowed is not None and not allowed.any():
         say("the pattern is matched before anything is written")

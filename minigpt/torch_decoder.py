@@ -6,7 +6,7 @@ import torch
 
 from minigpt.errors import InputError
 from minigpt.model import GPT, KVCache
-from minigpt.runtime.decoder import check_feed, check_rewind, check_step
+from minigpt.runtime.decoder import check_batch, check_feed, check_rewind, check_step
 from minigpt.runtime.sampling import Logits
 
 
@@ -43,6 +43,7 @@ class TorchDecoder:
         return row
 
     def batch(self, n: int) -> "_TorchBatch":
+        check_batch(self._model.config, n)
         return _TorchBatch(self._model, self._cache, n)
 
     def rewind(self, position: int) -> None:

@@ -15,7 +15,8 @@ import numpy as np
 from minigpt.errors import InputError
 from minigpt.runtime.decoder import Decoder
 from minigpt.runtime.generation import Drawing, StopTexts, Token
-from minigpt.runtime.params import KNOBS, SamplingParams
+from minigpt.runtime.params import SamplingParams, neutral
+from minigpt.runtime.reader import newest_half, read
 from minigpt.runtime.sampling import Logits, distribution
 from minigpt.tokenizer import CharTokenizer
 
@@ -48,15 +49,14 @@ class _Texts:
         if self.window and not self.slid:
             self.window += 1
             return self._batch.step([newest[-1] for newest in self.newest])
-        keep = max(self._decoder.block_size // 2, 1) if self.slid else len(self.newest[0])
         found = np.zeros((len(self.newest), self._decoder.vocab_size), np.float32)
         for i, newest in enumerate(self.newest):
-            if self.slid or i == 0:  # at first all are the prompt
-                self._decoder.rewind(0)
-                row = self._decoder.feed(list(newest)[-keep:])[-1]
-            found[i] = row
+            if self.slid:
+                found[i] = read(self._decoder, newest_half(newest))
+            elif i == 0:  # at first all are the prompt
+                found[:] = read(self._decoder, list(newest))
             self._batch.begin(i)
-        self.window = keep
+        self.window = self._decoder.position
         return found
 
     def append(self, tokens: Sequence[int]) -> None:
@@ -172,7 +172,7 @@ def beam_search(
         InputError: the prompt is empty, or the width out of its range.
     """
     chance = ("temperature", "top_k", "typical_p", "top_p", "min_p", "mirostat")
-    params = replace(params, **{name: KNOBS[name].neutral for name in chance})  # type: ignore[arg-type]
+    params = replace(params, **neutral(*chance))
     texts = _Texts(decoder, prompt, width)
     beams = [_Growing(0.0, (), pattern.start if pattern else 0)]
     ended: list[_Growing] = []
@@ -181,15 +181,25 @@ def beam_search(
             ended += [beam for beam in beams if not pattern.allowed(beam.state).any()]
             ended = sorted(ended, key=_best_first)[:width]
         rows = texts.rows()
-        longer = [
-            (parent, each)
+        # (minus the logarithm, which beam, with which token): the best are the smallest
+        longer = sorted(
+            (-beam.logprob - math.log(p), parent, token)
             for parent, beam in enumerate(beams)
-            for each in _extended(beam, rows[parent], texts.newest[parent], params, pattern, width)
-        ]
+            for token, p in _likeliest(
+                beam, rows[parent], texts.newest[parent], params, pattern, width
+            )
+        )[:width]
         if not longer:
             break
-        longer = sorted(longer, key=lambda pair: _best_first(pair[1]))[:width]
-        parents, beams = [parent for parent, _ in longer], [each for _, each in longer]
+        parents = [parent for _, parent, _ in longer]
+        beams = [
+            _Growing(
+                -negative,
+                (*beams[parent].ids, token),
+                pattern.next(beams[parent].state, token) if pattern else 0,
+            )
+            for negative, parent, token in longer
+        ]
         idle = width - len(beams)  # rows that no text needs; they read along with the first
         texts.reorder(parents + parents[:1] * idle)
         texts.append([beam.ids[-1] for beam in beams] + [beams[0].ids[-1]] * idle)
@@ -214,25 +224,18 @@ def _best_first(beam: _Growing) -> tuple[float, tuple[int, ...]]:
     return -beam.logprob, beam.ids
 
 
-def _extended(
+def _likeliest(
     beam: _Growing,
     row: Logits,
     newest: Sequence[int],
     params: SamplingParams,
     pattern: "Pattern | None",
     width: int,
-) -> list[_Growing]:
-    """A text with each of the `width` tokens that are likeliest to come next."""
+) -> list[tuple[int, float]]:
+    """The `width` tokens that are likeliest to follow a text, with their probabilities."""
     allowed = pattern.allowed(beam.state) if pattern else None
     if allowed is not None and not allowed.any():
         return []
     probs = distribution(row, newest, params, allowed=allowed).probs
-    return [
-        _Growing(
-            beam.logprob + math.log(probs[token]),
-            (*beam.ids, token),
-            pattern.next(beam.state, token) if pattern else 0,
-        )
-        for token in (-probs).argsort(kind="stable")[:width].tolist()
-        if probs[token] > 0
-    ]
+    best = (-probs).argsort(kind="stable")[:width].tolist()
+    return [(token, float(probs[token])) for token in best if probs[token] > 0]

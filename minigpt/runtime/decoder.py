@@ -3,7 +3,11 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from minigpt.config import GPTConfig
+from minigpt.errors import InputError
 from minigpt.runtime.sampling import Logits
+
+MAX_BATCH_BYTES = 2**32
 
 
 class Batch(Protocol):
@@ -26,7 +30,7 @@ class Batch(Protocol):
 
 
 class Decoder(Protocol):
-    """A model with a KV cache. Prefill, one step, scoring and going back are these two calls."""
+    """A model with a KV cache. Prefill, a step, scoring and going back are `feed` and `rewind`."""
 
     @property
     def block_size(self) -> int:
@@ -44,7 +48,8 @@ class Decoder(Protocol):
     def steady_from(self) -> int | None:
         """A row of logits does not depend, to the last bit, on how many tokens are fed at once.
 
-        That is so from this number of tokens on; None: it never is. See `reader.py`.
+        That is so from this number of tokens on; None: it never is. See `reader.py`. To find out
+        may overwrite the cache.
         """
 
     def feed(self, tokens: Sequence[int]) -> Logits:
@@ -57,7 +62,11 @@ class Decoder(Protocol):
         """
 
     def batch(self, n: int) -> Batch:
-        """Room for n texts, each with a cache of its own, that go on from this decoder's."""
+        """Room for n texts, each with a cache of its own, that go on from this decoder's.
+
+        Raises:
+            InputError: their caches take more than MAX_BATCH_BYTES.
+        """
 
     def rewind(self, position: int) -> None:
         """Forget all tokens from `position` on.
@@ -83,6 +92,17 @@ def check_rewind(decoder: Decoder, position: int) -> None:
     """Raises ValueError as `Decoder.rewind` says."""
     if not 0 <= position <= decoder.position:
         raise ValueError(f"cannot rewind to {position}: the cache holds {decoder.position} tokens")
+
+
+def check_batch(config: GPTConfig, n: int) -> None:
+    """Raises InputError as `Decoder.batch` says."""
+    n_bytes = 8 * n * config.n_layer * config.n_embd * config.block_size
+    if n_bytes > MAX_BATCH_BYTES:
+        raise InputError(
+            f"{n} texts at once would take {n_bytes / 2**30:.0f} GiB of memory with this model; "
+            f"at most {n * MAX_BATCH_BYTES // n_bytes} do not take more than "
+            f"{MAX_BATCH_BYTES // 2**30}"
+        )
 
 
 def check_step(

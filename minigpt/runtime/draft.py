@@ -3,7 +3,7 @@
 A pass over three tokens costs little more than one over a single token, as the weights are read
 once in both. So what probably comes next is guessed, the model reads the guesses along with the
 newest token, and as far as the tokens that are drawn then equal them, their passes are saved
-("speculative decoding", Leviathan et al., 2023, in its simplest form; see `generation.py`). A wrong
+("speculative decoding", Leviathan et al., 2023, in its simplest form; see `reader.py`). A wrong
 guess costs its place in a pass and never a letter of the text.
 
 The guess is the token that most often followed the last four (else three, two, one) in the training

@@ -25,7 +25,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from minigpt.config import GPTConfig
 from minigpt.errors import InputError
-from minigpt.runtime.decoder import check_feed, check_rewind, check_step
+from minigpt.runtime.decoder import check_batch, check_feed, check_rewind, check_step
 from minigpt.runtime.draft import Pace
 from minigpt.runtime.onnx_file import OnnxFile
 from minigpt.runtime.sampling import Logits
@@ -122,6 +122,7 @@ class OnnxDecoder:
         return rows
 
     def batch(self, n: int) -> "_OnnxBatch":
+        check_batch(self._config, n)
         return _OnnxBatch(self, n)
 
     def rewind(self, position: int) -> None:

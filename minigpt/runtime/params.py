@@ -115,3 +115,8 @@ KNOBS: Mapping[str, Knob] = MappingProxyType(
     {f.name: f.metadata["knob"] for f in fields(SamplingParams) if "knob" in f.metadata}
 )
 """The Knob of every parameter that has one, in the order in which they are shown."""
+
+
+def neutral(*names: str) -> dict[str, Any]:
+    """The values at which the rules of these names change nothing."""
+    return {n: (int if n in _WHOLE else float)(KNOBS[n].neutral) for n in names}

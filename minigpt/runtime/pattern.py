@@ -20,7 +20,7 @@ from minigpt.tokenizer import CharTokenizer
 
 
 class Pattern:
-    """A regular expression as an automaton over a model's tokens; a state is a row number.
+    r"""A regular expression as an automaton over a model's tokens; a state is a row number.
 
     >>> pattern = Pattern("ab*", CharTokenizer("abc"))
     >>> pattern.allowed(pattern.start).tolist()
@@ -29,7 +29,7 @@ class Pattern:
     [False, True, False]
 
     The syntax is that of `re`, without what no automaton has: anchors, word boundaries, what looks
-    ahead or back, references to groups. "\\w", "\\d" and "\\s" mean those of ASCII.
+    ahead or back, references to groups. "\w", "\d" and "\s" mean those of ASCII.
 
     Args of the constructor:
         regex: what the whole text has to match.
@@ -41,9 +41,7 @@ class Pattern:
             with the characters that are left.
     """
 
-    def __init__(
-        self, regex: str, tokenizer: CharTokenizer, banned: Sequence[int] = ()
-    ) -> None:
+    def __init__(self, regex: str, tokenizer: CharTokenizer, banned: Sequence[int] = ()) -> None:
         automaton = _automaton(regex)
         states = sorted(automaton.states)
         row = {state: i for i, state in enumerate(states)}

@@ -15,8 +15,9 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
+from minigpt.errors import InputError
 from minigpt.runtime.decoder import Decoder
-from minigpt.runtime.draft import Draft
+from minigpt.runtime.draft import ORDER, Draft
 from minigpt.runtime.sampling import Logits
 
 CHUNK = 256
@@ -34,8 +35,7 @@ class Reader:
 
     def __init__(self, decoder: Decoder, prompt: Sequence[int], draft: Draft | None = None) -> None:
         self._decoder = decoder
-        self._steady_from = decoder.steady_from or 1
-        self._draft = draft if decoder.steady_from else None
+        self._draft = draft
         # all that a slide can need, so that a million tokens take no more memory than a thousand
         self.newest = deque(prompt, maxlen=decoder.block_size)
         """The tokens in view of the rules on repetition, the newest last."""
@@ -47,7 +47,8 @@ class Reader:
         self._n_right = 0
         self._rows: Logits | None = None
         self._seconds = 0.0  # that the last pass took; 0 for a prompt's
-        decoder.rewind(0)
+        self._steady_from = 1
+        self._position = 0  # where this text left the decoder
 
     def append(self, token: int) -> None:
         """Let the text go on with a token."""
@@ -68,21 +69,32 @@ class Reader:
         if self._draft and self._seconds:
             self._draft.pace.learn(len(self._guesses), self._n_right, self._seconds)
         self._guesses, self._n_right, self._seconds = [], 0, 0.0
-        return self._read_on() if self.window and not self.slid else self._read_anew()
+        if self.window == 0:
+            self._begin()
+        elif self._decoder.position != self._position:
+            raise InputError("a model reads one text at a time, and has read another one meanwhile")
+        row = self._read_on() if self.window and not self.slid else self._read_anew()
+        self._position = self._decoder.position
+        return row
+
+    def _begin(self) -> None:
+        steady_from = self._decoder.steady_from  # the first time it is tried out, on the cache
+        self._steady_from = steady_from or 1
+        if steady_from is None:
+            self._draft = None
+        if self._draft and self._draft.learns:
+            prompt = list(self.newest)
+            for end in range(2, len(prompt) + 1):
+                self._draft.learn(prompt[max(0, end - 1 - ORDER) : end])
 
     def _read_anew(self) -> Logits:
         """Read the prompt, or the newest half of a full window."""
-        tokens = list(self.newest)
-        if self.slid:
-            # a window of one token keeps none but the newest
-            tokens = tokens[-max(self._decoder.block_size // 2, 1) :]
+        tokens = newest_half(self.newest) if self.slid else list(self.newest)
         self.window = len(tokens)
-        self._decoder.rewind(0)
         if len(tokens) < self._steady_from <= self._decoder.block_size:
+            self._decoder.rewind(0)
             return _row(self._decoder.feed(tokens * 2), 0)
-        for start in range(0, len(tokens), CHUNK):
-            rows = self._decoder.feed(tokens[start : start + CHUNK])
-        return _row(rows, -1)
+        return read(self._decoder, tokens)
 
     def _read_on(self) -> Logits:
         """Read the newest token, and guesses with it."""
@@ -100,6 +112,19 @@ class Reader:
         self._seconds = time.perf_counter() - began
         self.window += 1
         return _row(self._rows, int(again))
+
+
+def newest_half(window: deque[int]) -> list[int]:
+    """What is kept of a full window; at least the newest token."""
+    return list(window)[-max(len(window) // 2, 1) :]
+
+
+def read(decoder: Decoder, tokens: Sequence[int]) -> Logits:
+    """Read a text from its beginning, in chunks; the logits after it (V,)."""
+    decoder.rewind(0)
+    for start in range(0, len(tokens), CHUNK):
+        rows = decoder.feed(tokens[start : start + CHUNK])
+    return _row(rows, -1)
 
 
 def _row(rows: Logits, index: int) -> Logits:

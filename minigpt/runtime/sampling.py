@@ -33,7 +33,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minigpt.errors import InputError
-from minigpt.runtime.params import KNOBS, SamplingParams
+from minigpt.runtime.params import SamplingParams, neutral
 
 Logits = npt.NDArray[np.float32]
 Probabilities = npt.NDArray[np.float64]
@@ -158,8 +158,8 @@ def explain(
         "repetition_penalty", "presence_penalty", "frequency_penalty", "no_repeat_ngram",
         "temperature", "top_k", "typical_p", "top_p", "min_p",
     )  # fmt: skip
-    neutral = {name: KNOBS[name].neutral for name in order}
-    so_far = replace(params, logit_bias=(), **neutral)  # type: ignore[arg-type]
+    changes_nothing = neutral(*order)
+    so_far = replace(params, logit_bias=(), **changes_nothing)
     steps = [("model", distribution(logits, history, so_far))]
     if params.logit_bias:
         so_far = replace(so_far, logit_bias=params.logit_bias)
@@ -167,7 +167,7 @@ def explain(
     if allowed is not None:
         steps.append(("pattern", distribution(logits, history, so_far, allowed=allowed)))
     for name in order:
-        if getattr(params, name) != neutral[name]:
+        if getattr(params, name) != changes_nothing[name]:
             so_far = replace(so_far, **{name: getattr(params, name)})
             steps.append((name, distribution(logits, history, so_far, allowed=allowed)))
     if params.mirostat:

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minigpt.config import GPTConfig
 from minigpt.errors import InputError
 from minigpt.runtime.batch import beam_search, samples
-from minigpt.runtime.decoder import Decoder
+from minigpt.runtime.decoder import Decoder, check_batch
 from minigpt.runtime.generation import generate
 from minigpt.runtime.library import load, shipped_model
 from minigpt.runtime.params import SamplingParams
@@ -65,6 +66,20 @@ def test_sample_i_is_the_text_of_seed_plus_i(
         for i in range(3)
     ]  # fmt: skip
     assert texts(decoder(seed, block_size), prompt, params, 3, stop=stop) == alone
+
+
+def test_seeds_begin_again_after_the_last() -> None:
+    params = SamplingParams(max_new_tokens=20, seed=2**64 - 1, temperature=1.5)
+    last, first = texts(decoder(0, 8), [0], params, 2)
+    assert [last] == texts(decoder(0, 8), [0], params, 1)
+    assert [first] == texts(decoder(0, 8), [0], replace(params, seed=0), 1)
+
+
+def test_a_batch_that_takes_too_much_memory_is_refused() -> None:
+    large = GPTConfig(n_layer=12, n_head=12, n_embd=768, block_size=1024)
+    check_batch(large, 56)
+    with pytest.raises(InputError, match=r"57 texts at once would take 4 GiB .* at most 56 do"):
+        check_batch(large, 57)
 
 
 def test_the_prompt_is_read_once() -> None:

@@ -39,9 +39,18 @@ def test_a_table_survives_being_stored(text: np.ndarray) -> None:
         assert draft.guess(newest, 5) == again.guess(newest, 5)
 
 
-def test_a_stored_table_is_small_and_bounded() -> None:
-    text = np.random.default_rng(0).integers(0, 900, 400_000) ** 2 // 900  # many contexts
-    assert len(Draft.from_text(text, 900).to_text()) < 300_000
+def test_a_table_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = np.random.default_rng(0).integers(0, 90, 100_000) ** 2 // 90  # many contexts
+    whole = len(Draft.from_text(text, 90).to_text())
+    monkeypatch.setattr("minigpt.runtime.draft.MAX_CONTEXTS", 100)
+    assert len(Draft.from_text(text, 90).to_text()) < min(whole / 3, 1000)
+
+
+def test_a_table_of_as_many_contexts_as_there_may_be_fits_a_file() -> None:
+    rng = np.random.default_rng(0)
+    contexts = rng.choice(2**22, MAX_CONTEXTS, replace=False).tolist()
+    draft = Draft(dict(zip(contexts, rng.integers(0, 2**20, MAX_CONTEXTS).tolist(), strict=True)))
+    assert len(draft.to_text()) < 400_000
 
 
 def test_what_is_no_table_is_refused() -> None:
@@ -88,4 +97,7 @@ def test_the_pace_that_pays_is_found(
         chosen.append(n)
     usual = max(set(chosen[500:]), key=chosen[500:].count)
     assert usual == best
-    assert all(Pace().choose(fewest=2) >= 2 for _ in range(50))
+    for _ in range(50):
+        n = pace.choose(fewest=2)
+        assert n >= 2
+        pace.learn(n, 0, 1.0)

@@ -152,6 +152,24 @@ def test_a_lone_token_is_read_with_the_one_before_where_it_must() -> None:
     assert decoder.fed == [[0, 0], [0, 1], [1, 2], [2, 3], [3, 4], [4, 5]]
 
 
+def test_a_model_reads_one_text_at_a_time() -> None:
+    decoder = ScriptedDecoder(cycle(8), block_size=64)
+    one = generate(decoder, ABC, [0, 1, 2], settings())
+    assert [next(one).text, next(one).text] == ["d", "e"]
+    other = generate(decoder, ABC, [0], settings())  # not begun: nothing has happened yet
+    assert next(one).text == "f"
+    assert next(other).text == "b"
+    with pytest.raises(InputError, match="one text at a time"):
+        next(one)
+
+
+def test_a_repeated_prompt_is_guessed_without_a_table() -> None:
+    decoder = ScriptedDecoder(cycle(8), block_size=64)
+    prompt = ABC.encode("abcdefghabcdefghab")
+    list(generate(decoder, ABC, prompt, settings(max_new_tokens=40), draft=Draft({})))
+    assert len(decoder.fed) < 25
+
+
 def test_a_pattern_is_written_to_its_end() -> None:
     decoder = ScriptedDecoder(cycle(8), block_size=64)
     pattern = Pattern("de(c|g){2,3}", ABC)

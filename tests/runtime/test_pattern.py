@@ -12,7 +12,7 @@ from minigpt.tokenizer import CharTokenizer
 ABC = CharTokenizer("abc\n")
 PATTERNS = (
     "a*b", "(ab|ac)+", "[^a]{2,4}a?", "(?i:A)b.c", "a(?:bc)?|b{3}", r"\w+\n", "(a|ab)(c|bcc)",
-    "[ab]*c[ab]{3}", "a(?=b)[bc]+", "a(?!b).",
+    "[ab]*c[ab]{3}", "[[a]+b",
 )  # fmt: skip
 
 
@@ -75,11 +75,21 @@ def test_characters_that_the_model_lacks_close_the_ways_that_need_them() -> None
     np.testing.assert_array_equal(pattern.allowed(state_after(pattern, "b")), [0, 0, 1, 0])
 
 
+def test_no_way_leads_through_what_is_banned() -> None:
+    pattern = Pattern("ab|ca", ABC, banned=[1])
+    assert ways(pattern, pattern.start) == [2]
+    with pytest.raises(InputError, match="no characters to write a match"):
+        Pattern("ab|cb", ABC, banned=[1])
+
+
 @pytest.mark.parametrize(
     ("regex", "words"),
     [("(", "no regular expression: missing"), ("[z-a]", "no regular expression: bad character"),
      ("^a$", r"needs no \^"), (r"\ba", "character by character"), (r"(a)\1", "by character"),
-     ("x+", "no characters to write a match"), ("a(?=c)b", "no characters to write a match")],
+     ("x+", "no characters to write a match"), ("a(?=b)", r"by character: \(\?="),
+     ("a(?!b)c", "by character"), ("(?<=a)b", "by character"), ("[^]a]", "by character"),
+     ("[]a]", "by character"), ("(?#c)a", "by character"), ("a{", "by character"),
+     ("a{99999999999}", "repeats or nests"), (300 * "(" + "a" + 300 * ")", "repeats or nests")],
 )  # fmt: skip
 def test_patterns_that_cannot_be_followed_are_refused(regex: str, words: str) -> None:
     with pytest.raises(InputError, match=words):

@@ -184,8 +184,8 @@ def test_biases_and_bans() -> None:
     np.testing.assert_allclose(got.raw, [0.5, 0.3, 0.2], atol=1e-7)
     with pytest.raises(InputError, match="id 3; the model's ids are below 3"):
         distribution(np.zeros(3, np.float32), [], replace(PLAIN, logit_bias=((3, 1.0),)))
-    for bad in (math.inf, math.nan):
-        with pytest.raises(InputError, match="below infinity"):
+    for bad in (math.inf, math.nan, 1e7, -1e307):
+        with pytest.raises(InputError, match=r"between -1e.06 and 1e.06, or minus infinity"):
             replace(PLAIN, logit_bias=((0, bad),))
 
 
@@ -268,6 +268,27 @@ def test_a_large_vocabulary_is_not_sorted_whole_and_nobody_can_tell(
         np.testing.assert_array_equal(got.cut == Cut.KEPT, np.isin(np.arange(6000), ids))
 
 
+def test_as_many_near_ones_as_top_k_keeps() -> None:
+    logits = np.full(6000, -9.01, np.float32)
+    logits[[7, 70, 700, 1000, 5000]] = 0.0
+    for top_k in (4, 5, 6):
+        got = distribution(logits, [], replace(PLAIN, top_k=top_k))
+        assert got.probs.sum() == pytest.approx(1)
+        assert np.count_nonzero(got.cut == Cut.KEPT) == top_k == np.count_nonzero(got.probs)
+
+
+def test_mirostat_does_not_wind_up() -> None:
+    params = replace(PLAIN, mirostat=0.3, mirostat_rate=1.0)
+    mirostat, before = Mirostat(params), of([0.4, 0.3, 0.3])
+    for _ in range(5000):
+        mirostat.narrow(before)
+        mirostat.learn(before, 0, params)  # 1.3 bits each, where 0.3 are wanted
+    assert mirostat.limit == 0.0
+    for _ in range(5000):
+        mirostat.learn(of([1.0, 1e-9]), 0, params)
+    assert mirostat.limit == 4 * 0.3
+
+
 def test_min_p_and_typical_p_by_hand() -> None:
     assert of([0.5, 0.3, 0.15, 0.05], min_p=0.35).cut.tolist() == [0, 0, Cut.MIN_P, Cut.MIN_P]
     # the mean surprise is 1.142 nats; the surprises are 0.69, 1.20, 1.90, 3.00
@@ -327,6 +348,11 @@ def test_logits_that_are_no_numbers_are_refused(bad: float) -> None:
 def test_settings_out_of_range_are_refused_with_the_range(name: str, value: float) -> None:
     with pytest.raises(InputError, match=rf"{name} must be (at least|between) [\d.e+ and]+, not"):
         replace(PLAIN, **{name: value})  # type: ignore[arg-type]
+
+
+def test_whole_numbers_are_whole() -> None:
+    with pytest.raises(InputError, match=r"top_k must be a whole number, not 2\.5"):
+        replace(PLAIN, top_k=2.5)  # type: ignore[arg-type]
 
 
 def test_every_parameter_has_a_knob_around_its_default() -> None:
