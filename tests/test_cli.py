@@ -246,7 +246,8 @@ def test_eval_as_json(capsys: pytest.CaptureFixture[str], text_file: Path) -> No
     assert code == 0
     assert set(result) == {"val_loss", "tokens", "split"}
     assert result["split"] == "val"
-    known = [c for c in text_file.read_text(encoding="utf-8") if c in load().tokenizer.chars]
+    chars = load().tokenizer.chars
+    known = [c for c in text_file.read_text(encoding="utf-8") if c in chars]
     assert result["tokens"] == len(known) - int(0.9 * len(known)) - 1
     assert 0.5 < result["val_loss"] < 5
 
