@@ -25,8 +25,11 @@ from minigpt.errors import InputError
 
 ORDER = 4
 """Tokens of context."""
-MAX_CONTEXTS = 60_000
-"""In a table that is stored: at most 250 kB or so; tiny Shakespeare's 5,400 take 22 kB."""
+MAX_STORED_CHARS = 300_000
+"""Of a table in a file; no file with a longer one is opened."""
+MAX_CONTEXTS = 40_000
+"""In a table that is stored: 135 kB, or 252 with the largest vocabulary; tiny Shakespeare's 5,600
+take 22 kB."""
 MIN_TIMES = 16
 """A context is counted if it occurs so often: rarer ones guess no better than shorter ones do."""
 _MAX_LEARNT = 8_192

@@ -23,7 +23,7 @@ from pathlib import Path
 from minigpt.config import GPTConfig, ModelCard, from_json
 from minigpt.errors import InputError
 from minigpt.files import open_regular
-from minigpt.runtime.draft import Draft
+from minigpt.runtime.draft import MAX_STORED_CHARS, Draft
 from minigpt.runtime.onnx_graph import PRECISIONS, Graph
 from minigpt.runtime.onnx_walk import (
     MAX_METADATA_BYTES,
@@ -55,7 +55,7 @@ DRAFT_KEY = "minigpt.draft"
 HASH_KEY = "minigpt.blake2b"
 TEXT_KEYS = (CONFIG_KEY, TOKENIZER_KEY, CARD_KEY, PARITY_KEY, DRAFT_KEY)
 """What is hashed beside the graph, in this order."""
-_MAX_TEXTS = {TOKENIZER_KEY: MAX_METADATA_BYTES, DRAFT_KEY: 300_000}
+_MAX_TEXTS = {TOKENIZER_KEY: MAX_METADATA_BYTES, DRAFT_KEY: MAX_STORED_CHARS}
 
 
 @dataclass(frozen=True, slots=True)

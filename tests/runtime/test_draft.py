@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigpt.errors import InputError
-from minigpt.runtime.draft import MAX_CONTEXTS, MIN_TIMES, ORDER, Draft, Pace
+from minigpt.runtime.draft import MAX_CONTEXTS, MAX_STORED_CHARS, MIN_TIMES, ORDER, Draft, Pace
 
 TEXTS = st.lists(st.integers(0, 3), max_size=400).map(lambda ids: np.array(ids, np.uint32))
 
@@ -49,8 +49,8 @@ def test_a_table_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_table_of_as_many_contexts_as_there_may_be_fits_a_file() -> None:
     rng = np.random.default_rng(0)
     contexts = rng.choice(2**22, MAX_CONTEXTS, replace=False).tolist()
-    draft = Draft(dict(zip(contexts, rng.integers(0, 2**20, MAX_CONTEXTS).tolist(), strict=True)))
-    assert len(draft.to_text()) < 400_000
+    draft = Draft(dict(zip(contexts, rng.integers(0, 2**21, MAX_CONTEXTS).tolist(), strict=True)))
+    assert len(draft.to_text()) <= MAX_STORED_CHARS
 
 
 def test_what_is_no_table_is_refused() -> None:
