@@ -2,8 +2,8 @@
 
 Each file writes the same text in each round without guesses, with those of its own table, and with
 those learned from the text so far; the ratios are medians of the rounds' ratios. "alone" reads a
-token a pass, as other runtimes do: where rows of logits depend on that (see
-`minigpt/runtime/reader.py`), writing without guesses takes a little more.
+token a pass, as other runtimes do; where rows of logits depend on that, "without" is the way that
+writes the same text as guesses do (see `minigpt/runtime/reader.py`).
 
     minigpt export checkpoints/book --onnx int8.onnx --precision int8
     python -m benchmarks.guesses [MODEL ...] [--temperature 0.8] [--tokens 1500] [--rounds 7]
@@ -12,7 +12,6 @@ token a pass, as other runtimes do: where rows of logits depend on that (see
 import argparse
 import statistics
 import time
-from unittest.mock import patch
 
 from minigpt.runtime.draft import Draft
 from minigpt.runtime.generation import generate
@@ -45,9 +44,8 @@ def main() -> None:
         seconds: dict[str, list[float]] = {each: [] for each in ways}
         for _ in range(arguments.rounds):
             # the last is new each time, or it would know the text from the round before
-            drafts = {"without": None, "table": model.draft, "text so far": Draft({})}
-            with patch.object(model.decoder, "steady_from", None):
-                seconds["alone"].append(timed_text(model, None, params)[0])
+            drafts = {"without": Draft.idle(), "table": model.draft, "text so far": Draft({})}
+            seconds["alone"].append(timed_text(model, None, params)[0])
             texts = set()
             for each, draft in drafts.items():
                 taken, text = timed_text(model, draft, params)

@@ -30,6 +30,7 @@ def train(arguments: argparse.Namespace) -> int:
 def generate(arguments: argparse.Namespace) -> int:
     """Write text to stdout as it comes."""
     from minigpt.runtime import generation
+    from minigpt.runtime.draft import Draft
     from minigpt.runtime.params import KNOBS
 
     settings = {name: getattr(arguments, name) for name in KNOBS}
@@ -52,7 +53,7 @@ def generate(arguments: argparse.Namespace) -> int:
         return _write_samples(arguments, model, ids, params, pattern, about)
     stream = generation.generate(
         model.decoder, model.tokenizer, ids, lambda: params, stop=arguments.stop,
-        pattern=pattern, draft=None if arguments.no_draft else model.draft,
+        pattern=pattern, draft=Draft.idle() if arguments.no_draft else model.draft,
     )  # fmt: skip
     if arguments.json:
         tokens = list(stream)

@@ -54,10 +54,10 @@ class Draft:
     [1, 4, 3]
     """
 
-    def __init__(self, guesses: Mapping[int, int]) -> None:
-        """Take what follows each context, by its hash."""
+    def __init__(self, guesses: Mapping[int, int], *, learns: bool | None = None) -> None:
+        """Take what follows each context, by its hash; an empty table learns unless told not to."""
         self._guesses = dict(guesses)
-        self.learns = not guesses
+        self.learns = not guesses if learns is None else learns
         """Whether it is to be shown the text as it grows."""
         self.pace = Pace()
         """How many guesses are worth their place in a pass here."""
@@ -66,6 +66,11 @@ class Draft:
     def from_text(cls, ids: npt.NDArray[np.integer], vocab_size: int) -> Self:
         """Count what follows what in a text."""
         return cls(_counted(ids[:_MAX_COUNTED].astype(np.uint64), vocab_size))
+
+    @classmethod
+    def idle(cls) -> Self:
+        """One that never guesses: the text is read in the way that gives what guesses give."""
+        return cls({}, learns=False)
 
     def guess(self, newest: Sequence[int], n: int) -> list[int]:
         """At most `n` tokens that may follow `newest`; fewer where the table knows nothing."""

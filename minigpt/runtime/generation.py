@@ -62,7 +62,8 @@ def generate(
             might become one held back for longer than that takes to decide.
         pattern: what is written can only become a match of it; where it is one that cannot go on,
             the text ends.
-        draft: makes it faster, and changes not a letter.
+        draft: makes it faster, and changes not a letter of what `Draft.idle()` gives; None: each
+            token is read alone, see `Reader`.
         keep_logits: give every record its row of logits.
 
     Raises:

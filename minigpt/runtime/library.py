@@ -71,12 +71,13 @@ class Model:
                 or not one of those to ban or bias, or cannot write what the pattern wants.
         """
         from minigpt.runtime import generation
+        from minigpt.runtime.draft import Draft
 
         params = self.params(ban=ban, bias=bias, **settings)
         ids = self.tokenizer.encode(prompt) if prompt else self.tokenizer.start
         return generation.generate(
             self.decoder, self.tokenizer, ids, lambda: params, stop=stop,
-            pattern=self.pattern(pattern, params), draft=self.draft if draft else None,
+            pattern=self.pattern(pattern, params), draft=self.draft if draft else Draft.idle(),
             keep_logits=keep_logits,
         )  # fmt: skip
 

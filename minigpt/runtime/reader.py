@@ -30,7 +30,9 @@ class Reader:
     Args of the constructor:
         decoder: the model; its cache is overwritten.
         prompt: the ids to begin with, at least one; the newest block_size of them are read.
-        draft: guesses what comes next; None, or a decoder that is never steady: nobody does.
+        draft: guesses what comes next; a decoder that is never steady goes without. None: each
+            token is read alone, which is the fastest way without guesses (by 5% in 32 bits, by a
+            quarter in 8 and 4) but in the last bit not the one that guesses take.
     """
 
     def __init__(self, decoder: Decoder, prompt: Sequence[int], draft: Draft | None = None) -> None:
@@ -78,11 +80,13 @@ class Reader:
         return row
 
     def _begin(self) -> None:
+        if self._draft is None:
+            return
         steady_from = self._decoder.steady_from  # the first time it is tried out, on the cache
         self._steady_from = steady_from or 1
         if steady_from is None:
             self._draft = None
-        if self._draft and self._draft.learns:
+        elif self._draft.learns:
             prompt = list(self.newest)
             for end in range(2, len(prompt) + 1):
                 self._draft.learn(prompt[max(0, end - 1 - ORDER) : end])

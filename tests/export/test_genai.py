@@ -21,9 +21,11 @@ import torch
 from minigpt.config import GPTConfig
 from minigpt.files import write_folder_atomically
 from minigpt.model import GPT
+from minigpt.runtime.generation import generate
 from minigpt.runtime.library import Model, load
 from minigpt.runtime.onnx_decoder import OnnxDecoder
 from minigpt.runtime.onnx_file import OnnxFile
+from minigpt.runtime.params import SamplingParams
 from minigpt.tokenizer import END_OF_TEXT, CharTokenizer
 from minigpt_export.genai import MODEL, genai_files
 from minigpt_export.graph import NEVER, build_graph
@@ -63,14 +65,12 @@ def genai() -> Any:
     return pytest.importorskip("onnxruntime_genai")
 
 
-def greedy_token_by_token(model: Model, prompt: str, n: int) -> list[int]:
-    """As genai reads: a token a pass. (`generate` reads two, see `reader.py`, and in 8 bits a
-    random model's near ties may then fall the other way.)"""
-    row = model.decoder.feed(model.tokenizer.encode(prompt))[-1]
-    tokens = [int(row.argmax())]
-    while len(tokens) < n:
-        tokens.append(int(model.decoder.feed(tokens[-1:])[0].argmax()))
-    return tokens
+def greedy(model: Model, prompt: str, n: int) -> list[int]:
+    """As genai reads, a token a pass: in 8 bits a random model's near ties may else fall
+    the other way, see `Reader`."""
+    params = SamplingParams(temperature=0.0, max_new_tokens=n)
+    ids = model.tokenizer.encode(prompt)
+    return [t.id for t in generate(model.decoder, model.tokenizer, ids, lambda: params)]
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
@@ -93,7 +93,7 @@ def test_genai_writes_the_same_greedy_text(
     while not generator.is_done():
         generator.generate_next_token()
         theirs.append(int(generator.get_next_tokens()[0]))
-    assert theirs == greedy_token_by_token(load(tmp_path / "genai" / MODEL), prompt, len(theirs))
+    assert theirs == greedy(load(tmp_path / "genai" / MODEL), prompt, len(theirs))
     assert len(theirs) == 160 - 28
     assert len(set(theirs)) > 4  # a text, not one character over and over
 

@@ -126,7 +126,9 @@ def test_guesses_change_nothing_but_the_passes(
     kind: int,
 ) -> None:
     one, other, values = situation
-    plain = list(generate(one, ABC, prompt, settings(**values), keep_logits=True))
+    plain = list(
+        generate(one, ABC, prompt, settings(**values), draft=Draft.idle(), keep_logits=True)
+    )
     # guesses from: the very text that comes, another text, nothing at first, a short table
     text = [prompt + [t.id for t in plain], [0, 1, 2, 3] * 20, [], [5] * 50][kind]
     draft = Draft.from_text(np.array(text * 16, np.uint32), 8)
@@ -148,8 +150,15 @@ def test_guesses_that_come_true_save_their_passes() -> None:
 
 def test_a_lone_token_is_read_with_the_one_before_where_it_must() -> None:
     decoder = ScriptedDecoder(cycle(8), block_size=4, steady_from=2)
-    assert text(decoder, "a", max_new_tokens=6) == "bcdefg"
+    tokens = generate(decoder, ABC, [0], settings(max_new_tokens=6), draft=Draft.idle())
+    assert "".join(token.text for token in tokens) == "bcdefg"
     assert decoder.fed == [[0, 0], [0, 1], [1, 2], [2, 3], [3, 4], [4, 5]]
+
+
+def test_without_a_draft_each_token_is_read_alone() -> None:
+    decoder = ScriptedDecoder(cycle(8), block_size=8, steady_from=2)
+    text(decoder, "a", max_new_tokens=6)
+    assert [len(tokens) for tokens in decoder.fed] == [1] * 6
 
 
 def test_a_model_reads_one_text_at_a_time() -> None:

@@ -65,7 +65,7 @@ def test_guesses_change_not_a_letter(model: Model, values: dict[str, float]) -> 
                 model.decoder, model.tokenizer, ids_of(model)[:20], lambda: params, draft=draft
             )
         )
-        for draft in (None, model.draft, Draft({}), Draft({}))
+        for draft in (Draft.idle(), model.draft, Draft({}), Draft({}))
     ]
     assert len(texts[0]) == length
     assert len(set(texts)) == 1
