@@ -110,12 +110,15 @@ class TrainConfig:
     batch_size: int = 32
     accumulation: int = 1
     """Batches whose gradients are averaged into one step."""
-    learning_rate: float = 4e-3
-    min_learning_rate: float = 0.0
-    """Where the falling line ends, one step after the last."""
+    muon_learning_rate: float = 0.02
+    """Of the blocks' matrices, by Muon; 0 leaves them to AdamW."""
+    momentum: float = 0.95
+    """Muon's."""
+    learning_rate: float = 6e-3
+    """Of everything else, by AdamW."""
     warmup_steps: int = 50
     """At most a quarter of all steps is taken."""
-    weight_decay: float = 0.1
+    weight_decay: float = 0.0
     """On matrices only; biases and norms are not decayed."""
     beta1: float = 0.9
     beta2: float = 0.99
@@ -131,7 +134,10 @@ class TrainConfig:
         for name in ("max_steps", "batch_size", "accumulation", "eval_interval"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("warmup_steps", "sample_chars", "seed", "weight_decay", "grad_clip"):
+        for name in (
+            "warmup_steps", "sample_chars", "seed", "weight_decay", "grad_clip",
+            "muon_learning_rate",
+        ):  # fmt: skip
             if getattr(self, name) < 0:
                 raise InputError(f"{name} must be at least 0, not {getattr(self, name)}")
         for f in fields(self):
@@ -141,12 +147,7 @@ class TrainConfig:
             raise InputError(f"seed must be below 2**63, not {self.seed}")
         if not self.learning_rate > 0.0:
             raise InputError(f"learning_rate must be above 0, not {self.learning_rate}")
-        if not 0.0 <= self.min_learning_rate <= self.learning_rate:
-            raise InputError(
-                f"min_learning_rate must be between 0 and learning_rate, "
-                f"not {self.min_learning_rate}"
-            )
-        for name in ("beta1", "beta2"):
+        for name in ("beta1", "beta2", "momentum"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise InputError(f"{name} must be in [0, 1), not {getattr(self, name)}")
 

@@ -5,7 +5,7 @@ weights. So a run that was stopped goes on as if it had not been.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,11 +26,12 @@ from minigpt.tokenizer import CharTokenizer
 from minigpt.torch_decoder import TorchDecoder
 from minigpt.training import checkpoint as checkpoints
 from minigpt.training.checkpoint import Checkpoint
-from minigpt.training.data import batch
+from minigpt.training.data import windows
 from minigpt.training.optim import (
-    learning_rate,
     load_state_tensors,
-    make_optimizer,
+    make_optimizers,
+    schedule,
+    set_rates,
     state_tensors,
 )
 
@@ -55,6 +56,7 @@ class Step:
     loss: float
     """Mean over the step's batches, in nats per token."""
     learning_rate: float
+    """AdamW's."""
     gradient_norm: float
     """Before clipping."""
     tokens: int
@@ -141,11 +143,11 @@ def train(
             f"a model of {run.model.n_params():,} parameters does not fit into memory: "
             f"{str(error).splitlines()[0]}"
         ) from None
-    optimizer = make_optimizer(model, config)
+    optimizers = make_optimizers(model, config)
     start, best_val_loss, val_loss = 0, math.inf, math.inf
     if resume:
         checkpoints.load_weights(model, resume.weights)
-        load_state_tensors(model, optimizer, resume.optimizer)
+        load_state_tensors(model, optimizers, resume.optimizer)
         start, best_val_loss = resume.card.steps, resume.best_val_loss
         val_loss = resume.card.val_loss
 
@@ -170,7 +172,7 @@ def train(
             draft=draft,
             best_val_loss=best_val_loss,
             weights=checkpoints.model_weights(model),
-            optimizer=state_tensors(model, optimizer) if full else {},
+            optimizer=state_tensors(model, optimizers) if full else {},
         )
 
     yield Begin(start)
@@ -189,7 +191,7 @@ def train(
                 yield Sample(step, sample(model, run.tokenizer, config))
         if step == config.max_steps:
             break
-        yield _step(model, optimizer, train_ids, config, step)
+        yield _step(model, optimizers, train_ids, config, step)
         if stop() and step + 1 < config.max_steps:
             checkpoints.save_last(snapshot(step + 1, full=True), run.folder)
             yield Saved(step + 1, run.folder / checkpoints.LAST)
@@ -199,23 +201,25 @@ def train(
 
 
 def _step(
-    model: GPT, optimizer: torch.optim.Optimizer, ids: Ids, config: TrainConfig, step: int
+    model: GPT,
+    optimizers: Sequence[torch.optim.Optimizer],
+    ids: Ids,
+    config: TrainConfig,
+    step: int,
 ) -> Step:
     """One optimizer step, of `accumulation` batches."""
     device = next(model.parameters()).device
     model.train()
     torch.manual_seed((config.seed + 1_000_003 * (step + 1)) % 2**63)  # dropout's randomness
-    rate = learning_rate(step, config)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+    share = schedule(step, config)
+    set_rates(optimizers, share)
     total = 0.0
     for part in range(config.accumulation):
-        inputs, targets = batch(
+        inputs, targets = windows(
             ids,
             seed=config.seed,
-            step=step,
-            part=part,
-            batch_size=config.batch_size,
+            first=(step * config.accumulation + part) * config.batch_size,
+            count=config.batch_size,
             block_size=model.config.block_size,
         )
         with autocast(device):
@@ -228,12 +232,13 @@ def _step(
     if not math.isfinite(total) or not math.isfinite(norm):
         raise InputError(
             f"training diverged at step {step + 1} (loss {total}, gradient norm {norm}); start "
-            "again with a lower --set learning_rate=; the last checkpoint is untouched"
+            "again with lower learning rates; the last checkpoint is untouched"
         )
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
     tokens = config.accumulation * config.batch_size * model.config.block_size
-    return Step(step + 1, total, rate, norm, tokens)
+    return Step(step + 1, total, share * config.learning_rate, norm, tokens)
 
 
 def next_token_loss(logits: Tensor, targets: Tensor) -> Tensor:

@@ -1,33 +1,63 @@
+from itertools import pairwise
+
 import numpy as np
+import numpy.typing as npt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 pytest.importorskip("torch")
 
 import torch
 
-from minigpt.training.data import batch
+from minigpt.training.data import windows
 
-IDS = np.arange(1000, dtype=np.uint32)
+IDS = np.arange(1000, dtype=np.uint32)  # counts upwards, so a token tells where it is
 
 
-def draw(seed: int = 1, step: int = 0, part: int = 0) -> torch.Tensor:
-    return batch(IDS, seed=seed, step=step, part=part, batch_size=4, block_size=8)[0]
+def starts(n_ids: int, first: int, count: int, *, seed: int = 1, block_size: int = 8) -> list[int]:
+    x, _ = windows(IDS[:n_ids], seed=seed, first=first, count=count, block_size=block_size)
+    found: list[int] = x[:, 0].tolist()
+    return found
 
 
 def test_targets_are_the_tokens_that_follow() -> None:
-    x, y = batch(IDS, seed=1, step=0, part=0, batch_size=50, block_size=8)
+    x, y = windows(IDS, seed=1, first=0, count=50, block_size=8)
     assert x.shape == y.shape == (50, 8)
-    assert torch.equal(x + 1, y)  # the text counts upwards
+    assert torch.equal(x + 1, y)
     assert x.dtype == torch.int64
 
 
-def test_a_batch_is_a_function_of_seed_step_and_part() -> None:
-    assert torch.equal(draw(), draw())
-    others = [draw(seed=2), draw(step=1), draw(part=1)]
-    assert not any(torch.equal(draw(), other) for other in others)
+@given(st.integers(0, 300), st.integers(1, 300), st.integers(0, 99))
+def test_a_window_is_a_function_of_seed_and_number(first: int, count: int, seed: int) -> None:
+    one_by_one = [starts(1000, n, 1, seed=seed)[0] for n in range(first, first + count)]
+    assert starts(1000, first, count, seed=seed) == one_by_one
 
 
-def test_the_first_and_the_last_window_are_drawn_too() -> None:
-    ids = np.arange(11, dtype=np.uint32)
-    x, _ = batch(ids, seed=0, step=0, part=0, batch_size=200, block_size=8)
-    assert set(x[:, 0].tolist()) == {0, 1, 2}
+def test_epochs_and_seeds_differ() -> None:
+    per_epoch = 999 // 8 - 1
+    epochs = [starts(1000, per_epoch * i, per_epoch) for i in range(3)]
+    epochs.append(starts(1000, 0, per_epoch, seed=2))
+    assert len({tuple(epoch) for epoch in epochs}) == 4
+    assert len({epoch[0] % 8 for epoch in map(sorted, epochs)}) > 1  # cut at other places
+
+
+@given(st.integers(9, 1000), st.integers(1, 8), st.integers(0, 99))
+def test_the_windows_of_an_epoch_do_not_overlap(n_ids: int, block_size: int, seed: int) -> None:
+    per_epoch = max(1, (n_ids - 1) // block_size - 1)
+    found = sorted(starts(n_ids, 0, per_epoch, seed=seed, block_size=block_size))
+    assert found[0] >= 0
+    assert found[-1] + block_size < n_ids  # the last target is there
+    assert {b - a for a, b in pairwise(found)} <= {block_size}
+
+
+@pytest.mark.parametrize("n_ids", [9, 11, 17, 30, 100])
+def test_every_token_comes_up_in_time(n_ids: int) -> None:
+    seen = {start + i for start in starts(n_ids, 0, 100 * n_ids) for i in range(8)}
+    assert seen == set(range(n_ids - 1))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.uint32])
+def test_any_unsigned_ids_will_do(kind: type[np.unsignedinteger[npt.NBitBase]]) -> None:
+    x, _ = windows(IDS[:200].astype(kind), seed=1, first=0, count=5, block_size=8)
+    assert x[:, 0].tolist() == starts(200, 0, 5)

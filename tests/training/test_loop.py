@@ -25,7 +25,7 @@ from minigpt.training.checkpoint import (
     load,
     load_first,
 )
-from minigpt.training.data import batch
+from minigpt.training.data import windows
 from minigpt.training.loop import (
     Begin,
     End,
@@ -38,7 +38,7 @@ from minigpt.training.loop import (
     next_token_loss,
     train,
 )
-from minigpt.training.optim import learning_rate, make_optimizer
+from minigpt.training.optim import make_optimizers, schedule, set_rates
 from minigpt.training.progress import MetricsLog
 from tests.models import random_gpt
 
@@ -134,7 +134,7 @@ def test_a_step_follows_the_mean_gradient_of_its_batches(
     model = GPT(run.model)
     ids, _ = split(run.tokenizer.encode_array(corpus.text))
     parts = [
-        batch(ids, seed=run.train.seed, step=0, part=part, batch_size=4, block_size=16)
+        windows(ids, seed=run.train.seed, first=4 * part, count=4, block_size=16)
         for part in range(accumulation)
     ]
     assert step.gradient_norm == pytest.approx(gradients_of(model, parts).norm().item(), rel=1e-4)
@@ -152,15 +152,10 @@ def test_gradients_are_clipped_to_their_limit(
         return step_of(optimizer)
 
     monkeypatch.setattr(torch.optim.AdamW, "step", watched)
-    steps = [e for e in train(small_run(tmp_path, corpus, grad_clip=0.01)) if isinstance(e, Step)]
+    run = small_run(tmp_path, corpus, grad_clip=0.01, muon_learning_rate=0.0)
+    steps = [e for e in train(run) if isinstance(e, Step)]
     assert all(step.gradient_norm > 0.01 for step in steps)
     assert norms == pytest.approx([0.01] * len(steps), rel=1e-3)
-
-
-def test_the_optimizer_gets_the_settings() -> None:
-    settings = TrainConfig(beta1=0.8, beta2=0.97, learning_rate=0.5)
-    group = make_optimizer(random_gpt(GPTConfig(n_layer=1)), settings).param_groups[0]
-    assert (group["betas"], group["lr"]) == ((0.8, 0.97), 0.5)
 
 
 @pytest.mark.parametrize("length", [3, 16, 17, 18, 33, 200])
@@ -171,19 +166,22 @@ def test_the_fast_evaluation_is_the_slow_one(length: int) -> None:
     assert evaluate(model, ids, tokens_per_batch=64) == pytest.approx(slow, abs=1e-6)
 
 
-def test_one_batch_can_be_learned_by_heart() -> None:
+@pytest.mark.parametrize("rate", [0.0, 0.02])
+def test_one_batch_can_be_learned_by_heart(rate: float) -> None:
     config = GPTConfig(n_layer=2, n_head=2, n_embd=32, block_size=16, vocab_size=8)
     torch.manual_seed(0)
     model = GPT(config)
-    settings = TrainConfig(learning_rate=1e-2, weight_decay=0.0)
-    optimizer = make_optimizer(model, settings)
+    settings = TrainConfig(learning_rate=1e-2, muon_learning_rate=rate, max_steps=150)
+    optimizers = make_optimizers(model, settings)
     # rows that begin differently, else two targets would share one context
     x = torch.cat((torch.arange(4)[:, None], torch.randint(8, (4, 16))), dim=1)
-    for _ in range(150):
+    for step in range(150):
+        set_rates(optimizers, schedule(step, settings))
         loss = torch.nn.functional.cross_entropy(model(x[:, :-1]).flatten(0, 1), x[:, 1:].flatten())
-        optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
     assert loss.item() < 0.01
 
 
@@ -192,33 +190,6 @@ def test_training_beats_the_uniform_guess_soon(tmp_path: Path, corpus: Corpus) -
     end = list(train(replace(run, model=replace(run.model, dropout=0.0))))[-1]
     assert isinstance(end, End)
     assert end.best_val_loss < 0.8 * math.log(run.model.vocab_size)
-
-
-def test_the_learning_rate_rises_and_falls_in_lines() -> None:
-    config = TrainConfig(learning_rate=1.0, min_learning_rate=0.1, warmup_steps=4, max_steps=24)
-    rates = [learning_rate(step, config) for step in range(25)]
-    assert rates[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
-    assert rates[14] == pytest.approx(0.55)
-    assert rates[24] == pytest.approx(0.1)
-
-
-def test_a_short_run_does_not_end_in_its_warmup() -> None:
-    config = TrainConfig(learning_rate=1.0, warmup_steps=50, max_steps=20)
-    rates = [learning_rate(step, config) for step in range(20)]
-    assert max(rates) == rates[4] == 1.0
-    assert rates[19] < 0.1
-
-
-def test_biases_and_norms_are_not_decayed() -> None:
-    config = GPTConfig(n_layer=1, n_head=1, n_embd=8, block_size=8)
-    model = random_gpt(config)
-    optimizer = make_optimizer(model, TrainConfig(weight_decay=0.3))
-    decayed, others = optimizer.param_groups
-    assert decayed["weight_decay"] == 0.3
-    assert others["weight_decay"] == 0.0
-    assert all(p.dim() == 2 for p in decayed["params"])
-    assert all(p.dim() == 1 for p in others["params"])
-    assert sum(len(g["params"]) for g in optimizer.param_groups) == len(list(model.parameters()))
 
 
 def test_a_diverging_run_stops_and_keeps_its_checkpoint(tmp_path: Path, corpus: Corpus) -> None:

@@ -1,0 +1,159 @@
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+from minigpt.config import GPTConfig, TrainConfig
+from minigpt.training.optim import (
+    Muon,
+    load_state_tensors,
+    make_optimizers,
+    orthogonalized,
+    schedule,
+    set_rates,
+    state_tensors,
+)
+from tests.models import random_gpt
+
+SMALL = GPTConfig(n_layer=2, n_head=1, n_embd=8, block_size=8, vocab_size=5)
+
+
+def test_the_rate_rises_and_falls_in_lines() -> None:
+    config = TrainConfig(warmup_steps=4, max_steps=24)
+    shares = [schedule(step, config) for step in range(25)]
+    assert shares[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
+    assert shares[14] == pytest.approx(0.5)
+    assert shares[24] == 0.0
+
+
+def test_a_short_run_does_not_end_in_its_warmup() -> None:
+    shares = [schedule(step, TrainConfig(warmup_steps=50, max_steps=20)) for step in range(20)]
+    assert max(shares) == shares[4] == 1.0
+    assert shares[19] < 0.1
+
+
+def test_each_parameter_has_one_optimizer() -> None:
+    model = random_gpt(SMALL)
+    adamw, muon = make_optimizers(model, TrainConfig(weight_decay=0.3))
+    assert isinstance(muon, Muon)
+    names = {p: name for name, p in model.named_parameters()}
+    owned = [p for each in (adamw, muon) for g in each.param_groups for p in g["params"]]
+    assert sorted(names[p] for p in owned) == sorted(names.values())
+    by_muon = {names[p] for g in muon.param_groups for p in g["params"]}
+    assert by_muon == {
+        name
+        for name in names.values()
+        if name[:2] == "h." and "weight" in name and "ln" not in name
+    }
+
+
+def test_biases_and_norms_are_not_decayed() -> None:
+    model = random_gpt(SMALL)
+    for rate in (0.0, 0.02):
+        settings = TrainConfig(weight_decay=0.3, muon_learning_rate=rate)
+        for optimizer in make_optimizers(model, settings):
+            for group in optimizer.param_groups:
+                for parameter in group["params"]:
+                    assert group["weight_decay"] == (0.3 if parameter.dim() == 2 else 0.0)
+
+
+def test_the_optimizers_get_the_settings() -> None:
+    settings = TrainConfig(
+        beta1=0.8, beta2=0.97, learning_rate=0.5, muon_learning_rate=0.25, momentum=0.7
+    )
+    adamw, muon = optimizers = make_optimizers(random_gpt(SMALL), settings)
+    group = adamw.param_groups[0]
+    assert (group["betas"], group["lr"]) == ((0.8, 0.97), 0.5)
+    assert (muon.param_groups[0]["momentum"], muon.param_groups[0]["lr"]) == (0.7, 0.25)
+    set_rates(optimizers, 0.5)
+    set_rates(optimizers, 0.1)  # of the full rate, not of the last one
+    assert adamw.param_groups[1]["lr"] == pytest.approx(0.05)
+    assert muon.param_groups[0]["lr"] == pytest.approx(0.025)
+
+
+@pytest.mark.parametrize("shape", [(6, 16), (16, 6), (8, 8)])
+def test_orthogonalized_sets_all_singular_values_to_about_one(shape: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    matrices = torch.randn(3, *shape)
+    found = orthogonalized(matrices)
+    u, s, v = torch.linalg.svd(matrices, full_matrices=False)
+    values = (u.mT @ found @ v.mT).diagonal(dim1=1, dim2=2)
+    assert s.max() / s.min() > 3  # else there is nothing to see
+    assert values.min() > 0.5
+    assert values.max() < 1.3
+    # and its singular vectors stay what they were
+    torch.testing.assert_close(u @ torch.diag_embed(values) @ v, found, atol=1e-4, rtol=1e-3)
+
+
+def plain_muon(
+    weight: torch.Tensor, gradients: list[torch.Tensor], lr: float, momentum: float, decay: float
+) -> torch.Tensor:
+    """As it is written in words, one matrix, by singular values."""
+    average = torch.zeros_like(weight)
+    for gradient in gradients:
+        average = momentum * average + (1 - momentum) * gradient
+        ahead = momentum * average + (1 - momentum) * gradient
+        u, s, v = torch.linalg.svd(ahead / ahead.norm(), full_matrices=False)
+        for _ in range(5):
+            s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
+        rows, columns = weight.shape
+        length = lr * max(1.0, rows / columns) ** 0.5
+        weight = weight * (1 - lr * decay) - length * (u * s) @ v
+    return weight
+
+
+def test_muon_against_its_definition() -> None:
+    torch.manual_seed(0)
+    shapes = [(4, 12), (12, 4), (4, 12), (5, 5)]
+    weights = [torch.randn(shape, requires_grad=True) for shape in shapes]
+    gradients = [[torch.randn(shape) for _ in range(3)] for shape in shapes]
+    wanted = [
+        plain_muon(w.detach(), g, lr=0.1, momentum=0.9, decay=0.2)
+        for w, g in zip(weights, gradients, strict=True)
+    ]
+    muon = Muon([{"params": weights}], lr=0.1, momentum=0.9, weight_decay=0.2)
+    for i in range(3):
+        for weight, of_it in zip(weights, gradients, strict=True):
+            weight.grad = of_it[i].clone()
+        muon.step()
+    for weight, want in zip(weights, wanted, strict=True):
+        torch.testing.assert_close(weight.detach(), want, atol=1e-4, rtol=1e-4)
+
+
+def test_stacked_matrices_are_turned_each_by_itself() -> None:
+    torch.manual_seed(0)
+    together = torch.randn(12, 4, requires_grad=True)
+    apart = [part.clone().requires_grad_() for part in together.detach().chunk(3)]
+    together.grad = torch.randn(12, 4)
+    for part, gradient in zip(apart, together.grad.chunk(3), strict=True):
+        part.grad = gradient.clone()
+    settings = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1}
+    Muon([{"params": [together], "parts": 3}], **settings).step()
+    Muon([{"params": apart}], **settings).step()
+    torch.testing.assert_close(together, torch.cat(apart))
+
+
+def test_the_state_can_be_taken_out_and_put_back() -> None:
+    def trained(n_steps: int) -> tuple[torch.nn.Module, list[torch.optim.Optimizer]]:
+        model = random_gpt(SMALL)
+        optimizers = make_optimizers(model, TrainConfig())
+        for i in range(n_steps):
+            step(model, optimizers, i)
+        return model, optimizers
+
+    def step(model: torch.nn.Module, optimizers: list[torch.optim.Optimizer], seed: int) -> None:
+        torch.manual_seed(seed)
+        for parameter in model.parameters():
+            parameter.grad = torch.randn_like(parameter)
+        for optimizer in optimizers:
+            optimizer.step()
+
+    model, optimizers = trained(3)
+    other, fresh = trained(0)
+    other.load_state_dict(model.state_dict())
+    load_state_tensors(other, fresh, state_tensors(model, optimizers))
+    step(model, optimizers, 9)
+    step(other, fresh, 9)
+    for one, two in zip(model.parameters(), other.parameters(), strict=True):
+        assert torch.equal(one, two)
