@@ -2,7 +2,9 @@
 
 import argparse
 import contextlib
+import json
 import sys
+from collections.abc import Mapping
 from typing import NoReturn
 
 # C0 and C1 controls, DEL, and the marks that reorder a line; newline and tab stay.
@@ -45,3 +47,9 @@ def say(sentence: str) -> None:
     with contextlib.suppress(BrokenPipeError):  # nobody listens: no reason to stop
         sys.stderr.write(printable(sentence) + "\n")
         sys.stderr.flush()
+
+
+def print_json(value: Mapping[str, object]) -> None:
+    """A command's product as one JSON object on stdout."""
+    # on a terminal only what is safe to show; JSON can say it all in ASCII
+    sys.stdout.write(json.dumps(value, ensure_ascii=sys.stdout.isatty()) + "\n")

@@ -1,0 +1,191 @@
+"""`minigpt generate`: from the arguments to text on stdout, one as it comes or several at once."""
+
+import argparse
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from minigpt.errors import InputError
+from minigpt.runtime import generation
+from minigpt.runtime.draft import Draft
+from minigpt.runtime.library import Model
+from minigpt.runtime.params import KNOBS, SamplingParams
+from minigpt.terminal import print_json, printable, say
+
+if TYPE_CHECKING:  # most texts follow no pattern: see `generation.py`
+    from minigpt.runtime.pattern import Pattern
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What is to be written, by which rules."""
+
+    model: Model
+    ids: list[int]
+    params: SamplingParams
+    pattern: "Pattern | None"
+    about: dict[str, object]
+    """What --json says beside the text."""
+
+
+def run_generation(arguments: argparse.Namespace, model: Model) -> int:
+    """Write as the arguments say; returns the exit code."""
+    settings = {name: getattr(arguments, name) for name in KNOBS}
+    prompt = _stdin() if arguments.prompt == "-" else arguments.prompt
+    params = model.params(ban=arguments.ban, bias=_biases(arguments.bias), **settings)
+    about = {
+        "prompt": prompt, "params": settings, "ban": arguments.ban, "bias": arguments.bias,
+        "pattern": arguments.pattern, "model": model.card.name,
+    }  # fmt: skip
+    pattern = model.pattern(arguments.pattern, params)
+    request = _Request(model, _prompt_ids(model, prompt), params, pattern, about)
+    if arguments.explain:
+        _explain(request)
+    if arguments.beams:
+        if arguments.stop:
+            raise InputError("--beams looks for texts of one length: it goes without --stop")
+        return _write_beams(request, arguments.beams, as_json=arguments.json)
+    if arguments.n:
+        return _write_samples(request, arguments.n, arguments.stop, as_json=arguments.json)
+    draft = Draft.idle() if arguments.no_draft else model.draft
+    return _write_one(request, prompt, draft, arguments.stop, as_json=arguments.json)
+
+
+def _write_one(
+    request: _Request, prompt: str, draft: Draft | None, stop: list[str], *, as_json: bool
+) -> int:
+    """One text, as it comes; in JSON when all of it is there."""
+    model, params = request.model, request.params
+    stream = generation.generate(
+        model.decoder, model.tokenizer, request.ids, lambda: params, stop=stop,
+        pattern=request.pattern, draft=draft,
+    )  # fmt: skip
+    if as_json:
+        tokens = list(stream)
+        print_json({
+            **request.about,
+            "text": "".join(token.text for token in tokens),
+            "tokens": len(tokens),
+            "logprob": sum(token.logprob for token in tokens),
+            "slid_at": [token.position for token in tokens if token.slid],
+        })  # fmt: skip
+        return 0
+    on_terminal = sys.stdout.isatty()
+    if on_terminal and sys.stderr.isatty():
+        sys.stderr.write(printable(prompt))  # so that a person reads the text from its beginning
+        sys.stderr.flush()
+    n_slides = 0
+    for token in stream:
+        n_slides += token.slid
+        _write(printable(token.text) if on_terminal else token.text)
+    if on_terminal:
+        _write("\n")
+    if n_slides:
+        times = "once" if n_slides == 1 else f"{n_slides} times"
+        window = model.config.block_size
+        say(f"note: the window of {window} characters was full {times}; its newest half was kept")
+    return 0
+
+
+def _write_samples(request: _Request, n: int, stop: list[str], *, as_json: bool) -> int:
+    """Several texts, a line of dashes between them."""
+    from minigpt.runtime.batch import samples
+
+    texts, logprobs = [""] * n, [0.0] * n
+    stream = samples(
+        request.model.decoder, request.model.tokenizer, request.ids, request.params, n,
+        stop=stop, pattern=request.pattern,
+    )  # fmt: skip
+    for i, token in stream:
+        texts[i] += token.text
+        logprobs[i] += token.logprob
+    return _write_texts(request, texts, logprobs, as_json=as_json)
+
+
+def _write_beams(request: _Request, width: int, *, as_json: bool) -> int:
+    """The likeliest text; in JSON all that were found."""
+    from minigpt.runtime.batch import beam_search
+
+    beams = beam_search(
+        request.model.decoder, request.model.tokenizer, request.ids, request.params, width,
+        pattern=request.pattern,
+    )  # fmt: skip
+    shown = beams if as_json else beams[:1]
+    texts, logprobs = [beam.text for beam in shown], [beam.logprob for beam in shown]
+    return _write_texts(request, texts, logprobs, as_json=as_json)
+
+
+def _write_texts(
+    request: _Request, texts: list[str], logprobs: list[float], *, as_json: bool
+) -> int:
+    if as_json:
+        print_json({**request.about, "texts": texts, "logprobs": logprobs})
+    else:
+        shown = [printable(text) for text in texts] if sys.stdout.isatty() else texts
+        _write("\n----\n".join(shown) + "\n")
+    return 0
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _biases(pairs: list[str]) -> dict[str, float]:
+    """The numbers of texts like "e=-2"."""
+    found: dict[str, float] = {}
+    for pair in pairs:
+        char, _, number = pair[:1], pair[1:2], pair[2:]
+        try:
+            found[char] = float(number)
+        except ValueError:
+            number = ""
+        if not number or pair[1:2] != "=":
+            raise InputError(
+                f"--bias needs a character, = and a number, such as e=-2, not {pair!r}"
+            )
+    return found
+
+
+def _explain(request: _Request) -> None:
+    """The likeliest first characters after each rule, a line a rule."""
+    from minigpt.runtime.reader import read
+    from minigpt.runtime.sampling import explain
+
+    model, pattern = request.model, request.pattern
+    in_view = request.ids[-model.config.block_size :]
+    row = read(model.decoder, in_view)
+    allowed = pattern.allowed(pattern.start) if pattern else None
+    if allowed is not None and not allowed.any():
+        say("the pattern is matched before anything is written")
+        return
+    for name, found in explain(row, in_view, request.params, allowed=allowed):
+        left = int((found.probs > 0).sum())
+        ranked = (-found.probs).argsort(kind="stable")[: min(left, 8)]
+        shown = (f"{model.tokenizer.chars[i]!r} {found.probs[i]:.1%}" for i in ranked)
+        say(f"{name:20}{left:3} left: {'  '.join(shown)}")
+
+
+def _stdin() -> str:
+    if sys.stdin is None:
+        raise InputError("--prompt - reads standard input, and there is none")
+    if hasattr(sys.stdin, "reconfigure"):  # bytes that are no text are skipped like unknown ones
+        sys.stdin.reconfigure(errors="surrogateescape")
+    return sys.stdin.read()
+
+
+def _prompt_ids(model: Model, prompt: str) -> list[int]:
+    """The prompt's ids; tells of characters that the model does not know, and skips them."""
+    if not prompt:
+        return model.tokenizer.start
+    ids = model.tokenizer.encode(prompt)
+    if not ids:
+        raise InputError(
+            f"the model knows no character of the prompt {prompt[:40]!r}; "
+            f"it knows {model.tokenizer.chars[:100]!r}"
+        )
+    if unknown := model.tokenizer.unknown(prompt):
+        say(f"warning: the model has never seen {unknown[:40]!a}; skipped in the prompt")
+    if len(ids) > (window := model.config.block_size):
+        say(f"warning: the prompt has {len(ids)} characters; the model reads its last {window}")
+    return ids
