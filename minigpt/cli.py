@@ -87,13 +87,8 @@ def _parser() -> argparse.ArgumentParser:
         help="replace FILE or DIR, and write it even if the precision costs too much",
     )
 
-    evaluate = command("eval", commands.evaluate, "Measure the loss on a text.")
-    _model_argument(evaluate)
-    evaluate.add_argument("text", type=Path, nargs="+", help="UTF-8 text files")
-    evaluate.add_argument("--split", choices=("val", "train", "all"), default="val",
-                          help="last 10%%, first 90%%, or everything; default val")  # fmt: skip
-    _device_argument(evaluate)
-    _json_argument(evaluate)
+    evaluate = command("eval", commands.evaluate, "Measure the loss on a text, or what is copied.")
+    _evaluate_arguments(evaluate)
 
     info = command("info", commands.info, "Show the card of a model.")
     _model_argument(info, optional=True)
@@ -178,6 +173,29 @@ def _generate_arguments(generate: argparse.ArgumentParser) -> None:
                           help="first show, on stderr, what each rule leaves")  # fmt: skip
     _device_argument(generate)
     _json_argument(generate)
+
+
+def _evaluate_arguments(evaluate: argparse.ArgumentParser) -> None:
+    _model_argument(evaluate)
+    evaluate.add_argument("text", type=Path, nargs="+", help="UTF-8 text files")
+    measure = evaluate.add_mutually_exclusive_group()
+    measure.add_argument("--split", choices=("val", "train", "all"), default="val",
+                         help="last 10%%, first 90%%, or everything; default val")  # fmt: skip
+    measure.add_argument(
+        "--memorized",
+        action="store_true",
+        help="instead of the loss: how much of what the model writes is copied from the first 90%%",
+    )
+    defaults = SamplingParams(max_new_tokens=commands.MEMORIZED_CHARS)
+    for name in ("max_new_tokens", "temperature", "seed"):
+        default = getattr(defaults, name)
+        evaluate.add_argument(
+            f"--{name.replace('_', '-')}", type=type(default), default=argparse.SUPPRESS,
+            metavar=name.split("_")[-1][0].upper(),
+            help=f"with --memorized: {KNOBS[name].help}; default {default}",
+        )  # fmt: skip
+    _device_argument(evaluate)
+    _json_argument(evaluate)
 
 
 def _model_argument(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from minigpt.runtime.library import Model
     from minigpt.training.checkpoint import Checkpoint
 
+MEMORIZED_CHARS = 10_000
+"""How many `eval --memorized` lets a model write."""
+
 
 def train(arguments: argparse.Namespace) -> int:
     """Train a model."""
@@ -60,15 +63,30 @@ def export(arguments: argparse.Namespace) -> int:
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
-    """Print the loss on a text."""
+    """Print the loss on a text, or how much of what the model writes is copied from it."""
     from minigpt.corpus import read_corpus, split
     from minigpt.runtime import evaluation
+    from minigpt.runtime.params import KNOBS, SamplingParams
 
-    text = read_corpus(arguments.text).text
+    settings = {name: value for name, value in vars(arguments).items() if name in KNOBS}
+    params = SamplingParams(**{"max_new_tokens": MEMORIZED_CHARS, **settings})
+    if settings and not arguments.memorized:
+        flag = next(iter(settings)).replace("_", "-")
+        raise InputError(f"--{flag} is about what the model writes: it goes with --memorized")
+    corpus = read_corpus(arguments.text)
     model = open_model(arguments.model, arguments.device)
-    if unknown := model.tokenizer.unknown(text):
+    if unknown := model.tokenizer.unknown(corpus.text):
         say(f"warning: the model has never seen {unknown[:40]!a}; skipped in the text")
-    ids = model.tokenizer.encode_array(text)
+    if arguments.memorized:
+        from minigpt.memorized_command import compare
+
+        found = compare(model, corpus, params)
+        if arguments.json:
+            print_json(found.facts())
+        else:
+            print(found.table())
+        return 0
+    ids = model.tokenizer.encode_array(corpus.text)
     train_ids, val_ids = split(ids)
     chosen = {"val": val_ids, "train": train_ids, "all": ids}[arguments.split].tolist()
     if len(chosen) < 2:

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from minigpt.cli import main
+from minigpt.corpus import Corpus
 from minigpt.runtime.library import load, shipped_model
 from minigpt.runtime.onnx_file import CARD_KEY, PARITY_KEY
 from minigpt.runtime.onnx_walk import Walk
+from minigpt.terminal import one_line
 from tests.runtime.fuzz_door import sealed
 
 SHIPPED = str(shipped_model())
@@ -252,6 +254,63 @@ def test_eval_as_json(capsys: pytest.CaptureFixture[str], text_file: Path) -> No
     assert 0.5 < result["val_loss"] < 5
 
 
+def test_eval_tells_what_is_memorized(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    settings = ("--max-new-tokens", 90, "--seed", 7)
+    _, written, _ = run(capsys, "generate", SHIPPED, *settings)
+    text = tmp_path / "text.txt"
+    # the first 90% hold all that the model writes, the last 10% nothing of it
+    text.write_text(written + "€" + "$" * 10, encoding="utf-8")
+    base = ("eval", SHIPPED, text, "--memorized", *settings)
+    code, out, err = run(capsys, *base, "--json")
+    unknown, other, short = err.splitlines()
+    assert "never seen '\\u20ac'" in unknown
+    assert "names another training text" in other
+    assert "only 10 characters" in short
+    everything = {"20": 1.0, "30": 1.0, "50": 1.0}
+    found = json.loads(out)
+    params = found.pop("params")
+    assert (params["max_new_tokens"], params["temperature"], params["seed"]) == (90, 0.8, 7)
+    assert (code, found) == (0, {
+        "model": "shakespeare",
+        "knows_corpus": False,
+        "written": {"n_chars": 90, "longest": 90, "longest_text": written, "mean": 45.5,
+                    "median": 45.5, "shares": everything},
+        "validation": {"n_chars": 10, "longest": 0, "longest_text": "", "mean": 0.0,
+                       "median": 0.0, "shares": dict.fromkeys(everything, 0.0)},
+    })  # fmt: skip
+    _, out, _ = run(capsys, *base)
+    assert re.search(r"in runs of 30\+ +100\.0% +0\.0%\n", out)
+    assert f'longest written: "{one_line(written)}"\n' in out
+
+
+def test_eval_knows_the_training_text_of_a_model(
+    capsys: pytest.CaptureFixture[str], shakespeare: Corpus, tmp_path: Path
+) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text(shakespeare.text, encoding="utf-8")
+    base = ("eval", SHIPPED, text, "--memorized", "--max-new-tokens", 300, "--json")
+    code, out, err = run(capsys, *base)
+    found = json.loads(out)
+    assert (code, err, found["knows_corpus"]) == (0, "", True)
+    assert 3 < found["written"]["mean"] < 20
+    assert 3 < found["validation"]["mean"] < 20
+
+
+def test_eval_refuses_what_does_not_go_together(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("€", encoding="utf-8")
+    assert "goes with --memorized" in refused(capsys, "eval", SHIPPED, text, "--seed", 1)
+    base = ("eval", SHIPPED, text, "--memorized")
+    assert "temperature must be between" in refused(capsys, *base, "--temperature", -1)
+    code, _, err = run(capsys, *base)
+    assert (code, err.count("\n")) == (2, 2)
+    assert "too few characters" in err
+    with pytest.raises(SystemExit, match="2"):
+        run(capsys, *base, "--split", "train")
+
+
 def test_bench_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "bench", "--tokens", 20, "--json")
     report = json.loads(out)
@@ -339,11 +398,14 @@ def test_the_whole_path(
     code, _, err = run(capsys, "export", trained, "--onnx", file, "--name", "mine")
     assert code == 0
     assert "greedy tokens identical" in err
-    texts, losses = [], []
+    texts, losses, copies = [], [], []
     for model in (trained, file):
         base = ("generate", model, "--prompt", "The ", "--max-new-tokens", 100, "--seed", 4)
         texts.append(run(capsys, *base)[1])
         losses.append(json.loads(run(capsys, "eval", model, text_file, "--json")[1])["val_loss"])
+        memorized = ("--memorized", "--max-new-tokens", 100, "--seed", 4, "--json")
+        copies.append(json.loads(run(capsys, "eval", model, text_file, *memorized)[1])["written"])
+    assert copies[0] == copies[1]
     assert texts[0] == texts[1] != ""
     assert losses[0] == pytest.approx(losses[1], abs=1e-6)
     assert json.loads(run(capsys, "info", file, "--json")[1])["name"] == "mine"
