@@ -125,7 +125,9 @@ class TrainConfig:
     grad_clip: float = 1.0
     """Largest norm of the gradient; 0 leaves it alone."""
     eval_interval: int = 250
-    """Steps between two passes over the validation split (and two checkpoints)."""
+    """Steps between two evaluations (and two checkpoints)."""
+    eval_tokens: int = 1_000_000
+    """At most so many of the validation split are predicted, from its beginning; 0 for all."""
     sample_chars: int = 120
     """Length of the sample written at each evaluation; 0 for none."""
     seed: int = 1337
@@ -135,7 +137,7 @@ class TrainConfig:
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
         for name in (
-            "warmup_steps", "sample_chars", "seed", "weight_decay", "grad_clip",
+            "warmup_steps", "eval_tokens", "sample_chars", "seed", "weight_decay", "grad_clip",
             "muon_learning_rate",
         ):  # fmt: skip
             if getattr(self, name) < 0:
@@ -163,7 +165,8 @@ class ModelCard:
     corpus_chars: int
     steps: int
     val_loss: float
-    """Nats per token over the whole validation split, in windows of block_size."""
+    """Nats per token over the validation split, of which a training may have read but the
+    beginning (`TrainConfig.eval_tokens`), in windows of block_size."""
     minigpt_version: str
     created: str = ""
     """ISO date of the export; empty in a checkpoint."""

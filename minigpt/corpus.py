@@ -1,5 +1,6 @@
 """The text to learn from or to score: files, or what needs no file; and where it is split."""
 
+import codecs
 import hashlib
 import http.client
 import unicodedata
@@ -7,20 +8,24 @@ import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from minigpt.errors import InputError
-from minigpt.files import read_bytes, refuse_to_overwrite, write_atomically
+from minigpt.files import open_regular, read_bytes, refuse_to_overwrite, write_atomically
+from minigpt.tokenizer import CharTokenizer
 
-Ids = npt.NDArray[np.uint32]
+Ids = npt.NDArray[np.unsignedinteger]
+"""Of 8, 16 or 32 bits."""
 
 SHAKESPEARE_URL = (
     "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
 )
 SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
 TRAIN_SHARE = 0.9
+WANTED = "a UTF-8 text file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,31 +41,86 @@ class Corpus:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenizedCorpus:
+    """A text as ids: all that training needs of it. `training/shards.py` makes those of files."""
+
+    name: str
+    sha256: str
+    """Of the text in UTF-8."""
+    tokenizer: CharTokenizer
+    """Its vocabulary is the text's, so there is an id for every character."""
+    ids: Ids
+
+    @classmethod
+    def from_corpus(cls, corpus: Corpus) -> Self:
+        """Tokenize a text that is in memory."""
+        tokenizer = CharTokenizer.from_text(corpus.text)
+        return cls(corpus.name, corpus.sha256, tokenizer, tokenizer.encode_array(corpus.text))
+
+
 def read_corpus(paths: Sequence[Path]) -> Corpus:
     r"""Read UTF-8 text files, one after the other; "\r\n" becomes "\n", a byte order mark goes.
 
     Raises:
         InputError: a file is missing, empty, not UTF-8 (the message says where) or not text.
     """
-    texts = [_read_text(path) for path in paths]
-    return Corpus(" + ".join(path.name for path in paths), "\n".join(texts))
+    return Corpus(corpus_name(paths), "\n".join(_read_text(path) for path in paths))
+
+
+def corpus_name(paths: Sequence[Path]) -> str:
+    """What several files are called together."""
+    return " + ".join(path.name for path in paths)
 
 
 def _read_text(path: Path) -> str:
-    content = read_bytes(path, "a UTF-8 text file")
+    content = read_bytes(path, WANTED)
+    begin = text_begin(content)
+    text = decoded(content[begin:], path, begin)
+    check_characters(text, path)
+    return text
+
+
+def text_begin(content: bytes) -> int:
+    """Where the text of a file begins: behind the byte order mark, if there is one."""
+    return len(codecs.BOM_UTF8) if content.startswith(codecs.BOM_UTF8) else 0
+
+
+def decoded(content: bytes, path: Path, start: int) -> str:
+    r"""The text of a file's bytes from `start` on, with "\n" for "\r\n".
+
+    Raises:
+        InputError: it is not UTF-8; the message says where in the file.
+    """
     try:
-        text = content.decode("utf-8-sig").replace("\r\n", "\n")
+        return content.decode().replace("\r\n", "\n")
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
+        at = start + error.start
         raise InputError(
-            f"{path} is not UTF-8 text: byte {error.start} (line {line}) is "
+            f"{path} is not UTF-8 text: byte {at} (line {_line(path, at)}) is "
             f"0x{content[error.start]:02x}; convert it to UTF-8 first"
         ) from None
-    if not text.strip():
+
+
+def check_characters(characters: str, path: Path) -> None:
+    """Refuse a file for the characters that it has; how often and where is of no matter.
+
+    Raises:
+        InputError: there are none but white space, or NUL is among them.
+    """
+    if not characters.strip():
         raise InputError(f"{path} is empty; give a text file with something to learn from")
-    if "\0" in text:
+    if "\0" in characters:
         raise InputError(f"{path} is not text: it has NUL bytes; give a UTF-8 text file")
-    return text
+
+
+def _line(path: Path, at: int) -> int:
+    """The line of a file that the byte at `at` is in, from 1 on."""
+    n_breaks = 0
+    with open_regular(path, WANTED) as file:
+        while left := at - file.tell():
+            n_breaks += file.read(min(left, 2**20)).count(b"\n")
+    return n_breaks + 1
 
 
 def pydoc_corpus() -> Corpus:

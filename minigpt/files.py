@@ -44,11 +44,17 @@ def open_regular(path: Path, wanted: str, max_bytes: int | None = None) -> Itera
 
 
 def write_atomically(path: Path, content: bytes, *, keep_old_as: Path | None = None) -> None:
-    """Write beside `path`, make sure it is on the disk, then rename it into place.
+    """Write a whole file: `open_atomically`, which see, for what is in memory."""
+    with open_atomically(path, keep_old_as=keep_old_as) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def open_atomically(path: Path, *, keep_old_as: Path | None = None) -> Iterator[BinaryIO]:
+    """A file beside `path` to write to; at the end it is put on the disk and renamed into place.
 
     Args:
         path: the file; a link is followed.
-        content: all of it.
         keep_old_as: where the file that was at `path` goes, instead of away.
 
     Raises:
@@ -62,8 +68,9 @@ def write_atomically(path: Path, content: bytes, *, keep_old_as: Path | None = N
         path = path.resolve()
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
         temporary = Path(name)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
+        os.close(handle)
+        with temporary.open("r+b") as file:  # which, unlike a handle's, has its name
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())  # mkstemp's files are for the owner alone

@@ -12,13 +12,12 @@ from types import FrameType
 from rich.console import Console
 
 from minigpt.config import apply_settings, find_preset
-from minigpt.corpus import Corpus, check_length, pydoc_corpus, read_corpus, split
+from minigpt.corpus import TokenizedCorpus, check_length, pydoc_corpus
 from minigpt.errors import InputError
 from minigpt.terminal import say
-from minigpt.tokenizer import CharTokenizer
 from minigpt.torch_decoder import check_device
 from minigpt.training import checkpoint
-from minigpt.training.baselines import baselines
+from minigpt.training.baselines import MOST_COUNTED, baselines
 from minigpt.training.checkpoint import Checkpoint
 from minigpt.training.loop import Begin, End, Run, train
 from minigpt.training.progress import (
@@ -29,28 +28,30 @@ from minigpt.training.progress import (
     live_view,
     plain_view,
     plot_losses,
+    tokenizing_view,
     verdict,
 )
+from minigpt.training.shards import LARGE_BYTES, read_tokenized, total_bytes
 
+IDS_FOLDER = ".minigpt-ids"
 EXIT_STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 def run_training(arguments: argparse.Namespace) -> int:
     """Train as the arguments say; returns the exit code."""
     check_device(arguments.device)
-    corpus = _corpus(arguments)
-    folder = arguments.out or Path("checkpoints") / Path(corpus.name.split(" + ")[0]).stem
+    folder = _folder(arguments)
+    corpus = _corpus(arguments, folder)
     resume = _resume(folder, corpus) if arguments.resume else None
     run = _run(arguments, corpus, folder, resume)
-    ids = run.tokenizer.encode_array(corpus.text)
-    check_length(ids, run.model.block_size)  # before an older run is cleared away
-    _prepare(folder, force=arguments.force, resume=arguments.resume)
-    yardsticks = baselines(*split(ids), run.tokenizer.vocab_size)
+    check_length(corpus.ids, run.model.block_size)  # before an older run is cleared away
+    _make(folder)
     title = (
-        f"{folder.name}: {run.model.n_params():,} parameters, {len(ids):,} characters, "
+        f"{folder.name}: {run.model.n_params():,} parameters, {len(corpus.ids):,} characters, "
         f"{run.model.vocab_size} distinct"
     )
-    say(f"{run.model}\n{run.train}")
+    say(f"{run.model}\n{run.train}\n{_scope(run)}")
+    yardsticks = baselines(*run.parts, run.model.vocab_size)
     progress = Progress(title, run.train.max_steps, yardsticks)
     with _stop_signal() as received, _view(progress, plain=arguments.plain) as show:
         for event in train(run, resume, stop=lambda: received() is not None):
@@ -69,15 +70,45 @@ def run_training(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _corpus(arguments: argparse.Namespace) -> Corpus:
+def _folder(arguments: argparse.Namespace) -> Path:
+    """Where the run goes; refused before anything is read, if an older one would be lost."""
     if arguments.corpus and arguments.text:
         raise InputError("give either text files or --corpus, not both")
     if not arguments.corpus and not arguments.text:
         raise InputError("give a text file to learn from, or --corpus pydoc")
-    return pydoc_corpus() if arguments.corpus else read_corpus(arguments.text)
+    name = arguments.corpus or arguments.text[0].stem
+    folder: Path = arguments.out or Path("checkpoints") / name
+    older = [name for name in checkpoint.TO_USE if (folder / name).exists()]
+    if older and not arguments.resume and not arguments.force:
+        raise InputError(
+            f"{folder} already holds a run; --resume goes on with it, --force starts anew, "
+            "--out chooses another folder"
+        )
+    return folder
 
 
-def _resume(folder: Path, corpus: Corpus) -> Checkpoint:
+def _corpus(arguments: argparse.Namespace, folder: Path) -> TokenizedCorpus:
+    if arguments.corpus:
+        return TokenizedCorpus.from_corpus(pydoc_corpus())
+    console = Console(stderr=True)
+    cache = folder.parent / IDS_FOLDER  # beside the run: for all runs on this text
+    if total_bytes(arguments.text) < LARGE_BYTES or arguments.plain or not console.is_terminal:
+        return read_tokenized(arguments.text, cache)
+    with tokenizing_view(console) as report:
+        return read_tokenized(arguments.text, cache, report)
+
+
+def _scope(run: Run) -> str:
+    """Of large texts only a part is counted, or scored: which."""
+    train_ids, scored = run.parts
+    n_train, n_val = len(train_ids), len(run.corpus.ids) - len(train_ids)
+    words = f"validated on {len(scored) - 1:,} of {n_val - 1:,} characters held out"
+    if n_train > MOST_COUNTED:
+        words += f"; counts are of the last {MOST_COUNTED:,} of {n_train:,} to train on"
+    return words
+
+
+def _resume(folder: Path, corpus: TokenizedCorpus) -> Checkpoint:
     if not folder.is_dir():
         raise InputError(f"there is nothing to resume: {folder} is not a folder with a run in it")
     found, refused = checkpoint.load_first(folder, checkpoint.TO_GO_ON)
@@ -95,7 +126,7 @@ def _resume(folder: Path, corpus: Corpus) -> Checkpoint:
 
 
 def _run(
-    arguments: argparse.Namespace, corpus: Corpus, folder: Path, resume: Checkpoint | None
+    arguments: argparse.Namespace, corpus: TokenizedCorpus, folder: Path, resume: Checkpoint | None
 ) -> Run:
     """The run that the arguments describe; a resumed one keeps what it was begun with."""
     settings = {}
@@ -108,30 +139,22 @@ def _run(
         settings["max_steps"] = str(arguments.max_steps)
     if arguments.seed is not None:
         settings["seed"] = str(arguments.seed)
-    tokenizer = CharTokenizer.from_text(corpus.text)
     if resume and arguments.preset is None:
         base = (resume.model, resume.train)
     else:
         preset = find_preset(arguments.preset or "laptop")
-        base = (replace(preset.model, vocab_size=tokenizer.vocab_size), preset.train)
+        base = (replace(preset.model, vocab_size=corpus.tokenizer.vocab_size), preset.train)
     model, train = apply_settings(*base, settings)
     if resume and (model, train) != (resume.model, resume.train):
         before = asdict(resume.model) | asdict(resume.train)
         now = asdict(model) | asdict(train)
         changed = ", ".join(f"{k} {before[k]} -> {now[k]}" for k in now if now[k] != before[k])
         raise InputError(f"a resumed run keeps its settings; these would change: {changed}")
-    return Run(model=model, train=train, tokenizer=tokenizer, corpus=corpus, folder=folder,
-               device=arguments.device)  # fmt: skip
+    return Run(model=model, train=train, corpus=corpus, folder=folder, device=arguments.device)
 
 
-def _prepare(folder: Path, *, force: bool, resume: bool) -> None:
-    """Make the output folder; an older run in it is refused, or left for `_begin` to clear."""
-    older = [name for name in checkpoint.TO_USE if (folder / name).exists()]
-    if older and not resume and not force:
-        raise InputError(
-            f"{folder} already holds a run; --resume goes on with it, --force starts anew, "
-            "--out chooses another folder"
-        )
+def _make(folder: Path) -> None:
+    """Make the output folder; an older run in it is left for `_begin` to clear."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError:

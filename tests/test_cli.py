@@ -463,6 +463,31 @@ def test_a_resumed_run_keeps_text_and_settings(
     assert "this model" in err
 
 
+def test_a_large_text_is_tokenized_once(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    text_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("torch")
+    from minigpt.training import shards
+
+    monkeypatch.setattr(shards, "LARGE_BYTES", 1)
+    base = ("train", text_file, "--out", tmp_path / "run", *TRAIN, "--set", "eval_tokens=1000")
+    code, _, err = run(capsys, *base, "--max-steps", 5)
+    n = len(text_file.read_text(encoding="utf-8"))
+    assert code == 0
+    assert f"validated on 1,000 of {n - int(0.9 * n) - 1:,} characters" in err
+    ids = tmp_path / ".minigpt-ids"
+    assert sum(path.stat().st_size == n for path in ids.iterdir()) == 1
+    before = {path: path.stat().st_mtime_ns for path in ids.iterdir()}
+    assert "--resume" in refused(capsys, *base)
+    assert run(capsys, "train", text_file, "--out", tmp_path / "run", "--resume")[0] == 0
+    assert {path: path.stat().st_mtime_ns for path in ids.iterdir()} == before
+    text_file.write_text("another text " * 99, encoding="utf-8")
+    assert "another text" in refused(capsys, *base, "--resume")
+
+
 def test_a_damaged_checkpoint_is_named_and_another_one_used(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -31,6 +31,7 @@ def test_files_are_read_one_after_the_other(tmp_path: Path) -> None:
         (b"", "empty"),
         (b" \n", "empty"),
         (b"fine\nline\n\xff\xfe", "byte 10 .line 3. is 0xff"),
+        (b"\xef\xbb\xbffine\r\n\xff", "byte 9 .line 2. is 0xff"),
         (b"a\0b", "NUL"),
     ],
 )

@@ -32,6 +32,7 @@ TO_USE = (BEST, LAST, PREVIOUS)
 """Which files serve which purpose, in order of preference."""
 
 _NO_SUM = "0" * 64
+_ALL_SCORED = {"eval_tokens": 0}  # what older checkpoints do not say
 _KEY = "minigpt"  # safetensors writes several metadata keys in random order, so there is one
 _OPTIMIZER = "optimizer/"
 
@@ -107,7 +108,7 @@ def _from_parts(info: dict[str, Any], tensors: dict[str, Tensor]) -> Checkpoint:
     weights = {k: v for k, v in tensors.items() if not k.startswith(_OPTIMIZER)}
     checkpoint = Checkpoint(
         model=from_json(GPTConfig, json.dumps(info["model"])),
-        train=from_json(TrainConfig, json.dumps(info["train"])),
+        train=from_json(TrainConfig, json.dumps(_ALL_SCORED | info["train"])),
         tokenizer=CharTokenizer.from_json(json.dumps(info["tokenizer"])),
         card=from_json(ModelCard, json.dumps(info["card"])),
         excerpt=str(info["excerpt"]),

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from minigpt import __version__
 from minigpt.config import GPTConfig, ModelCard, TrainConfig
-from minigpt.corpus import Corpus, Ids, check_length, split
+from minigpt.corpus import Ids, TokenizedCorpus, check_length, split
 from minigpt.errors import InputError
 from minigpt.model import GPT
 from minigpt.runtime.draft import Draft
@@ -65,7 +65,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The whole validation part was scored."""
+    """The validation part was scored: all of it, or as much as `eval_tokens` says."""
 
     step: int
     val_loss: float
@@ -108,10 +108,16 @@ class Run:
 
     model: GPTConfig
     train: TrainConfig
-    tokenizer: CharTokenizer
-    corpus: Corpus
+    corpus: TokenizedCorpus
     folder: Path
     device: str = "cpu"
+
+    @property
+    def parts(self) -> tuple[Ids, Ids]:
+        """What is trained on, and what of the validation part is scored."""
+        train, val = split(self.corpus.ids)
+        scored = self.train.eval_tokens or len(val)
+        return train, val[: scored + 1]  # the first one is not predicted
 
 
 def train(
@@ -132,9 +138,9 @@ def train(
             cannot be written.
     """
     config = run.train
-    ids = run.tokenizer.encode_array(run.corpus.text)
-    check_length(ids, run.model.block_size)
-    train_ids, val_ids = split(ids)
+    tokenizer = run.corpus.tokenizer
+    check_length(run.corpus.ids, run.model.block_size)
+    train_ids, val_ids = run.parts
     torch.manual_seed(config.seed)
     try:
         model = GPT(run.model).to(run.device)
@@ -158,7 +164,7 @@ def train(
             name=run.folder.name,
             corpus=run.corpus.name,
             corpus_sha256=run.corpus.sha256,
-            corpus_chars=len(run.corpus.text),
+            corpus_chars=len(run.corpus.ids),
             steps=step,
             val_loss=val_loss,
             minigpt_version=__version__,
@@ -166,9 +172,9 @@ def train(
         return Checkpoint(
             model=run.model,
             train=run.train,
-            tokenizer=run.tokenizer,
+            tokenizer=tokenizer,
             card=card,
-            excerpt=run.tokenizer.decode(val_ids[:EXCERPT_CHARS]),
+            excerpt=tokenizer.decode(split(run.corpus.ids)[1][:EXCERPT_CHARS]),
             draft=draft,
             best_val_loss=best_val_loss,
             weights=checkpoints.model_weights(model),
@@ -188,7 +194,7 @@ def train(
                 checkpoints.save(snapshot(step, full=False), run.folder / checkpoints.BEST)
             yield Evaluation(step, val_loss, best)
             if config.sample_chars and step:
-                yield Sample(step, sample(model, run.tokenizer, config))
+                yield Sample(step, sample(model, tokenizer, config))
         if step == config.max_steps:
             break
         yield _step(model, optimizers, train_ids, config, step)

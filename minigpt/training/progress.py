@@ -13,6 +13,8 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.padding import Padding
 from rich.panel import Panel
+from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -21,6 +23,7 @@ from minigpt.files import write_atomically
 from minigpt.terminal import printable
 from minigpt.training.baselines import Baselines
 from minigpt.training.loop import Begin, End, Evaluation, Event, Sample, Saved, Step
+from minigpt.training.shards import Report
 
 METRICS = "metrics.jsonl"
 PLOT = "loss.png"
@@ -136,6 +139,22 @@ def plain_view(
 
     say(progress.title)
     yield show
+
+
+@contextmanager
+def tokenizing_view(console: Console) -> Iterator[Report]:
+    """A bar for each time that a large text is read; they vanish when all is done."""
+    columns = (TextColumn("{task.description:>10}"), BarColumn(), DownloadColumn(),
+               TimeRemainingColumn())  # fmt: skip
+    with Bars(*columns, console=console, transient=True) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def report(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done)
+
+        yield report
 
 
 class MetricsLog:

@@ -6,6 +6,7 @@ import pytest
 
 from minigpt.corpus import Corpus, split
 from minigpt.tokenizer import CharTokenizer
+from minigpt.training import baselines as yardsticks
 from minigpt.training.baselines import baselines, witten_bell
 
 
@@ -49,6 +50,14 @@ def test_a_validation_part_shorter_than_the_context(n_val: int) -> None:
     expected = slow_witten_bell(train, val, 2, 5)
     got = witten_bell(np.array(train, np.uint32), np.array(val, np.uint32), 2, order=5)
     assert got == pytest.approx(expected, rel=1e-12)
+
+
+def test_of_a_large_text_the_last_part_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    train, val = np.random.default_rng(0).integers(0, 5, (2, 500)).astype(np.uint8)
+    expected = witten_bell(train[-80:], val, 5, order=5)
+    assert expected != witten_bell(train, val, 5, order=5)
+    monkeypatch.setattr(yardsticks, "MOST_COUNTED", 80)
+    assert baselines(train, val, 5).five_gram == expected
 
 
 def test_the_published_numbers_on_tiny_shakespeare(shakespeare: Corpus) -> None:

@@ -1,3 +1,4 @@
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,7 @@ pytest.importorskip("torch")
 
 import torch
 
-from minigpt.config import TrainConfig
+from minigpt.config import GPTConfig, ModelCard, TrainConfig, to_json
 from minigpt.errors import InputError
 from minigpt.tokenizer import CharTokenizer
 from minigpt.training.checkpoint import (
@@ -128,6 +129,20 @@ def test_a_newer_format_asks_for_a_newer_minigpt(
         save(checkpoint(), tmp_path / LAST)
     with pytest.raises(InputError, match="newer minigpt"):
         load(tmp_path / LAST)
+
+
+def test_older_checkpoints_scored_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_eval_tokens(record: GPTConfig | TrainConfig | ModelCard) -> str:
+        fields = json.loads(to_json(record))
+        fields.pop("eval_tokens", None)
+        return json.dumps(fields)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("minigpt.training.checkpoint.to_json", without_eval_tokens)
+        save(checkpoint(), tmp_path / LAST)
+    assert load(tmp_path / LAST).train == TrainConfig(eval_tokens=0)
 
 
 def test_an_unwritable_folder_is_one_sentence(tmp_path: Path) -> None:

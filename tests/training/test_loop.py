@@ -10,11 +10,10 @@ pytest.importorskip("torch")
 import torch
 
 from minigpt.config import GPTConfig, TrainConfig
-from minigpt.corpus import Corpus, split
+from minigpt.corpus import Corpus, TokenizedCorpus, split
 from minigpt.errors import InputError
 from minigpt.model import GPT
 from minigpt.runtime import evaluation
-from minigpt.tokenizer import CharTokenizer
 from minigpt.torch_decoder import TorchDecoder
 from minigpt.training.checkpoint import (
     BEST,
@@ -43,11 +42,12 @@ from minigpt.training.progress import MetricsLog
 from tests.models import random_gpt
 
 
-def small_run(folder: Path, corpus: Corpus, **changes: float) -> Run:
+def small_run(folder: Path, corpus: Corpus | TokenizedCorpus, **changes: float) -> Run:
     folder.mkdir(exist_ok=True)
-    tokenizer = CharTokenizer.from_text(corpus.text)
+    tokenized = TokenizedCorpus.from_corpus(corpus) if isinstance(corpus, Corpus) else corpus
+    vocab_size = tokenized.tokenizer.vocab_size
     model = GPTConfig(
-        n_layer=2, n_head=2, n_embd=32, block_size=16, vocab_size=tokenizer.vocab_size, dropout=0.1
+        n_layer=2, n_head=2, n_embd=32, block_size=16, vocab_size=vocab_size, dropout=0.1
     )
     config = TrainConfig(
         max_steps=12, batch_size=4, accumulation=2, warmup_steps=3, eval_interval=5, sample_chars=10
@@ -55,8 +55,7 @@ def small_run(folder: Path, corpus: Corpus, **changes: float) -> Run:
     return Run(
         model=model,
         train=replace(config, **changes),  # type: ignore[arg-type]
-        tokenizer=tokenizer,
-        corpus=corpus,
+        corpus=tokenized,
         folder=folder,
     )
 
@@ -81,8 +80,21 @@ def test_the_best_checkpoint_has_the_loss_it_says(tmp_path: Path, corpus: Corpus
     end = list(train(run))[-1]
     assert isinstance(end, End)
     best = load_first(tmp_path, TO_USE)[0]
-    _, val = split(run.tokenizer.encode_array(corpus.text))
+    _, val = split(run.corpus.ids)
     assert best.card.val_loss == end.best_val_loss == evaluate(build_model(best), val)
+
+
+def test_only_so_much_is_scored_as_is_asked_for(tmp_path: Path, corpus: Corpus) -> None:
+    run = small_run(tmp_path, corpus, max_steps=1, eval_tokens=100)
+    first = next(e for e in train(run) if isinstance(e, Evaluation))
+    torch.manual_seed(run.train.seed)
+    train_ids, val_ids = split(run.corpus.ids)
+    assert [len(part) for part in run.parts] == [len(train_ids), 101]
+    assert first.val_loss == evaluate(GPT(run.model), val_ids[:101])
+    assert len(load(tmp_path / BEST).excerpt) == len(val_ids)
+    for enough in (0, len(val_ids) - 1, 10**9):
+        everything = replace(run, train=replace(run.train, eval_tokens=enough))
+        assert len(everything.parts[1]) == len(val_ids)
 
 
 @pytest.mark.parametrize("stop_at", [1, 5, 7, 11])
@@ -132,7 +144,7 @@ def test_a_step_follows_the_mean_gradient_of_its_batches(
     step = next(e for e in train(run) if isinstance(e, Step))
     torch.manual_seed(run.train.seed)
     model = GPT(run.model)
-    ids, _ = split(run.tokenizer.encode_array(corpus.text))
+    ids, _ = split(run.corpus.ids)
     parts = [
         windows(ids, seed=run.train.seed, first=4 * part, count=4, block_size=16)
         for part in range(accumulation)

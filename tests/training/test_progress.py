@@ -18,6 +18,7 @@ from minigpt.training.progress import (
     plain_view,
     plot_losses,
     read_metrics,
+    tokenizing_view,
     verdict,
 )
 
@@ -72,6 +73,17 @@ def test_the_live_view_shows_the_numbers_and_the_sample() -> None:
     assert "loss 2.0000   validation 1.5000   best 1.5000" in plain(shown)
     for words in ("my run", "1.5000", "1/100", "5-gram 1.6700", "[bold]O Romeo␛[2J"):
         assert words in shown
+
+
+def test_bars_for_a_large_text() -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=80, color_system=None)
+    with tokenizing_view(console) as report:
+        report("hash", 50_000_000, 100_000_000)
+        report("hash", 100_000_000, 100_000_000)
+        report("ids", 25_000_000, 100_000_000)
+    assert "hash" in plain(out.getvalue())
+    assert "25.0/100.0 MB" in plain(out.getvalue())
 
 
 def test_the_log_is_cut_back_to_where_a_run_goes_on(tmp_path: Path) -> None:
