@@ -32,6 +32,7 @@ from minigpt.training.progress import (
     verdict,
 )
 from minigpt.training.shards import LARGE_BYTES, read_tokenized, total_bytes
+from minigpt.training.world import World
 
 IDS_FOLDER = ".minigpt-ids"
 EXIT_STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -150,7 +151,9 @@ def _run(
         now = asdict(model) | asdict(train)
         changed = ", ".join(f"{k} {before[k]} -> {now[k]}" for k in now if now[k] != before[k])
         raise InputError(f"a resumed run keeps its settings; these would change: {changed}")
-    return Run(model=model, train=train, corpus=corpus, folder=folder, device=arguments.device)
+    return Run(
+        model=model, train=train, corpus=corpus, folder=folder, world=World(device=arguments.device)
+    )
 
 
 def _make(folder: Path) -> None:

@@ -5,9 +5,9 @@ weights. So a run that was stopped goes on as if it had not been.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -34,6 +34,7 @@ from minigpt.training.optim import (
     set_rates,
     state_tensors,
 )
+from minigpt.training.world import World, without_averaging
 
 EXCERPT_CHARS = 8192
 """Of validation text in a checkpoint: enough for a loss to two digits, seconds to compare on."""
@@ -110,7 +111,8 @@ class Run:
     train: TrainConfig
     corpus: TokenizedCorpus
     folder: Path
-    device: str = "cpu"
+    world: World = field(default_factory=World)
+    """This process among those that train the model together."""
 
     @property
     def parts(self) -> tuple[Ids, Ids]:
@@ -138,113 +140,147 @@ def train(
             cannot be written.
     """
     config = run.train
-    tokenizer = run.corpus.tokenizer
-    check_length(run.corpus.ids, run.model.block_size)
-    train_ids, val_ids = run.parts
-    torch.manual_seed(config.seed)
-    try:
-        model = GPT(run.model).to(run.device)
-    except RuntimeError as error:  # what torch raises when memory is short
-        raise InputError(
-            f"a model of {run.model.n_params():,} parameters does not fit into memory: "
-            f"{str(error).splitlines()[0]}"
-        ) from None
-    optimizers = make_optimizers(model, config)
-    start, best_val_loss, val_loss = 0, math.inf, math.inf
-    if resume:
-        checkpoints.load_weights(model, resume.weights)
-        load_state_tensors(model, optimizers, resume.optimizer)
-        start, best_val_loss = resume.card.steps, resume.best_val_loss
-        val_loss = resume.card.val_loss
+    training = _Training(run, resume)
+    yield Begin(training.step)
+    start = training.step
+    while True:
+        step = training.step
+        if step % config.eval_interval == 0 or step == config.max_steps:
+            if step > start:
+                yield training.save()
+            yield training.evaluate()
+            if config.sample_chars and step and run.world.first:
+                yield Sample(step, sample(training.model, run.corpus.tokenizer, config))
+        if step == config.max_steps:
+            yield End(step, training.best_val_loss, stopped=False)
+            return
+        yield training.take_step()
+        if run.world.any(stop()) and training.step < config.max_steps:
+            yield training.save()
+            yield End(training.step, training.best_val_loss, stopped=True)
+            return
 
-    draft = Draft.from_text(train_ids, run.model.vocab_size).to_text()
 
-    def snapshot(step: int, *, full: bool) -> Checkpoint:
+class _Training:
+    """A model in training, and what is known of it so far."""
+
+    def __init__(self, run: Run, resume: Checkpoint | None) -> None:
+        _check(run)
+        self._run = run
+        self._train_ids, self._val_ids = run.parts
+        torch.manual_seed(run.train.seed)
+        try:
+            self.model = GPT(run.model).to(run.world.device)
+        except RuntimeError as error:  # what torch raises when memory is short
+            raise InputError(
+                f"a model of {run.model.n_params():,} parameters does not fit into memory: "
+                f"{str(error).splitlines()[0]}"
+            ) from None
+        self._optimizers = make_optimizers(self.model, run.train)
+        self.step = 0
+        """Done so far."""
+        self.best_val_loss = math.inf
+        self._val_loss = math.inf
+        if resume:
+            checkpoints.load_weights(self.model, resume.weights)
+            load_state_tensors(self.model, self._optimizers, resume.optimizer)
+            self.step, self._val_loss = resume.card.steps, resume.card.val_loss
+            self.best_val_loss = resume.best_val_loss
+        self._forward = run.world.wrap(self.model)
+        self._draft = Draft.from_text(self._train_ids, run.model.vocab_size).to_text()
+
+    def take_step(self) -> Step:
+        """One optimizer step, of `accumulation` batches; this process's share of their rows."""
+        config, world, step = self._run.train, self._run.world, self.step
+        self.model.train()
+        # dropout's randomness, another in each process
+        torch.manual_seed((config.seed + 1_000_003 * (step + 1) + world.rank) % 2**63)
+        share = schedule(step, config)
+        set_rates(self._optimizers, share)
+        parts = range(config.accumulation)
+        loss = world.mean(sum(self._backward(part, last=part == parts[-1]) for part in parts))
+        limit = config.grad_clip or math.inf
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit).item()
+        if not math.isfinite(loss) or not math.isfinite(norm):
+            raise InputError(
+                f"training diverged at step {step + 1} (loss {loss}, gradient norm {norm}); start "
+                "again with lower learning rates; the last checkpoint is untouched"
+            )
+        for optimizer in self._optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        tokens = config.accumulation * config.batch_size * self._run.model.block_size
+        return Step(self.step, loss, share * config.learning_rate, norm, tokens)
+
+    def _backward(self, part: int, *, last: bool) -> float:
+        """Add a batch's gradients to those that are there; returns its share of the loss."""
+        config, world = self._run.train, self._run.world
+        rows = config.batch_size // world.size
+        inputs, targets = windows(
+            self._train_ids,
+            seed=config.seed,
+            first=(self.step * config.accumulation + part) * config.batch_size + world.rank * rows,
+            count=rows,
+            block_size=self._run.model.block_size,
+        )
+        with nullcontext() if last else without_averaging(self._forward):
+            with autocast(torch.device(world.device)):
+                logits = self._forward(inputs.to(world.device))
+            loss = next_token_loss(logits, targets.to(world.device)) / config.accumulation
+            loss.backward()  # type: ignore[no-untyped-call]
+        return loss.item()
+
+    def save(self) -> Saved:
+        """Write all that is needed to go on from here."""
+        if self._run.world.first:
+            checkpoints.save_last(self._snapshot(full=True), self._run.folder)
+        return Saved(self.step, self._run.folder / checkpoints.LAST)
+
+    def evaluate(self) -> Evaluation:
+        """Score the validation part; keep the weights if they are the best so far."""
+        world = self._run.world
+        loss = evaluate(self.model, self._val_ids) if world.first else 0.0
+        self._val_loss = world.of_first(loss)
+        best = self._val_loss < self.best_val_loss
+        if best:
+            self.best_val_loss = self._val_loss
+            if world.first:
+                checkpoints.save(self._snapshot(full=False), self._run.folder / checkpoints.BEST)
+        return Evaluation(self.step, self._val_loss, best)
+
+    def _snapshot(self, *, full: bool) -> Checkpoint:
+        run = self._run
         card = ModelCard(
             name=run.folder.name,
             corpus=run.corpus.name,
             corpus_sha256=run.corpus.sha256,
             corpus_chars=len(run.corpus.ids),
-            steps=step,
-            val_loss=val_loss,
+            steps=self.step,
+            val_loss=self._val_loss,
             minigpt_version=__version__,
         )
         return Checkpoint(
             model=run.model,
             train=run.train,
-            tokenizer=tokenizer,
+            tokenizer=run.corpus.tokenizer,
             card=card,
-            excerpt=tokenizer.decode(split(run.corpus.ids)[1][:EXCERPT_CHARS]),
-            draft=draft,
-            best_val_loss=best_val_loss,
-            weights=checkpoints.model_weights(model),
-            optimizer=state_tensors(model, optimizers) if full else {},
+            excerpt=run.corpus.tokenizer.decode(split(run.corpus.ids)[1][:EXCERPT_CHARS]),
+            draft=self._draft,
+            best_val_loss=self.best_val_loss,
+            weights=checkpoints.model_weights(self.model),
+            optimizer=state_tensors(self.model, self._optimizers) if full else {},
         )
 
-    yield Begin(start)
-    for step in range(start, config.max_steps + 1):
-        if step % config.eval_interval == 0 or step == config.max_steps:
-            if step > start:
-                checkpoints.save_last(snapshot(step, full=True), run.folder)
-                yield Saved(step, run.folder / checkpoints.LAST)
-            val_loss = evaluate(model, val_ids)
-            best = val_loss < best_val_loss
-            if best:
-                best_val_loss = val_loss
-                checkpoints.save(snapshot(step, full=False), run.folder / checkpoints.BEST)
-            yield Evaluation(step, val_loss, best)
-            if config.sample_chars and step:
-                yield Sample(step, sample(model, tokenizer, config))
-        if step == config.max_steps:
-            break
-        yield _step(model, optimizers, train_ids, config, step)
-        if stop() and step + 1 < config.max_steps:
-            checkpoints.save_last(snapshot(step + 1, full=True), run.folder)
-            yield Saved(step + 1, run.folder / checkpoints.LAST)
-            yield End(step + 1, best_val_loss, stopped=True)
-            return
-    yield End(config.max_steps, best_val_loss, stopped=False)
 
-
-def _step(
-    model: GPT,
-    optimizers: Sequence[torch.optim.Optimizer],
-    ids: Ids,
-    config: TrainConfig,
-    step: int,
-) -> Step:
-    """One optimizer step, of `accumulation` batches."""
-    device = next(model.parameters()).device
-    model.train()
-    torch.manual_seed((config.seed + 1_000_003 * (step + 1)) % 2**63)  # dropout's randomness
-    share = schedule(step, config)
-    set_rates(optimizers, share)
-    total = 0.0
-    for part in range(config.accumulation):
-        inputs, targets = windows(
-            ids,
-            seed=config.seed,
-            first=(step * config.accumulation + part) * config.batch_size,
-            count=config.batch_size,
-            block_size=model.config.block_size,
-        )
-        with autocast(device):
-            logits = model(inputs.to(device))
-        loss = next_token_loss(logits, targets.to(device)) / config.accumulation
-        loss.backward()  # type: ignore[no-untyped-call]
-        total += loss.item()
-    limit = config.grad_clip or math.inf
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), limit).item()
-    if not math.isfinite(total) or not math.isfinite(norm):
+def _check(run: Run) -> None:
+    check_length(run.corpus.ids, run.model.block_size)
+    rows, size = run.train.batch_size, run.world.size
+    if rows % size:
         raise InputError(
-            f"training diverged at step {step + 1} (loss {total}, gradient norm {norm}); start "
-            "again with lower learning rates; the last checkpoint is untouched"
+            f"batch_size {rows} cannot be shared by {size} processes: "
+            f"make it a multiple, --set batch_size={-(-rows // size) * size}"
         )
-    for optimizer in optimizers:
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-    tokens = config.accumulation * config.batch_size * model.config.block_size
-    return Step(step + 1, total, share * config.learning_rate, norm, tokens)
 
 
 def next_token_loss(logits: Tensor, targets: Tensor) -> Tensor:
