@@ -1,0 +1,92 @@
+"""Two processes, started by torchrun, train as one does."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+from minigpt.corpus import Corpus
+from minigpt.training.checkpoint import BEST, LAST
+from minigpt.training.loop import Step, train
+from minigpt.training.world import World, joined
+from tests.training.test_loop import small_run
+
+# run by each of the processes; the last two arguments are for a run that stops and goes on
+TRAIN = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from minigpt.corpus import Corpus
+from minigpt.training.checkpoint import TO_GO_ON, load_first
+from minigpt.training.loop import Step, train
+from minigpt.training.progress import MetricsLog
+from minigpt.training.world import joined
+from tests.training.test_loop import small_run
+
+folder, text, dropout, stop_at, resume = sys.argv[1:]
+with joined("cpu") as world:
+    run = small_run(Path(folder), Corpus("test", Path(text).read_text()), sample_chars=0)
+    run = replace(run, model=replace(run.model, dropout=float(dropout)), world=world)
+    found = load_first(Path(folder), TO_GO_ON)[0] if resume == "yes" else None
+    at = found.card.steps if found else None
+    log = MetricsLog(Path(folder), resume_step=at) if world.first else None
+    step = 0
+    for event in train(run, found, stop=lambda: world.rank == 1 and step >= int(stop_at)):
+        if isinstance(event, Step):
+            step = event.step
+        if log:
+            log.write(event)
+"""
+
+
+def two_processes(
+    folder: Path, corpus: Corpus, *, dropout: float = 0.0, stop_at: int = 99, resume: str = "no"
+) -> list[dict[str, float]]:
+    """Train on them; the log of the run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    script, text = folder.parent / "train.py", folder.parent / "text"
+    script.write_text(TRAIN, encoding="utf-8")
+    text.write_text(corpus.text, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+         str(script), str(folder), str(text), str(dropout), str(stop_at), resume],
+        capture_output=True, text=True, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_two_processes_learn_what_one_does(tmp_path: Path, corpus: Corpus) -> None:
+    one = small_run(tmp_path / "one", corpus, sample_chars=0)
+    one = replace(one, model=replace(one.model, dropout=0.0))
+    steps = [event for event in train(one) if isinstance(event, Step)]
+    together = [row for row in two_processes(tmp_path / "two", corpus) if "loss" in row]
+    assert [row["step"] for row in together] == [step.step for step in steps]
+    for row, step in zip(together, steps, strict=True):
+        assert row["loss"] == pytest.approx(step.loss, abs=1e-5)
+        assert row["gradient_norm"] == pytest.approx(step.gradient_norm, abs=1e-4)
+
+
+def test_two_processes_resume_exactly(tmp_path: Path, corpus: Corpus) -> None:
+    # folders of one name, as it is the model's name on the card; only the second is asked to stop
+    whole, parts = tmp_path / "a" / "run", tmp_path / "b" / "run"
+    two_processes(whole, corpus, dropout=0.1)
+    assert two_processes(parts, corpus, dropout=0.1, stop_at=7)[-1]["step"] == 7
+    two_processes(parts, corpus, dropout=0.1, resume="yes")
+    for name in (LAST, BEST, "metrics.jsonl"):
+        assert (whole / name).read_bytes() == (parts / name).read_bytes(), name
+
+
+def test_alone_nothing_is_averaged() -> None:
+    with joined("cpu") as world:
+        assert world == World()
+        assert (world.mean(1.5), world.any(False), world.any(True)) == (1.5, False, True)
+        assert world.of_first(2.5) == 2.5
