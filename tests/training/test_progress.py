@@ -1,5 +1,4 @@
 import io
-import json
 import re
 from pathlib import Path
 
@@ -9,29 +8,29 @@ pytest.importorskip("torch")
 
 from rich.console import Console
 
+from minigpt.errors import InputError
 from minigpt.training.baselines import Baselines
-from minigpt.training.loop import End, Evaluation, Event, Sample, Step
+from minigpt.training.live_view import live_view
+from minigpt.training.loop import Evaluation, Event, Sample, Step
+from minigpt.training.metrics import MetricsLog, read_events
 from minigpt.training.progress import (
-    MetricsLog,
+    MAX_CURVE_POINTS,
+    MEMORISING,
     Progress,
-    live_view,
     plain_view,
-    plot_losses,
-    read_metrics,
-    tokenizing_view,
     verdict,
 )
 
 YARDSTICKS = Baselines(uniform=4.17, bigram=2.49, five_gram=1.67)
 
 
+def step(n: int, loss: float = 2.0) -> Step:
+    return Step(n, loss, 1e-3, 0.5, tokens=100)
+
+
 def plain(shown: str) -> str:
     """Without the cursor's movements."""
     return re.sub(r"\x1b\[[\d;?]*\w", "", shown)
-
-
-def step(n: int, loss: float = 2.0) -> Step:
-    return Step(n, loss, 1e-3, 0.5, tokens=100)
 
 
 def test_speed_and_time_left_come_from_the_last_steps() -> None:
@@ -41,6 +40,7 @@ def test_speed_and_time_left_come_from_the_last_steps() -> None:
         progress.update(step(n), now=100 + 0.5 * n)
     assert progress.tokens_per_s == pytest.approx(200)
     assert progress.seconds_left == pytest.approx(2.5)
+    assert progress.began == 100.5
 
 
 def test_the_time_of_an_evaluation_does_not_count_as_training() -> None:
@@ -53,6 +53,88 @@ def test_the_time_of_an_evaluation_does_not_count_as_training() -> None:
     assert progress.best_val_loss == 2.0
 
 
+def test_the_curve_stays_short_and_even_however_long_the_run() -> None:
+    progress = Progress("t", 10_000, YARDSTICKS)
+    for n in range(1, 3 * MAX_CURVE_POINTS):
+        progress.update(step(n, loss=1 / n), now=n)
+    steps = [point[0] for point in progress.curve]
+    assert steps == list(range(4, 3 * MAX_CURVE_POINTS, 4))
+    assert len(steps) <= MAX_CURVE_POINTS
+    losses = [point[1] for point in progress.curve]
+    assert losses == sorted(losses, reverse=True)
+
+
+def test_what_a_resumed_run_recalls_has_no_speed() -> None:
+    whole, resumed = Progress("t", 10, YARDSTICKS), Progress("t", 10, YARDSTICKS)
+    past: list[Event] = [Evaluation(0, 4.0, best=True), *map(step, range(1, 5))]
+    for event in past:
+        whole.update(event, now=7)
+    resumed.recall(past)
+    assert resumed.tokens_per_s is resumed.seconds_left is resumed.began is None
+    assert (resumed.curve, resumed.val_losses) == (whole.curve, whole.val_losses)
+    assert (resumed.loss, resumed.best_val_loss) == (whole.loss, 4.0)
+    resumed.update(step(5), now=100)
+    resumed.update(step(6), now=101)
+    assert resumed.tokens_per_s == pytest.approx(100)
+
+
+def events_of(train_losses: list[float], val_losses: list[float]) -> list[Event]:
+    """An evaluation after every two steps, whose losses are around the given ones."""
+    events: list[Event] = []
+    for i, (train_loss, val_loss) in enumerate(zip(train_losses, val_losses, strict=True)):
+        events += [step(2 * i + 1, train_loss - 0.9), step(2 * i + 2, train_loss + 0.9)]
+        events.append(Evaluation(2 * i + 2, val_loss, best=val_loss == min(val_losses[: i + 1])))
+    return events
+
+
+@pytest.mark.parametrize(
+    ("train_losses", "val_losses", "after"),
+    [
+        ([2.5, 2.4, 2.2, 2.3, 2.0], [2.6, 2.5, 2.51, 2.52, 2.53], 5),
+        ([2.5, 2.4, 2.2, 2.3, 2.0], [2.6, 2.5, 2.51, 2.51, 2.53], None),  # two rises and a half
+        ([2.5, 2.4, 2.2, 2.3, 2.2], [2.6, 2.5, 2.51, 2.52, 2.53], None),  # training does not fall
+        ([2.5, 2.4, 2.3, 2.2, 2.1, 2.0], [2.5, 2.51, 2.52, 2.53, 2.54, 2.55], 4),
+        ([2.5, 2.4, 2.3], [2.5, 2.51, 2.52], None),
+    ],
+)
+def test_learning_by_heart_is_named_once(
+    train_losses: list[float], val_losses: list[float], after: int | None
+) -> None:
+    lines: list[str] = []
+    with plain_view(Progress("t", 100, YARDSTICKS), lines.append) as show:
+        for event in events_of(train_losses, val_losses):
+            show(event)
+    evaluations = [line for line in lines if "validation" in line]
+    said = [i for i, line in enumerate(evaluations) if "the model is memorising" in line]
+    assert said == ([] if after is None else [after])
+
+
+@pytest.mark.parametrize("cut", range(15))
+def test_learning_by_heart_is_seen_across_a_stop(tmp_path: Path, cut: int) -> None:
+    events = events_of([2.5, 2.4, 2.2, 2.3, 2.0], [2.6, 2.5, 2.51, 2.52, 2.53])
+    log = MetricsLog(tmp_path, resume_step=None)
+    for event in events[:cut]:
+        log.write(event)
+    progress = Progress("t", 100, YARDSTICKS)
+    progress.recall(read_events(tmp_path))
+    assert (progress.memorising, progress.tokens_per_s) == (False, None)
+    lines: list[str] = []
+    with plain_view(progress, lines.append) as show:
+        for event in events[cut:]:
+            show(event)
+    assert [line for line in lines if "memorising" in line] == [MEMORISING]
+    assert progress.best_val_loss == 2.5
+
+
+def test_the_live_view_names_learning_by_heart() -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=80, color_system=None)
+    with live_view(Progress("my run", 100, YARDSTICKS), console) as show:
+        for event in events_of([2.5, 2.4, 2.2, 2.0], [2.5, 2.51, 2.52, 2.53]):
+            show(event)
+    assert "validation has risen for 3 evaluations while training still falls" in out.getvalue()
+
+
 def test_plain_lines_for_pipes() -> None:
     lines: list[str] = []
     with plain_view(Progress("title", 100, YARDSTICKS), lines.append, every=2) as show:
@@ -63,75 +145,17 @@ def test_plain_lines_for_pipes() -> None:
     assert lines[2:] == ["step 2 validation 1.5000 best", 'step 2 sample "a\\u001b\\nb"']
 
 
-def test_the_live_view_shows_the_numbers_and_the_sample() -> None:
-    out = io.StringIO()
-    console = Console(file=out, force_terminal=True, width=80, color_system=None)
-    with live_view(Progress("my run", 100, YARDSTICKS), console) as show:
-        for event in (step(1), Evaluation(1, 1.5, best=True), Sample(1, "[bold]O Romeo\x1b[2J")):
-            show(event)
-    shown = out.getvalue()
-    assert "loss 2.0000   validation 1.5000   best 1.5000" in plain(shown)
-    for words in ("my run", "1.5000", "1/100", "5-gram 1.6700", "[bold]O Romeo␛[2J"):
-        assert words in shown
-
-
-def test_bars_for_a_large_text() -> None:
-    out = io.StringIO()
-    console = Console(file=out, force_terminal=True, width=80, color_system=None)
-    with tokenizing_view(console) as report:
-        report("hash", 50_000_000, 100_000_000)
-        report("hash", 100_000_000, 100_000_000)
-        report("ids", 25_000_000, 100_000_000)
-    assert "hash" in plain(out.getvalue())
-    assert "25.0/100.0 MB" in plain(out.getvalue())
-
-
-def test_the_log_is_cut_back_to_where_a_run_goes_on(tmp_path: Path) -> None:
-    log = MetricsLog(tmp_path, resume_step=None)
-    events: list[Event] = [
-        Evaluation(0, 4.0, best=True),
-        step(1),
-        step(2),
-        Evaluation(2, 3.0, best=True),
-        step(3),
-    ]
-    for event in events:
-        log.write(event)
-    log.write(End(3, 3.0, stopped=True))
-    assert len(read_metrics(tmp_path)) == 5
-    MetricsLog(tmp_path, resume_step=2)
-    assert [(r["step"], "loss" in r) for r in read_metrics(tmp_path)] == [
-        (0, False), (1, True), (2, True)
-    ]  # fmt: skip
-    MetricsLog(tmp_path, resume_step=None)
-    assert read_metrics(tmp_path) == []
-
-
-def test_half_a_line_at_the_end_is_left_out(tmp_path: Path) -> None:
-    log = MetricsLog(tmp_path, resume_step=None)
-    log.write(step(1))
-    with (tmp_path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-        file.write('3\n{"step": 2, "lo')
-    assert [row["step"] for row in read_metrics(tmp_path)] == [1]
-
-
-def test_the_log_holds_nothing_of_the_clock(tmp_path: Path) -> None:
-    MetricsLog(tmp_path, resume_step=None).write(step(1))
-    row = json.loads((tmp_path / "metrics.jsonl").read_text(encoding="utf-8"))
-    assert set(row) == {"step", "loss", "learning_rate", "gradient_norm", "tokens"}
-
-
-def test_a_plot_is_drawn(tmp_path: Path) -> None:
-    log = MetricsLog(tmp_path, resume_step=None)
-    for event in (Evaluation(0, 4.0, best=True), step(1), Evaluation(1, 3.0, best=True)):
-        log.write(event)
-    path = plot_losses(tmp_path, YARDSTICKS)
-    assert path.read_bytes().startswith(b"\x89PNG")
-
-
 @pytest.mark.parametrize(("loss", "words"), [(1.5, "more than counting"), (1.9, "Counting does")])
 def test_the_verdict_is_honest(loss: float, words: str) -> None:
     out = io.StringIO()
     Console(file=out, width=80).print(verdict(YARDSTICKS, loss))
     assert words in out.getvalue()
     assert "1.6700" in out.getvalue()
+
+
+def test_a_log_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    log = MetricsLog(tmp_path, resume_step=None)
+    (tmp_path / "metrics.jsonl").unlink()
+    (tmp_path / "metrics.jsonl").mkdir()
+    with pytest.raises(InputError, match=r"cannot write .*metrics\.jsonl: "):
+        log.write(step(1))

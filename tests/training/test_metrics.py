@@ -1,0 +1,82 @@
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+from minigpt.training.loop import End, Evaluation, Event
+from minigpt.training.metrics import MetricsLog, read_events, read_metrics, smoothed
+from minigpt.training.plot import Curve, plot_losses, plot_runs
+from tests.training.test_progress import YARDSTICKS, step
+
+
+def test_the_log_is_cut_back_to_where_a_run_goes_on(tmp_path: Path) -> None:
+    log = MetricsLog(tmp_path, resume_step=None)
+    events: list[Event] = [
+        Evaluation(0, 4.0, best=True),
+        step(1),
+        step(2),
+        Evaluation(2, 3.0, best=True),
+        step(3),
+    ]
+    for event in events:
+        log.write(event)
+    log.write(End(3, 3.0, "finished"))
+    assert len(read_metrics(tmp_path)) == 5
+    assert read_events(tmp_path) == events
+    MetricsLog(tmp_path, resume_step=2)
+    assert [(r["step"], "loss" in r) for r in read_metrics(tmp_path)] == [
+        (0, False), (1, True), (2, True)
+    ]  # fmt: skip
+    MetricsLog(tmp_path, resume_step=None)
+    assert read_metrics(tmp_path) == []
+
+
+def test_half_a_line_at_the_end_is_left_out(tmp_path: Path) -> None:
+    log = MetricsLog(tmp_path, resume_step=None)
+    log.write(step(1))
+    with (tmp_path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write('3\n{"step": 2, "lo')
+    assert [row["step"] for row in read_metrics(tmp_path)] == [1]
+
+
+def test_rows_of_other_fields_are_no_events(tmp_path: Path) -> None:
+    log = MetricsLog(tmp_path, resume_step=None)
+    log.write(step(1))
+    with (tmp_path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"step": 2, "loss": 1.0, "color": "red"}\n')
+    assert read_events(tmp_path) == [step(1)]
+
+
+def test_the_log_holds_nothing_of_the_clock(tmp_path: Path) -> None:
+    MetricsLog(tmp_path, resume_step=None).write(step(1))
+    row = json.loads((tmp_path / "metrics.jsonl").read_text(encoding="utf-8"))
+    assert set(row) == {"step", "loss", "learning_rate", "gradient_norm", "tokens"}
+
+
+def test_smoothing_starts_at_the_first_loss() -> None:
+    assert smoothed(None, 4.0) == 4.0
+    assert smoothed(4.0, 2.0) == pytest.approx(3.9)
+
+
+def test_a_plot_is_drawn(tmp_path: Path) -> None:
+    log = MetricsLog(tmp_path, resume_step=None)
+    empty = plot_losses(tmp_path, YARDSTICKS).read_bytes()
+    for event in (Evaluation(0, 4.0, best=True), step(1), Evaluation(1, 3.0, best=True)):
+        log.write(event)
+    drawn = plot_losses(tmp_path, YARDSTICKS).read_bytes()
+    assert empty.startswith(b"\x89PNG")
+    assert drawn.startswith(b"\x89PNG")
+    assert drawn != empty
+
+
+def test_several_runs_are_drawn_into_one_plot(tmp_path: Path) -> None:
+    one: tuple[Curve, Curve] = [(1, 3.0)], [(0, 4.0), (1, 3.1)]
+    other: tuple[Curve, Curve] = [], [(0, 4.0)]
+    pictures = []
+    for curves in ({"one": one}, {"one": one, "_$other": other, "$x^$": other, "\n": one}):
+        plot_runs(curves, tmp_path / "all.png")
+        pictures.append((tmp_path / "all.png").read_bytes())
+    assert pictures[0].startswith(b"\x89PNG")
+    assert pictures[0] != pictures[1]
