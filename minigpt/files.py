@@ -58,8 +58,8 @@ def open_atomically(path: Path, *, keep_old_as: Path | None = None) -> Iterator[
         keep_old_as: where the file that was at `path` goes, instead of away.
 
     Raises:
-        InputError: the folder does not exist, is not writable, or the disk is full. An older file
-            at `path` is untouched then, and nothing is left behind.
+        InputError: the folder does not exist, is not writable, or the disk is full. Older files at
+            `path` and `keep_old_as` are untouched then, and nothing is left behind.
     """
     import tempfile  # here: 5 ms of every start, for nothing where only models are read
 
@@ -74,15 +74,59 @@ def open_atomically(path: Path, *, keep_old_as: Path | None = None) -> Iterator[
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())  # mkstemp's files are for the owner alone
-        if keep_old_as is not None and path.exists():
-            path.replace(keep_old_as)
-        temporary.replace(path)
-        sync_folder(path.parent)
+        if keep_old_as is not None and _is_there(path):
+            _rotate(temporary, path, keep_old_as)
+        else:
+            temporary.replace(path)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}") from None
     finally:
         if temporary is not None:
-            temporary.unlink(missing_ok=True)
+            _unlink(temporary)
+    sync_folder(path.parent)
+
+
+def _rotate(new: Path, path: Path, old: Path) -> None:
+    """`path` becomes `old` and `new` becomes `path`; where a rename fails, none of them does.
+
+    Stopped dead at any point, one of `path` and `old` is there.
+    """
+    oldest = new.with_suffix(".old.tmp")
+    done: list[tuple[Path, Path]] = []
+    try:
+        for source, target in ((old, oldest), (path, old), (new, path)):
+            if _is_there(source):
+                source.replace(target)
+                done.append((source, target))
+    except BaseException:
+        for source, target in reversed(done):
+            target.replace(source)
+        raise
+    _unlink(oldest)
+
+
+def _is_there(path: Path) -> bool:
+    """`exists`, which from Python 3.14 on would take a disk that fails for a missing file."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _unlink(temporary: Path) -> None:
+    """Remove what a later run would remove too: no reason to fail."""
+    with contextlib.suppress(OSError):
+        temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what writing `path` left beside it when it was killed.
+
+    Only where nobody else can be writing it just now.
+    """
+    for temporary in path.parent.glob(f".{path.name}.*.tmp"):
+        _unlink(temporary)
 
 
 def write_folder_atomically(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -133,14 +177,19 @@ def write_folder_atomically(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in `folder` survive a power loss; Windows has no such call and needs none."""
+    """Make renames in `folder` survive a power loss; Windows has no such call and needs none.
+
+    Some network file systems cannot do it. The files are in their places already, so that is no
+    error; SQLite sees it so too.
+    """
     if os.name == "nt":
         return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def refuse_to_overwrite(path: Path, *, force: bool) -> None:

@@ -9,7 +9,7 @@ the checksum's place, so that a flipped bit anywhere, header and padding include
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,6 @@ TO_USE = (BEST, LAST, PREVIOUS)
 """Which files serve which purpose, in order of preference."""
 
 _NO_SUM = "0" * 64
-_ALL_SCORED = {"eval_tokens": 0}  # what older checkpoints do not say
 _KEY = "minigpt"  # safetensors writes several metadata keys in random order, so there is one
 _OPTIMIZER = "optimizer/"
 
@@ -51,9 +50,14 @@ class Checkpoint:
     draft: str
     """Guesses at what comes next, for the exported file: see `runtime/draft.py`."""
     best_val_loss: float
+    evaluations_since_best: int
+    """Of those before `steps`: when `patience` runs out must not depend on where a run stopped."""
     weights: dict[str, Tensor]
     optimizer: dict[str, Tensor]
     """As `optim.state_tensors` gives it; empty in `best`."""
+    torch_version: str = str(torch.__version__)
+    threads: int = field(default_factory=torch.get_num_threads)
+    """Of torch on the CPU, 0 if not known: sums differ in their last bits with their number."""
 
 
 def save(checkpoint: Checkpoint, path: Path) -> None:
@@ -91,8 +95,8 @@ def load(path: Path) -> Checkpoint:
         ) from None
     if written_format != FORMAT:
         raise InputError(
-            f"{path} has format {written_format!r}, this minigpt reads {FORMAT}: "
-            "install a newer minigpt"
+            f"{path} has format {written_format!r:.20}, this minigpt reads {FORMAT}: "
+            "it is damaged, or needs a newer minigpt"
         )
     if _checksum(content.replace(_field(given), _field(_NO_SUM), 1)) != given:
         raise InputError(f"{path} is damaged: its content does not match its checksum")
@@ -108,16 +112,19 @@ def _from_parts(info: dict[str, Any], tensors: dict[str, Tensor]) -> Checkpoint:
     weights = {k: v for k, v in tensors.items() if not k.startswith(_OPTIMIZER)}
     checkpoint = Checkpoint(
         model=from_json(GPTConfig, json.dumps(info["model"])),
-        train=from_json(TrainConfig, json.dumps(_ALL_SCORED | info["train"])),
+        train=from_json(TrainConfig, json.dumps(info["train"])),
         tokenizer=CharTokenizer.from_json(json.dumps(info["tokenizer"])),
         card=from_json(ModelCard, json.dumps(info["card"])),
         excerpt=str(info["excerpt"]),
         draft=str(info.get("draft", "")),  # older ones have none
         best_val_loss=float(info["best_val_loss"]),
+        evaluations_since_best=int(info.get("evaluations_since_best", 0)),
         weights=weights,
         optimizer={
             k.removeprefix(_OPTIMIZER): v for k, v in tensors.items() if k.startswith(_OPTIMIZER)
         },
+        torch_version=str(info["torch"]),
+        threads=int(info.get("threads", 0)),  # older ones do not say
     )
     # before a model is built: a config may ask for more memory than there is
     n_params = sum(tensor.numel() for tensor in weights.values())
@@ -157,11 +164,48 @@ def load_first(path: Path, names: Sequence[str]) -> tuple[Checkpoint, list[str]]
     raise InputError(f"{path} has no checkpoint: it is not a folder that minigpt train wrote")
 
 
+def differing_machine(checkpoint: Checkpoint) -> str:
+    """What of this process would make other numbers than the one that saved; "" if nothing."""
+    now = (str(torch.__version__), torch.get_num_threads())
+    then = (checkpoint.torch_version, checkpoint.threads or now[1])
+    names = ("torch", "threads")
+    return ", ".join(
+        f"{name} {before} -> {after}"
+        for name, before, after in zip(names, then, now, strict=True)
+        if before != after
+    )
+
+
+def check_one_run(folder: Path, found: Checkpoint) -> None:
+    """See that the other checkpoints of a folder, where they are whole, are of the same run.
+
+    Raises:
+        InputError: one of them has another config, text or tokenizer.
+    """
+    for name in TO_USE:
+        path = folder / name
+        try:
+            other = load(path)
+        except InputError:
+            continue
+        if _of_run(other) != _of_run(found):
+            raise InputError(
+                f"{path} is of another run than the checkpoint to go on from: move it, or the "
+                f"others in {folder}, elsewhere"
+            )
+
+
+def _of_run(checkpoint: Checkpoint) -> tuple[object, ...]:
+    card = checkpoint.card
+    return checkpoint.model, checkpoint.train, checkpoint.tokenizer, card.corpus_sha256
+
+
 def _to_bytes(checkpoint: Checkpoint) -> bytes:
     info = {
         "format": FORMAT,
         "minigpt": __version__,
-        "torch": torch.__version__,
+        "torch": checkpoint.torch_version,
+        "threads": checkpoint.threads,
         "model": json.loads(to_json(checkpoint.model)),
         "train": json.loads(to_json(checkpoint.train)),
         "tokenizer": json.loads(checkpoint.tokenizer.to_json()),
@@ -169,6 +213,7 @@ def _to_bytes(checkpoint: Checkpoint) -> bytes:
         "excerpt": checkpoint.excerpt,
         "draft": checkpoint.draft,
         "best_val_loss": checkpoint.best_val_loss,
+        "evaluations_since_best": checkpoint.evaluations_since_best,
         "checksum": _NO_SUM,
     }
     tensors = checkpoint.weights | {_OPTIMIZER + k: v for k, v in checkpoint.optimizer.items()}

@@ -1,0 +1,84 @@
+"""One run in one folder at a time.
+
+The lock is the kernel's, on a file in the folder, so a run that is killed leaves none behind. The
+file itself only says whose it is, and goes when the run ends.
+"""
+
+import contextlib
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from minigpt.errors import InputError
+
+LOCK = ".lock"
+
+_HELD = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
+_FAR = 2**20  # on Windows nobody else can read the byte that is locked
+
+
+@contextlib.contextmanager
+def lock_folder(folder: Path) -> Iterator[bool]:
+    """Hold a folder's lock.
+
+    Yields:
+        Whether it is held: some network file systems have no locks.
+
+    Raises:
+        InputError: another run holds it, or the folder cannot be written to.
+    """
+    path = folder / LOCK
+    try:
+        handle, held = _open_and_lock(path)
+        os.lseek(handle, 0, os.SEEK_SET)
+        os.write(handle, f"{os.getpid():<10}\n".encode())
+    except OSError as error:
+        raise InputError(f"cannot write to {folder}: {error.strerror}") from None
+    try:
+        yield held
+    finally:
+        if os.name == "nt":  # which removes no open file
+            os.close(handle)
+            _remove(path)
+        else:  # before another run can lock it: that one would hold a file that is gone
+            _remove(path)
+            os.close(handle)
+
+
+def _open_and_lock(path: Path) -> tuple[int, bool]:
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            _lock(handle)
+        except OSError as error:
+            if error.errno not in _HELD:
+                return handle, False
+            owner = os.read(handle, 10).decode("ascii", "replace").strip()
+            os.close(handle)
+            raise InputError(
+                f"another run is writing to {path.parent} (process {owner or 'unknown'}); "
+                "wait for it, stop it, or choose another --out"
+            ) from None
+        if os.fstat(handle).st_nlink > 0:
+            return handle, True
+        os.close(handle)  # its run ended, and removed it, between our opening and our locking
+
+
+def _lock(handle: int) -> None:
+    """Lock at once or fail; closing the handle, or the death of the process, unlocks."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        os.lseek(handle, _FAR, os.SEEK_SET)
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()

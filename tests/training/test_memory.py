@@ -1,0 +1,117 @@
+import os
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+from minigpt.cli import main
+from minigpt.config import GPTConfig
+from minigpt.corpus import Corpus
+from minigpt.errors import InputError
+from minigpt.training import loop
+from minigpt.training.checkpoint import TO_GO_ON, load_first
+from minigpt.training.loop import train
+from minigpt.training.memory import is_out_of_memory, must_fit
+from tests.stops import in_child
+from tests.training.test_loop import small_run
+
+ON_CPU = RuntimeError(
+    "[enforce fail at alloc_cpu.cpp:114] err == 0. DefaultCPUAllocator: can't allocate memory: you "
+    "tried to allocate 4294967296 bytes. Error code 12 (Cannot allocate memory)"
+)
+ON_GPU = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 4.00 GiB.")
+ON_WINDOWS = RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes.")
+OF_NUMPY = MemoryError("Unable to allocate 4.00 GiB for an array")
+
+
+@pytest.mark.parametrize("error", [ON_CPU, ON_GPU, ON_WINDOWS, OF_NUMPY])
+def test_a_batch_too_large_is_told_with_one_that_fits(
+    tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    really = loop.next_token_loss
+
+    def short_of_memory(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        if torch.is_grad_enabled() and len(logits) > 6:
+            raise error
+        return really(logits, targets)
+
+    monkeypatch.setattr(loop, "next_token_loss", short_of_memory)
+    words = r"batch_size 20 x block_size 16 .* batch_size=5, and --set accumulation=8 "
+    with pytest.raises(InputError, match=words):
+        list(train(small_run(tmp_path, corpus, batch_size=20)))
+    assert load_first(tmp_path, TO_GO_ON)[0].card.steps == 0
+    # what it says is so
+    list(train(small_run(tmp_path, corpus, batch_size=5, accumulation=8)))
+
+
+@pytest.mark.parametrize("error", [ON_CPU, ON_GPU, ON_WINDOWS, OF_NUMPY])
+def test_a_model_too_large_for_any_batch(
+    tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def no_memory(*_: object) -> None:
+        raise error
+
+    run = small_run(tmp_path, corpus)
+    for name, words in (("next_token_loss", "does not fit into memory; training it takes more"),
+                        ("GPT", "does not fit into memory; training it takes more")):  # fmt: skip
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, name, no_memory)
+            with pytest.raises(InputError, match=words):
+                list(train(run))
+    found, _ = load_first(tmp_path, TO_GO_ON)
+    monkeypatch.setattr(loop, "evaluate", lambda *_: 1.0)
+    monkeypatch.setattr(loop, "next_token_loss", no_memory)
+    with pytest.raises(InputError, match="nor does a batch of one"):
+        list(train(run, found))
+
+
+def test_other_errors_stay_what_they_are() -> None:
+    bug = RuntimeError("mat1 and mat2 shapes cannot be multiplied (4x5 and 6x7)")
+    assert not is_out_of_memory(bug)
+    with pytest.raises(RuntimeError, match="mat1"), must_fit(GPTConfig()):
+        raise bug
+
+
+def test_short_memory_for_real(
+    tmp_path: Path, text_file: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    resource = pytest.importorskip("resource")
+    statm = Path("/proc/self/statm")
+    if not statm.exists() or not hasattr(os, "fork"):
+        pytest.skip("needs fork, and /proc to know how much memory is in use")
+    small = ["--set=n_layer=1", "--set=n_embd=16", "--set=n_head=2", "--set=block_size=64"]
+    out = [
+        "train",
+        str(text_file),
+        "--preset=tiny",
+        "--plain",
+        "--set=max_steps=1",
+        *small,
+        "--out",
+    ]
+    assert main([*out, str(tmp_path / "warm")]) == 0  # what is imported late is there now
+
+    def limited(name: str, *settings: str) -> int:
+        """The exit code of a run that may take 400 MB more than this process has."""
+
+        def child() -> None:
+            torch.set_num_threads(1)
+            in_use = int(statm.read_text(encoding="ascii").split()[0]) * os.sysconf("SC_PAGE_SIZE")
+            resource.setrlimit(resource.RLIMIT_AS, (in_use + 400_000_000,) * 2)
+            os._exit(main([*out, str(tmp_path / name), *settings]))
+
+        return in_child(child)
+
+    capfd.readouterr()
+    assert limited("batch", "--set=batch_size=10000") == 2
+    said = capfd.readouterr().err.splitlines()[-1]
+    assert said.startswith(
+        "minigpt: batch_size 10000 x block_size 64 does not fit into memory; try "
+    )
+    fits = said.split("try --set ")[1].split(",")[0]
+    assert limited("fits", f"--set={fits}") == 0
+    assert limited("model", "--set=n_embd=20000") == 2
+    assert "parameters does not fit into memory" in capfd.readouterr().err.splitlines()[-1]
