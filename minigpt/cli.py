@@ -71,6 +71,17 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     _train_arguments(command("train", commands.train, "Train a model on text."))
+    lr_find = command("lr-find", commands.lr_find, "Look for a learning rate to train with.")
+    _run_arguments(lr_find)
+    lr_find.add_argument("--plot", type=Path, default=Path("lr-find.png"), metavar="FILE",
+                         help="PNG file to write or replace; default lr-find.png")  # fmt: skip
+
+    runs = command("runs", commands.runs, "List and compare training runs.")
+    runs.add_argument("folders", type=Path, nargs="*", metavar="FOLDER",
+                      help="a run, or a folder of runs; default checkpoints")  # fmt: skip
+    runs.add_argument("--plot", type=Path, metavar="FILE.png", help="draw all their losses")
+    _json_argument(runs)
+
     _generate_arguments(command("generate", commands.generate, "Write text to stdout."))
 
     export = command("export", commands.export, "Export a checkpoint to .onnx.")
@@ -108,21 +119,34 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train_arguments(train: argparse.ArgumentParser) -> None:
-    presets = "; ".join(f"{name}: {preset.summary}" for name, preset in PRESETS.items())
-    train.add_argument("text", type=Path, nargs="*", help="UTF-8 text files to learn from")
-    train.add_argument("--corpus", choices=("pydoc",),
-                       help="instead of files: Python's own documentation")  # fmt: skip
-    train.add_argument("--preset", help=f"default laptop. {presets}")
+    _run_arguments(train)
     train.add_argument("--out", type=Path, help="folder to write; default checkpoints/NAME")
     train.add_argument("--max-steps", type=_at_least(1), help="optimizer steps")
-    train.add_argument("--seed", type=int, help="of weights, batches and dropout")
-    train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
-                       help="any setting of the model or the training, e.g. n_layer=6")  # fmt: skip
+    train.add_argument("--minutes", type=float, metavar="M",
+                       help="measure first, then plan as many steps as fit")  # fmt: skip
+    train.add_argument("--patience", type=_at_least(0), metavar="N",
+                       help="end after N evaluations without a better one; 0: never")  # fmt: skip
     older = train.add_mutually_exclusive_group()
     older.add_argument("--resume", action="store_true", help="go on with the run in --out")
     older.add_argument("--force", action="store_true", help="start anew in --out, losing its run")
     train.add_argument("--plain", action="store_true", help="lines instead of a live view")
-    _device_argument(train)
+    train.add_argument("--tensorboard", action="store_true",
+                       help="write event files for TensorBoard too")  # fmt: skip
+
+
+def _run_arguments(parser: argparse.ArgumentParser) -> None:
+    """What is learned from, and how; the later of preset, file and flags wins."""
+    presets = "; ".join(f"{name}: {preset.summary}" for name, preset in PRESETS.items())
+    parser.add_argument("text", type=Path, nargs="*", help="UTF-8 text files to learn from")
+    parser.add_argument("--corpus", choices=("pydoc",),
+                        help="instead of files: Python's own documentation")  # fmt: skip
+    parser.add_argument("--preset", help=f"default laptop. {presets}")
+    parser.add_argument("--config", type=Path, metavar="FILE",
+                        help="TOML file of settings, such as the run.toml of a run")  # fmt: skip
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
+                        help="any setting of model or training, e.g. n_layer=6")  # fmt: skip
+    parser.add_argument("--seed", type=int, help="of weights, batches and dropout")
+    _device_argument(parser)
 
 
 def _generate_arguments(generate: argparse.ArgumentParser) -> None:

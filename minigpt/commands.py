@@ -27,6 +27,20 @@ def train(arguments: argparse.Namespace) -> int:
     return run_training(arguments)
 
 
+def lr_find(arguments: argparse.Namespace) -> int:
+    """Try learning rates and print one to train with."""
+    from minigpt.lr_find_command import run_lr_find
+
+    return run_lr_find(arguments)
+
+
+def runs(arguments: argparse.Namespace) -> int:
+    """List and compare training runs."""
+    from minigpt.runs_command import list_runs
+
+    return list_runs(arguments)
+
+
 def generate(arguments: argparse.Namespace) -> int:
     """Write text to stdout as it comes."""
     from minigpt.generate_command import run_generation

@@ -4,7 +4,6 @@ Every number has its home here: the command line, the training loop, the exporte
 documentation read these dataclasses. Standard library only, so that every part can import it.
 """
 
-import contextlib
 import json
 import math
 from collections.abc import Mapping
@@ -128,6 +127,8 @@ class TrainConfig:
     """Steps between two evaluations (and two checkpoints)."""
     eval_tokens: int = 1_000_000
     """At most so many of the validation split are predicted, from its beginning; 0 for all."""
+    patience: int = 0
+    """Evaluations without a new best one after which the run ends; 0 for never."""
     sample_chars: int = 120
     """Length of the sample written at each evaluation; 0 for none."""
     seed: int = 1337
@@ -137,8 +138,8 @@ class TrainConfig:
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
         for name in (
-            "warmup_steps", "eval_tokens", "sample_chars", "seed", "weight_decay", "grad_clip",
-            "muon_learning_rate",
+            "warmup_steps", "eval_tokens", "patience", "sample_chars", "seed", "weight_decay",
+            "grad_clip", "muon_learning_rate",
         ):  # fmt: skip
             if getattr(self, name) < 0:
                 raise InputError(f"{name} must be at least 0, not {getattr(self, name)}")
@@ -227,30 +228,6 @@ def find_preset(name: str) -> Preset:
     return PRESETS[name]
 
 
-def apply_settings(
-    model: GPTConfig, train: TrainConfig, settings: Mapping[str, str]
-) -> tuple[GPTConfig, TrainConfig]:
-    """Both configs with `key=value` texts applied, each key going to the config that has it.
-
-    Raises:
-        InputError: no config has the key, or the value is not of its type.
-    """
-    in_model = {f.name for f in fields(model)} - {"vocab_size"}  # the corpus decides that one
-    in_train = {f.name for f in fields(train)}
-    if unknown := sorted(set(settings) - in_model - in_train):
-        known = ", ".join(sorted(in_model | in_train))
-        raise InputError(f"unknown setting {unknown[0]!r}; the settings are {known}")
-    return (
-        replace(model, **_parsed_fields(model, settings)),
-        replace(train, **_parsed_fields(train, settings)),
-    )
-
-
-def _parsed_fields(config: GPTConfig | TrainConfig, settings: Mapping[str, str]) -> dict[str, Any]:
-    types = {f.name: f.type for f in fields(config) if f.name in settings}
-    return {name: _parsed(name, wanted, settings[name]) for name, wanted in types.items()}
-
-
 def to_json(record: GPTConfig | TrainConfig | ModelCard) -> str:
     """The form stored in checkpoints and exported files."""
     return json.dumps(asdict(record), sort_keys=True)
@@ -280,24 +257,19 @@ def _typed_fields(schema: type[Record], values: Mapping[str, object]) -> dict[st
             f"its {schema.__name__} has other fields ({wrong!r:.40}): it was written by another "
             "version of minigpt"
         )
-    return {name: _checked(name, types[name], value) for name, value in values.items()}
+    return {name: checked(name, types[name], value) for name, value in values.items()}
 
 
-def _parsed(name: str, wanted: object, text: str) -> object:
-    """A setting's text as a value of the type that is wanted."""
-    if wanted is str:
-        return text
-    words = {"true": True, "false": False}
-    try:
-        value = words[text.lower()] if wanted is bool else json.loads(text)
-    except (KeyError, ValueError):
-        value = text
-    return _checked(name, wanted, value)
+def checked(name: str, wanted: object, value: object) -> object:
+    """`value` if it is of the type that is wanted; a whole number becomes a float where one is.
 
-
-def _checked(name: str, wanted: object, value: object) -> object:
-    if wanted is float and type(value) is int:
-        with contextlib.suppress(OverflowError):  # no float is that large
+    Raises:
+        InputError: it is of another type.
+    """
+    if type(value) is int:
+        if abs(value) >= 2**63:
+            raise InputError(f"{name} must be below 2**63, not {value!r:.40}")
+        if wanted is float:
             value = float(value)
     # `type is`, not isinstance: True is an int, but not a number of layers
     if type(value) is not wanted:

@@ -2,101 +2,127 @@
 
 import argparse
 import contextlib
-import os
 import signal
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
 from rich.console import Console
 
-from minigpt.config import apply_settings, find_preset
-from minigpt.corpus import TokenizedCorpus, check_length, pydoc_corpus
+from minigpt.corpus import check_length
 from minigpt.errors import InputError
+from minigpt.run_arguments import (
+    IDS_FOLDER,
+    corpus_stem,
+    describe_run,
+    read_corpus_argument,
+    set_by_flags,
+)
+from minigpt.run_folder import begin, lock, make, refuse_an_older_run, resumed
+from minigpt.settings import to_toml
 from minigpt.terminal import say
 from minigpt.torch_decoder import check_device
-from minigpt.training import checkpoint
+from minigpt.training import checkpoint, tensorboard
 from minigpt.training.baselines import MOST_COUNTED, baselines
 from minigpt.training.checkpoint import Checkpoint
-from minigpt.training.loop import Begin, End, Run, train
-from minigpt.training.progress import (
-    PLOT,
-    MetricsLog,
-    Progress,
-    Show,
-    live_view,
-    plain_view,
-    plot_losses,
-    tokenizing_view,
-    verdict,
-)
-from minigpt.training.shards import LARGE_BYTES, read_tokenized, total_bytes
-from minigpt.training.world import World
+from minigpt.training.live_view import live_view
+from minigpt.training.loop import Begin, End, Event, Run, train
+from minigpt.training.metrics import read_events
+from minigpt.training.plan import measure_pace, plan_steps
+from minigpt.training.plot import plot_losses
+from minigpt.training.progress import Progress, Show, plain_view, verdict
+from minigpt.training.world import World, joined
 
-IDS_FOLDER = ".minigpt-ids"
+MOST_MINUTES = 365 * 24 * 60
 EXIT_STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 def run_training(arguments: argparse.Namespace) -> int:
     """Train as the arguments say; returns the exit code."""
+    began = time.monotonic()
     check_device(arguments.device)
-    folder = _folder(arguments)
-    corpus = _corpus(arguments, folder)
-    resume = _resume(folder, corpus) if arguments.resume else None
-    run = _run(arguments, corpus, folder, resume)
-    check_length(corpus.ids, run.model.block_size)  # before an older run is cleared away
-    _make(folder)
+    _check_minutes(arguments)
+    if arguments.tensorboard:
+        tensorboard.check_installed()
+    folder: Path = arguments.out or Path("checkpoints") / corpus_stem(arguments)
+    cache = folder.parent / IDS_FOLDER  # beside the run: for all runs on this text
+    with contextlib.ExitStack() as until_the_end:
+        world = until_the_end.enter_context(joined(arguments.device))
+        if not world.first:
+            return _train_along(arguments, folder, cache, world)
+        if arguments.resume:
+            lock(folder, until_the_end, to_resume=True)
+        else:
+            refuse_an_older_run(folder, force=arguments.force)  # before a long text is read
+        corpus = read_corpus_argument(arguments, cache, quiet=arguments.plain)
+        resume = resumed(folder, corpus) if arguments.resume else None
+        run = describe_run(arguments, corpus, folder, world, resume)
+        check_length(corpus.ids, run.model.block_size)  # a command that is wrong makes no folder
+        if resume is None:
+            make(folder)
+            lock(folder, until_the_end)
+            refuse_an_older_run(folder, force=arguments.force)
+        world.any(False)  # the others wait for this before they look at the folder and the text
+        if arguments.minutes is not None:
+            run = _plan(run, 60 * arguments.minutes - (time.monotonic() - began))
+        return _train(run, resume, arguments)
+
+
+def _train(run: Run, resume: Checkpoint | None, arguments: argparse.Namespace) -> int:
+    """Follow a run to its end; returns the exit code."""
+    folder, corpus = run.folder, run.corpus
+    say(f"{to_toml(run.model, run.train)}# {_scope(run)}")
+    yardsticks = baselines(*run.parts, run.model.vocab_size)
     title = (
         f"{folder.name}: {run.model.n_params():,} parameters, {len(corpus.ids):,} characters, "
         f"{run.model.vocab_size} distinct"
     )
-    say(f"{run.model}\n{run.train}\n{_scope(run)}")
-    yardsticks = baselines(*run.parts, run.model.vocab_size)
     progress = Progress(title, run.train.max_steps, yardsticks)
-    with _stop_signal() as received, _view(progress, plain=arguments.plain) as show:
+    with contextlib.ExitStack() as stack:
+        received = stack.enter_context(_stop_signal())
+        listeners = [stack.enter_context(_view(progress, plain=arguments.plain))]
+        event: Event
         for event in train(run, resume, stop=lambda: received() is not None):
             if isinstance(event, Begin):
-                log = _begin(folder, event.step if resume else None)
-            log.write(event)
-            show(event)
+                step = event.step if resume else None
+                listeners.insert(0, begin(run, step).write)
+                progress.recall(read_events(folder))
+                if arguments.tensorboard:
+                    board = tensorboard.tensorboard_log(folder, resume_step=step)
+                    listeners.append(stack.enter_context(board))
+            for listen in listeners:
+                listen(event)
     assert isinstance(event, End)
     plot = plot_losses(folder, yardsticks)
-    if event.stopped:
+    if event.why == "stopped":
         say(f"stopped at step {event.step}, saved; go on with the same command and --resume")
-        return EXIT_STOPPED[received() or signal.SIGINT]
+        return EXIT_STOPPED[received() or signal.SIGTERM]
+    if event.why == "patience":
+        say(f"ended at step {event.step}: the last {run.train.patience} evaluations brought no "
+             "better validation loss")  # fmt: skip
     Console(stderr=True).print(verdict(yardsticks, event.best_val_loss))
     say(f"best checkpoint, log and {plot.name} are in {folder}; "
          f"export it: minigpt export {folder} --onnx {folder.name}.onnx")  # fmt: skip
     return 0
 
 
-def _folder(arguments: argparse.Namespace) -> Path:
-    """Where the run goes; refused before anything is read, if an older one would be lost."""
-    if arguments.corpus and arguments.text:
-        raise InputError("give either text files or --corpus, not both")
-    if not arguments.corpus and not arguments.text:
-        raise InputError("give a text file to learn from, or --corpus pydoc")
-    name = arguments.corpus or arguments.text[0].stem
-    folder: Path = arguments.out or Path("checkpoints") / name
-    older = [name for name in checkpoint.TO_USE if (folder / name).exists()]
-    if older and not arguments.resume and not arguments.force:
-        raise InputError(
-            f"{folder} already holds a run; --resume goes on with it, --force starts anew, "
-            "--out chooses another folder"
-        )
-    return folder
-
-
-def _corpus(arguments: argparse.Namespace, folder: Path) -> TokenizedCorpus:
-    if arguments.corpus:
-        return TokenizedCorpus.from_corpus(pydoc_corpus())
-    console = Console(stderr=True)
-    cache = folder.parent / IDS_FOLDER  # beside the run: for all runs on this text
-    if total_bytes(arguments.text) < LARGE_BYTES or arguments.plain or not console.is_terminal:
-        return read_tokenized(arguments.text, cache)
-    with tokenizing_view(console) as report:
-        return read_tokenized(arguments.text, cache, report)
+def _train_along(arguments: argparse.Namespace, folder: Path, cache: Path, world: World) -> int:
+    """What the other processes do: the same steps, in silence."""
+    world.any(False)
+    corpus = read_corpus_argument(arguments, cache, quiet=True)
+    resume = None
+    if arguments.resume:
+        resume, _ = checkpoint.load_first(folder, checkpoint.TO_GO_ON)
+    run = describe_run(arguments, corpus, folder, world, resume)
+    if arguments.minutes is not None:
+        run = _planned(run, 0, 0)
+    with _stop_signal() as received:
+        for event in train(run, resume, stop=lambda: received() is not None):
+            last = event
+    assert isinstance(last, End)
+    return EXIT_STOPPED[received() or signal.SIGTERM] if last.why == "stopped" else 0
 
 
 def _scope(run: Run) -> str:
@@ -109,71 +135,42 @@ def _scope(run: Run) -> str:
     return words
 
 
-def _resume(folder: Path, corpus: TokenizedCorpus) -> Checkpoint:
-    if not folder.is_dir():
-        raise InputError(f"there is nothing to resume: {folder} is not a folder with a run in it")
-    found, refused = checkpoint.load_first(folder, checkpoint.TO_GO_ON)
-    if refused:
-        say(f"warning: {refused[0]}; going on from an older checkpoint")
-        # out of the way: the next save would keep it as the previous one, in the good one's place
-        damaged = folder / checkpoint.LAST
-        damaged.replace(damaged.with_suffix(".damaged"))
-    if found.card.corpus_sha256 != corpus.sha256:
+def _check_minutes(arguments: argparse.Namespace) -> None:
+    if arguments.minutes is None:
+        return
+    if not 0 < arguments.minutes <= MOST_MINUTES:
         raise InputError(
-            f"{folder} was trained on another text ({found.card.corpus}, "
-            f"{found.card.corpus_chars} characters): resume with that one, or start anew elsewhere"
+            f"--minutes must be above 0 and at most {MOST_MINUTES} (a year), "
+            f"not {arguments.minutes:g}"
         )
-    return found
+    if arguments.resume or {"max_steps", "eval_interval"} & set_by_flags(arguments).keys():
+        raise InputError(
+            "--minutes plans max_steps and eval_interval of a new run: it goes neither with "
+            "--resume nor with --max-steps nor with a --set of these"
+        )
 
 
-def _run(
-    arguments: argparse.Namespace, corpus: TokenizedCorpus, folder: Path, resume: Checkpoint | None
-) -> Run:
-    """The run that the arguments describe; a resumed one keeps what it was begun with."""
-    settings = {}
-    for text in arguments.set:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise InputError(f"--set needs key=value, not {text!r}")
-        settings[key.strip().replace("-", "_")] = value.strip()
-    if arguments.max_steps is not None:
-        settings["max_steps"] = str(arguments.max_steps)
-    if arguments.seed is not None:
-        settings["seed"] = str(arguments.seed)
-    if resume and arguments.preset is None:
-        base = (resume.model, resume.train)
-    else:
-        preset = find_preset(arguments.preset or "laptop")
-        base = (replace(preset.model, vocab_size=corpus.tokenizer.vocab_size), preset.train)
-    model, train = apply_settings(*base, settings)
-    if resume and (model, train) != (resume.model, resume.train):
-        before = asdict(resume.model) | asdict(resume.train)
-        now = asdict(model) | asdict(train)
-        changed = ", ".join(f"{k} {before[k]} -> {now[k]}" for k in now if now[k] != before[k])
-        raise InputError(f"a resumed run keeps its settings; these would change: {changed}")
-    return Run(
-        model=model, train=train, corpus=corpus, folder=folder, world=World(device=arguments.device)
+def _plan(run: Run, seconds: float) -> Run:
+    """The run with as many steps as fit, told in one sentence; measuring is part of the time."""
+    began = time.monotonic()
+    pace = measure_pace(run, seconds)
+    # what the measuring does not see: the plot, the log, and what else the machine does
+    left = 0.95 * (seconds - (time.monotonic() - began)) - 2
+    train_config = plan_steps(run.train, pace, left)
+    steps, interval = train_config.max_steps, train_config.eval_interval
+    say(f"plan: {steps:,} steps of {pace.step_s:.2g} s and {steps // interval + 1} "
+         f"evaluations of {pace.evaluation_s:.2g} s, about {left:.0f} s in all")  # fmt: skip
+    return _planned(run, steps, interval)
+
+
+def _planned(run: Run, steps: int, interval: int) -> Run:
+    """The run with the first process's plan: clocks differ."""
+    config = replace(
+        run.train,
+        max_steps=int(run.world.of_first(steps)),
+        eval_interval=int(run.world.of_first(interval)),
     )
-
-
-def _make(folder: Path) -> None:
-    """Make the output folder; an older run in it is left for `_begin` to clear."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        raise InputError(f"{folder} is a file; --out needs a folder") from None
-    except OSError as error:
-        raise InputError(f"cannot write to {folder}: {error.strerror}") from None
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"cannot write to {folder}: Permission denied")
-
-
-def _begin(folder: Path, resume_step: int | None) -> MetricsLog:
-    """Clear an older run away, now that the new one is known to work; open the log."""
-    if resume_step is None:
-        for name in (*checkpoint.TO_USE, PLOT):
-            (folder / name).unlink(missing_ok=True)
-    return MetricsLog(folder, resume_step=resume_step)
+    return replace(run, train=config)
 
 
 @contextlib.contextmanager
@@ -196,6 +193,6 @@ def _stop_signal() -> Iterator[Callable[[], signal.Signals | None]]:
 
 def _view(progress: Progress, *, plain: bool) -> contextlib.AbstractContextManager[Show]:
     console = Console(stderr=True)
-    if plain or not console.is_terminal:
+    if plain or not console.is_terminal or console.is_dumb_terminal:
         return plain_view(progress, say)
     return live_view(progress, console)

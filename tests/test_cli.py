@@ -6,15 +6,18 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from minigpt.cli import main
+from minigpt.config import PRESETS
 from minigpt.corpus import Corpus
 from minigpt.runtime.library import load, shipped_model
 from minigpt.runtime.onnx_file import CARD_KEY, PARITY_KEY
 from minigpt.runtime.onnx_walk import Walk
+from minigpt.settings import apply_settings, read_run_file
 from minigpt.terminal import one_line
 from tests.runtime.fuzz_door import sealed
 
@@ -387,7 +390,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_leaves_its_files(trained: Path) -> None:
     names = {path.name for path in trained.iterdir()}
     assert names == {
-        "last.safetensors", "previous.safetensors", "best.safetensors", "metrics.jsonl", "loss.png"
+        "last.safetensors", "previous.safetensors", "best.safetensors", "metrics.jsonl", "loss.png",
+        "run.toml",
     }  # fmt: skip
 
 
@@ -488,6 +492,23 @@ def test_a_large_text_is_tokenized_once(
     assert "another text" in refused(capsys, *base, "--resume")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no signals for one process alone")
+def test_sigterm_while_tokenizing_leaves_in_good_order(
+    tmp_path: Path, text_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    from minigpt.training import shards
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(shards, "LARGE_BYTES", 1)
+    monkeypatch.setattr(shards, "_encode_all", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(SystemExit) as left:
+        main(["train", str(text_file), "--out", str(tmp_path / "run")])
+    assert left.value.code == 143
+    assert list((tmp_path / ".minigpt-ids").iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
 def test_a_damaged_checkpoint_is_named_and_another_one_used(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -500,6 +521,120 @@ def test_a_damaged_checkpoint_is_named_and_another_one_used(
     assert code == 0
     assert len(out) == 5
     assert "best.safetensors is not a whole checkpoint" in err
+
+
+def test_a_run_file_repeats_the_run(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = tmp_path / trained.name  # the folder's name is on the card
+    base = ("train", "--corpus", "pydoc", "--config", trained / "run.toml", "--out", again)
+    code, _, err = run(capsys, *base)
+    assert code == 0
+    for name in ("last.safetensors", "best.safetensors", "metrics.jsonl", "run.toml"):
+        assert (again / name).read_bytes() == (trained / name).read_bytes(), name
+    kept = (again / "run.toml").read_text(encoding="utf-8")
+    assert kept.startswith("# trained on pydoc, ")
+    assert kept.partition("\n")[2] in err  # what is printed can be pasted
+    assert run(capsys, *base, "--resume")[0] == 0
+    assert "max_steps 10 -> 12" in refused(capsys, *base, "--resume", "--max-steps", 12)
+    assert (again / "run.toml").read_text(encoding="utf-8") == kept
+
+
+def test_flags_come_before_the_file_and_the_file_before_the_preset(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text_file: Path
+) -> None:
+    pytest.importorskip("torch")
+    config = tmp_path / "mine.toml"
+    lines = ('preset = "tiny"', "n_layer = 1", "n_embd = 16", "max_steps = 4", "seed = 5")
+    config.write_text("\n".join((*lines, "batch_size = 2")), encoding="utf-8")
+    base = ("train", text_file, "--config", config, "--out", tmp_path / "run")
+    code, _, _ = run(capsys, *base, "--set", "n_head=2", "--set", "max_steps=9",
+                     "--max-steps", 3, "--patience", 2)  # fmt: skip
+    assert code == 0
+    file = read_run_file(tmp_path / "run" / "run.toml")
+    tiny = PRESETS["tiny"]
+    assert apply_settings(tiny.model, tiny.train, file.settings) == (
+        replace(tiny.model, n_layer=1, n_embd=16, n_head=2),
+        replace(tiny.train, max_steps=3, seed=5, batch_size=2, patience=2),
+    )
+    # a file alone may be impossible, and its shape is wrong only with what is around it
+    assert "mine.toml: n_embd must be" in refused(capsys, *base, "--force", "--set", "n_head=3")
+    config.write_text("n_layers = 1", encoding="utf-8")
+    assert "mine.toml: unknown setting 'n_layers'" in refused(capsys, *base, "--force")
+    assert "does not exist" in refused(capsys, "train", text_file, "--config", tmp_path / "no")
+
+
+def test_patience_ends_a_run_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text_file: Path
+) -> None:
+    pytest.importorskip("torch")
+    base = ("train", text_file, *TRAIN, "--out", tmp_path / "run", "--max-steps", 100)
+    # a rate of nothing: no evaluation is better than the first
+    rates = ("--set", "learning_rate=1e-30", "--set", "muon_learning_rate=0")
+    code, _, err = run(capsys, *base, "--patience", 2, *rates)
+    assert code == 0
+    assert "ended at step 10: the last 2 evaluations brought no better validation loss" in err
+    assert "this model" in err
+
+
+def test_minutes_become_a_fixed_number_of_steps(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    text_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("torch")
+    from minigpt import train_command
+    from minigpt.training.plan import Pace
+
+    # 26 or 27 steps fit, and a multiple of the ten evaluations is taken
+    monkeypatch.setattr(train_command, "measure_pace", lambda *_: Pace(20.0, 1.0))
+    base = ("train", text_file, *TRAIN[:8], "--set", "batch_size=4", "--out")
+    one, two = tmp_path / "a" / "run", tmp_path / "b" / "run"
+    code, _, err = run(capsys, *base, one, "--minutes", 10)
+    assert code == 0
+    assert "plan: 20 steps of 20 s and 11 evaluations of 1 s, about 5" in err
+    steps = [row["step"] for row in read_metrics(one) if "loss" in row]
+    assert steps == list(range(1, 21))
+    planned = read_run_file(one / "run.toml").settings
+    assert (planned["max_steps"], planned["eval_interval"]) == (20, 2)
+    assert run(capsys, "train", text_file, "--config", one / "run.toml", "--out", two)[0] == 0
+    assert (one / "last.safetensors").read_bytes() == (two / "last.safetensors").read_bytes()
+    monkeypatch.setattr(train_command, "measure_pace", lambda *_: Pace(40.0, 1.0))
+    assert "--minutes is too short" in run(capsys, *base, tmp_path / "c", "--minutes", 10)[2]
+
+
+def test_minutes_that_are_none(capsys: pytest.CaptureFixture[str], text_file: Path) -> None:
+    pytest.importorskip("torch")
+    base = ("train", text_file)
+    for minutes in ("0", "-1", "nan", "inf", "1e9"):
+        assert "above 0 and at most" in refused(capsys, *base, "--minutes", minutes)
+    for others in (["--resume"], ["--max-steps", "9"], ["--set", "eval-interval=9"]):
+        assert "--minutes plans max_" in refused(capsys, *base, "--minutes", "1", *others)
+
+
+def test_a_learning_rate_is_looked_for(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    text_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    before = {path.name for path in tmp_path.iterdir()}
+    base = ("lr-find", text_file, *TRAIN)
+    code, out, err = run(capsys, *base)
+    lines = out.splitlines()
+    assert code == 0
+    assert lines[0].split() == ["learning", "rate", "loss"]
+    assert lines[1].startswith("      1.0e-05   4.")
+    assert lines[-1].startswith("suggestion: learning_rate=")
+    assert "lr-find.png shows it" in err
+    assert {path.name for path in tmp_path.iterdir()} - before == {"lr-find.png"}
+    assert (tmp_path / "lr-find.png").read_bytes().startswith(b"\x89PNG")
+    assert "ends with .png" in refused(capsys, *base, "--plot", text_file)
+    assert "create it first" in refused(capsys, *base, "--plot", tmp_path / "no" / "a.png")
+    assert "unknown setting 'n_layers'" in refused(capsys, *base, "--set", "n_layers=1")
 
 
 @pytest.mark.parametrize(("sent", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
@@ -578,6 +713,183 @@ def test_a_damaged_last_checkpoint_never_replaces_the_previous_one(
     for name in ("last.safetensors", "best.safetensors"):
         assert (copy / name).read_bytes() == (trained / name).read_bytes()
     assert (copy / "last.damaged").read_bytes() == b"damaged"
+
+
+def test_tensorboard_files_are_written_and_go_with_their_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text_file: Path
+) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("tensorboard")
+    base = ("train", text_file, "--out", tmp_path / "run", "--max-steps", 5, *TRAIN)
+    for extra, n_files in (
+        (["--tensorboard"], 1),
+        (["--tensorboard", "--resume"], 2),
+        (["--force"], 0),
+    ):
+        assert run(capsys, *base, *extra)[0] == 0
+        files = list(tmp_path.glob("run/tensorboard/events.out.tfevents.*"))
+        assert len(files) == n_files
+
+
+def test_tensorboard_is_missed_before_anything_is_begun(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    base = ("train", "--corpus", "pydoc", "--out", tmp_path / "run")
+    assert "'.[tensorboard]'" in refused(capsys, *base, "--tensorboard")
+    assert not (tmp_path / "run").exists()
+
+
+def test_runs_are_compared(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = tmp_path / "dam[b]aged\x1b"
+    damaged.mkdir()
+    (damaged / "last.safetensors").write_bytes(b"x")
+    picture = tmp_path / "all.png"
+    code, out, err = run(capsys, "runs", trained.parent, tmp_path, "--plot", picture)
+    assert code == 0
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert lines[0] == "run parameters steps best val at step last val done corpus"
+    assert re.match(r"pydoc [\d,]+ 10/10 (\d\.\d{4}) \d+ \d\.\d{4} yes pydoc", lines[2])
+    assert lines[3] == "dam[b]aged␛ - 0/? - - - no -"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    drawn, note = err.splitlines()
+    assert drawn == f"{picture}: 1 of 2 runs"
+    assert note.startswith("note: ")
+    assert "dam[b]aged␛: last.safetensors: damaged" in note
+
+    code, out, _ = run(capsys, "runs", trained, "--json")
+    (facts,) = json.loads(out)["runs"]
+    assert (facts["steps"], facts["finished"], facts["notes"]) == (10, True, [])
+    losses = [row for row in read_metrics(trained) if "val_loss" in row]
+    assert facts["best_val_loss"] == min(row["val_loss"] for row in losses)
+
+
+def test_runs_without_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "give a run's folder" in refused(capsys, "runs")
+    (tmp_path / "checkpoints").mkdir()
+    assert run(capsys, "runs")[:2] == (0, "")
+    assert json.loads(run(capsys, "runs", "--json")[1]) == {"runs": []}
+    assert "nothing to draw" in refused(capsys, "runs", "--plot", "a.png", "--json")
+    assert ".png" in refused(capsys, "runs", "--plot", "a.jpg")
+    assert "does not exist" in refused(capsys, "runs", "--plot", "no/a.png")
+
+
+def copied(run: Path, folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    for path in run.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    return folder
+
+
+RESUME = ("train", "--corpus", "pydoc", "--resume", "--out")
+
+
+def test_a_lost_best_checkpoint_is_told_and_replaced(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = copied(trained, tmp_path / trained.name)
+    (copy / "best.safetensors").write_bytes(b"damaged")
+    code, _, err = run(capsys, *RESUME, copy)
+    assert code == 0
+    assert "best.safetensors is not a whole checkpoint" in err.splitlines()[0]
+    assert run(capsys, "eval", copy, trained / "metrics.jsonl")[2] == ""
+
+
+def test_two_damaged_checkpoints_are_one_sentence_and_stay(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = copied(trained, tmp_path / "copy")
+    for name in ("last.safetensors", "previous.safetensors"):
+        content = bytearray((copy / name).read_bytes())
+        content[-1] ^= 1
+        (copy / name).write_bytes(content)
+    before = {p.name: p.read_bytes() for p in copy.iterdir()}
+    said = refused(capsys, *RESUME, copy)
+    assert "last.safetensors is damaged" in said
+    assert "previous.safetensors is damaged" in said
+    assert {p.name: p.read_bytes() for p in copy.iterdir()} == before
+
+
+def test_a_damaged_log_is_cut_where_it_is_damaged(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = copied(trained, tmp_path / "copy")
+    log = (copy / "metrics.jsonl").read_bytes()
+    (copy / "metrics.jsonl").write_bytes(log[:-40] + b"\xff\xfe\0")
+    assert run(capsys, *RESUME, copy)[0] == 0
+    assert read_metrics(copy) == read_metrics(trained)
+
+
+def test_a_file_of_another_run_is_refused(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = ("train", "--corpus", "pydoc", "--max-steps", 10, *TRAIN, "--seed", 2, "--out")
+    assert run(capsys, *base, tmp_path / "two")[0] == 0
+    for name in ("last", "previous", "best"):
+        copy = copied(trained, tmp_path / name)
+        other = (tmp_path / "two" / f"{name}.safetensors").read_bytes()
+        (copy / f"{name}.safetensors").write_bytes(other)
+        assert "is of another run" in refused(capsys, *RESUME, copy)
+
+
+def test_a_resume_on_another_machine_says_so_and_goes_on(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from dataclasses import replace
+
+    from minigpt.training import checkpoint
+
+    copy = copied(trained, tmp_path / "copy")
+    last = copy / checkpoint.LAST
+    before = checkpoint.load(last)
+    checkpoint.save(replace(before, threads=before.threads + 1), last)
+    code, _, err = run(capsys, *RESUME, copy)
+    assert code == 0
+    words = f"warning: threads {before.threads + 1} -> {before.threads} since the last save"
+    assert err.startswith(words)
+
+
+def test_a_resume_with_another_tokenizer_is_refused(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from dataclasses import replace
+
+    from minigpt.training import checkpoint
+
+    copy = copied(trained, tmp_path / "copy")
+    for name in checkpoint.TO_USE:
+        one = checkpoint.load(copy / name)
+        backwards = replace(one.tokenizer, chars=one.tokenizer.chars[::-1])
+        checkpoint.save(replace(one, tokenizer=backwards), copy / name)
+    assert "keeps its tokenizer" in refused(capsys, *RESUME, copy)
+
+
+def test_two_runs_in_one_folder_are_refused(
+    trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from minigpt.training import lock
+
+    before = {p.name: p.read_bytes() for p in trained.iterdir()}
+    base = ("train", "--corpus", "pydoc", "--out", trained)
+    with lock.lock_folder(trained):
+        for how in ("--resume", "--force"):
+            said = refused(capsys, *base, how)
+            assert f"another run is writing to {trained} (process {os.getpid()})" in said
+    assert {p.name: p.read_bytes() for p in trained.iterdir()} == before
+
+    def none_here(handle: int) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(lock, "_lock", none_here)
+    code, _, err = run(capsys, *base, "--resume")
+    assert code == 0
+    assert err.startswith("note: nothing can be locked in ")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

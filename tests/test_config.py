@@ -8,7 +8,6 @@ from minigpt.config import (
     PRESETS,
     GPTConfig,
     TrainConfig,
-    apply_settings,
     find_preset,
     from_json,
     to_json,
@@ -69,7 +68,8 @@ def test_json_of_another_type_is_refused(change: dict[str, object]) -> None:
 @pytest.mark.parametrize(
     "change",
     [{"learning_rate": math.inf}, {"weight_decay": math.nan}, {"seed": 2**63}, {"beta1": 1.0},
-     {"max_steps": 0}, {"muon_learning_rate": -1.0}, {"momentum": 1.0}, {"grad_clip": -1.0}],
+     {"max_steps": 0}, {"patience": -1}, {"muon_learning_rate": -1.0}, {"momentum": 1.0},
+     {"grad_clip": -1.0}],
 )  # fmt: skip
 def test_impossible_trainings_are_refused(change: dict[str, float]) -> None:
     with pytest.raises(InputError, match=next(iter(change))):
@@ -80,22 +80,6 @@ def test_impossible_trainings_are_refused(change: dict[str, float]) -> None:
 def test_damaged_json_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="damaged"):
         from_json(GPTConfig, text)
-
-
-def test_settings_go_to_the_config_that_has_them() -> None:
-    settings = {"n_layer": "6", "learning_rate": "1e-3", "bias": "false", "arch": "rotary"}
-    model, train = apply_settings(GPTConfig(), TrainConfig(), settings)
-    assert (model.n_layer, model.bias, model.arch) == (6, False, "rotary")
-    assert train.learning_rate == 1e-3
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [("n_layers", "6"), ("vocab_size", "9"), ("n_layer", "six"), ("bias", "1"), ("dropout", "2")],
-)
-def test_wrong_settings_are_refused(key: str, value: str) -> None:
-    with pytest.raises(InputError, match=key):
-        apply_settings(GPTConfig(), TrainConfig(), {key: value})
 
 
 def test_unknown_preset_names_the_known_ones() -> None:

@@ -36,6 +36,12 @@ def test_info_and_eval_of_an_onnx_file_load_no_torch(tmp_path: Path) -> None:
         assert modules_after(f"from minigpt.cli import main; main({command!r})").isdisjoint(HEAVY)
 
 
+def test_listing_runs_loads_no_torch(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}', encoding="utf-8")
+    code = f"from minigpt.cli import main; assert main(['runs', {str(tmp_path)!r}]) == 0"
+    assert modules_after(code).isdisjoint({*HEAVY, "onnxruntime", "numpy"})
+
+
 def test_the_terminal_app_loads_no_torch_and_no_onnxruntime() -> None:
     loaded = modules_after("import minigpt_tui.app")
     assert loaded.isdisjoint({*HEAVY, "onnxruntime"})

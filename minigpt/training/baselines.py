@@ -108,11 +108,10 @@ def _interpolate(
     shorter: npt.NDArray[np.float64],
 ) -> npt.NDArray[np.float64]:
     """Witten-Bell's formula for the (context, symbol) pairs, given the shorter contexts' result."""
-    pair_values, pair_counts = np.unique(train_pairs, return_counts=True)
+    pair_values, first, pair_counts = np.unique(train_pairs, return_index=True, return_counts=True)
     n_contexts = int(train_context.max()) + 1
     total = np.bincount(train_context, minlength=n_contexts)
     # every distinct pair adds one distinct symbol to its context
-    first = np.unique(train_pairs, return_index=True)[1]
     types = np.bincount(train_context[first], minlength=n_contexts)
     place = np.searchsorted(pair_values, pairs).clip(max=len(pair_values) - 1)
     count = np.where(pair_values[place] == pairs, pair_counts[place], 0)

@@ -8,7 +8,9 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +29,7 @@ from minigpt.torch_decoder import TorchDecoder
 from minigpt.training import checkpoint as checkpoints
 from minigpt.training.checkpoint import Checkpoint
 from minigpt.training.data import windows
+from minigpt.training.memory import must_fit, step_or_advice
 from minigpt.training.optim import (
     load_state_tensors,
     make_optimizers,
@@ -90,14 +93,18 @@ class Saved:
     path: Path
 
 
+Why = Literal["finished", "patience", "stopped"]
+
+
 @dataclass(frozen=True, slots=True)
 class End:
     """Nothing follows."""
 
     step: int
     best_val_loss: float
-    stopped: bool
-    """Asked to stop before the last step; the run can be resumed."""
+    why: Why
+    """All steps are done; or `patience` evaluations brought no better one; or it was asked to stop
+    (then the run can be resumed)."""
 
 
 Event = Begin | Step | Evaluation | Sample | Saved | End
@@ -140,28 +147,29 @@ def train(
             cannot be written.
     """
     config = run.train
-    training = _Training(run, resume)
+    training = Training(run, resume)
     yield Begin(training.step)
     start = training.step
     while True:
         step = training.step
         if step % config.eval_interval == 0 or step == config.max_steps:
-            if step > start:
+            if step > start or not resume:  # the first, too: a run can be resumed from its start
                 yield training.save()
             yield training.evaluate()
             if config.sample_chars and step and run.world.first:
                 yield Sample(step, sample(training.model, run.corpus.tokenizer, config))
-        if step == config.max_steps:
-            yield End(step, training.best_val_loss, stopped=False)
+        if step == config.max_steps or 0 < config.patience <= training.since_best:
+            why: Why = "finished" if step == config.max_steps else "patience"
+            yield End(step, training.best_val_loss, why)
             return
         yield training.take_step()
         if run.world.any(stop()) and training.step < config.max_steps:
             yield training.save()
-            yield End(training.step, training.best_val_loss, stopped=True)
+            yield End(training.step, training.best_val_loss, "stopped")
             return
 
 
-class _Training:
+class Training:
     """A model in training, and what is known of it so far."""
 
     def __init__(self, run: Run, resume: Checkpoint | None) -> None:
@@ -169,43 +177,49 @@ class _Training:
         self._run = run
         self._train_ids, self._val_ids = run.parts
         torch.manual_seed(run.train.seed)
-        try:
+        with must_fit(run.model):
             self.model = GPT(run.model).to(run.world.device)
-        except RuntimeError as error:  # what torch raises when memory is short
-            raise InputError(
-                f"a model of {run.model.n_params():,} parameters does not fit into memory: "
-                f"{str(error).splitlines()[0]}"
-            ) from None
         self._optimizers = make_optimizers(self.model, run.train)
         self.step = 0
         """Done so far."""
         self.best_val_loss = math.inf
+        self.since_best = 0
+        """Evaluations."""
         self._val_loss = math.inf
         if resume:
             checkpoints.load_weights(self.model, resume.weights)
             load_state_tensors(self.model, self._optimizers, resume.optimizer)
             self.step, self._val_loss = resume.card.steps, resume.card.val_loss
             self.best_val_loss = resume.best_val_loss
+            self.since_best = resume.evaluations_since_best
         self._forward = run.world.wrap(self.model)
         self._draft = Draft.from_text(self._train_ids, run.model.vocab_size).to_text()
 
-    def take_step(self) -> Step:
-        """One optimizer step, of `accumulation` batches; this process's share of their rows."""
-        config, world, step = self._run.train, self._run.world, self.step
+    def take_step(self, share: float | None = None) -> Step:
+        """One optimizer step, of `accumulation` batches; this process's share of their rows.
+
+        Args:
+            share: of the learning rates; None follows the schedule.
+
+        Raises:
+            InputError: the loss or the gradient is not a number any more, or memory is short.
+        """
+        return step_or_advice(partial(self._step, share), self._run.train, self._run.model)
+
+    def _step(self, share: float | None, config: TrainConfig) -> Step:
+        world, step = self._run.world, self.step
         self.model.train()
         # dropout's randomness, another in each process
         torch.manual_seed((config.seed + 1_000_003 * (step + 1) + world.rank) % 2**63)
-        share = schedule(step, config)
+        share = schedule(step, config) if share is None else share
         set_rates(self._optimizers, share)
         parts = range(config.accumulation)
-        loss = world.mean(sum(self._backward(part, last=part == parts[-1]) for part in parts))
+        losses = [self._backward(config, part, last=part == parts[-1]) for part in parts]
+        loss = world.mean(sum(losses))
         limit = config.grad_clip or math.inf
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit).item()
         if not math.isfinite(loss) or not math.isfinite(norm):
-            raise InputError(
-                f"training diverged at step {step + 1} (loss {loss}, gradient norm {norm}); start "
-                "again with lower learning rates; the last checkpoint is untouched"
-            )
+            raise _diverged(step + 1, f"loss {loss}, gradient norm {norm}")
         for optimizer in self._optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -213,9 +227,9 @@ class _Training:
         tokens = config.accumulation * config.batch_size * self._run.model.block_size
         return Step(self.step, loss, share * config.learning_rate, norm, tokens)
 
-    def _backward(self, part: int, *, last: bool) -> float:
+    def _backward(self, config: TrainConfig, part: int, *, last: bool) -> float:
         """Add a batch's gradients to those that are there; returns its share of the loss."""
-        config, world = self._run.train, self._run.world
+        world = self._run.world
         rows = config.batch_size // world.size
         inputs, targets = windows(
             self._train_ids,
@@ -232,7 +246,14 @@ class _Training:
         return loss.item()
 
     def save(self) -> Saved:
-        """Write all that is needed to go on from here."""
+        """Write all that is needed to go on from here.
+
+        Raises:
+            InputError: a weight is no number (the next step's loss would be none either), or the
+                checkpoint cannot be written.
+        """
+        if not all(torch.isfinite(parameter).all() for parameter in self.model.parameters()):
+            raise _diverged(self.step, "weights that are not finite")
         if self._run.world.first:
             checkpoints.save_last(self._snapshot(full=True), self._run.folder)
         return Saved(self.step, self._run.folder / checkpoints.LAST)
@@ -240,9 +261,11 @@ class _Training:
     def evaluate(self) -> Evaluation:
         """Score the validation part; keep the weights if they are the best so far."""
         world = self._run.world
-        loss = evaluate(self.model, self._val_ids) if world.first else 0.0
+        with must_fit(self._run.model):
+            loss = evaluate(self.model, self._val_ids) if world.first else 0.0
         self._val_loss = world.of_first(loss)
         best = self._val_loss < self.best_val_loss
+        self.since_best = 0 if best else self.since_best + 1
         if best:
             self.best_val_loss = self._val_loss
             if world.first:
@@ -268,9 +291,17 @@ class _Training:
             excerpt=run.corpus.tokenizer.decode(split(run.corpus.ids)[1][:EXCERPT_CHARS]),
             draft=self._draft,
             best_val_loss=self.best_val_loss,
+            evaluations_since_best=self.since_best,
             weights=checkpoints.model_weights(self.model),
             optimizer=state_tensors(self.model, self._optimizers) if full else {},
         )
+
+
+def _diverged(step: int, why: str) -> InputError:
+    return InputError(
+        f"training diverged at step {step} ({why}); start again with lower rates, --set "
+        "muon_learning_rate= and learning_rate=; the last checkpoint is untouched"
+    )
 
 
 def _check(run: Run) -> None:

@@ -1,7 +1,9 @@
 """`map` over several processes."""
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -30,7 +32,7 @@ def map_parallel(
         try:
             # started afresh: a fork of a process that has threads, as PyTorch's, may hang
             pool = ProcessPoolExecutor(
-                processes, multiprocessing.get_context("spawn"), initializer=_leave_ctrl_c_alone
+                processes, multiprocessing.get_context("spawn"), initializer=_follow_parent
             )
             try:
                 for result in pool.map(work, tasks):
@@ -43,6 +45,16 @@ def map_parallel(
     yield from map(work, tasks[n_done:])
 
 
-def _leave_ctrl_c_alone() -> None:
-    """It reaches all processes of a terminal; the one that started the others ends them."""
+def _follow_parent() -> None:
+    """Live as long as the process that started this one, however it ends."""
+    # reaches all processes of a terminal, but is the parent's to act on
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # one that is killed can end nobody, and its orphans would wait for work for ever
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

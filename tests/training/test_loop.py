@@ -15,6 +15,7 @@ from minigpt.errors import InputError
 from minigpt.model import GPT
 from minigpt.runtime import evaluation
 from minigpt.torch_decoder import TorchDecoder
+from minigpt.training import loop
 from minigpt.training.checkpoint import (
     BEST,
     LAST,
@@ -29,6 +30,7 @@ from minigpt.training.loop import (
     Begin,
     End,
     Evaluation,
+    Event,
     Run,
     Sample,
     Saved,
@@ -37,8 +39,8 @@ from minigpt.training.loop import (
     next_token_loss,
     train,
 )
+from minigpt.training.metrics import MetricsLog
 from minigpt.training.optim import make_optimizers, schedule, set_rates
-from minigpt.training.progress import MetricsLog
 from tests.models import random_gpt
 
 
@@ -64,15 +66,15 @@ def test_a_run_tells_what_happens(tmp_path: Path, corpus: Corpus) -> None:
     events = list(train(small_run(tmp_path, corpus)))
     assert [e.step for e in events if isinstance(e, Step)] == list(range(1, 13))
     assert [e.step for e in events if isinstance(e, Evaluation)] == [0, 5, 10, 12]
-    assert [e.step for e in events if isinstance(e, Saved)] == [5, 10, 12]
+    assert [e.step for e in events if isinstance(e, Saved)] == [0, 5, 10, 12]
     assert [len(e.text) for e in events if isinstance(e, Sample)] == [10, 10, 10]
     assert isinstance(events[-1], End)
-    assert not events[-1].stopped
+    assert events[-1].why == "finished"
     first = next(e for e in events if isinstance(e, Step))
     assert first.tokens == 2 * 4 * 16
     kinds = [type(e) for e in events if not isinstance(e, Step)]
-    assert kinds[:2] == [Begin, Evaluation]
-    assert kinds[2:4] == [Saved, Evaluation]  # nothing is lost if an evaluation fails
+    # saved first, so that nothing is lost if an evaluation fails
+    assert kinds[:6] == [Begin, Saved, Evaluation, Saved, Evaluation, Sample]
 
 
 def test_the_best_checkpoint_has_the_loss_it_says(tmp_path: Path, corpus: Corpus) -> None:
@@ -116,7 +118,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(
             steps.append(event)
         log.write(event)
     assert isinstance(event, End)
-    assert event.stopped
+    assert event.why == "stopped"
     found, _ = load_first(two, TO_GO_ON)
     assert found.card.steps == event.step
     log = MetricsLog(two, resume_step=found.card.steps)
@@ -124,6 +126,50 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(
         log.write(event)
     for name in (LAST, BEST, "metrics.jsonl"):
         assert (one / name).read_bytes() == (two / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("stop_at", [None, 3, 5, 6, 7])
+def test_patience_ends_a_run_wherever_it_was_stopped(
+    tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch, stop_at: int | None
+) -> None:
+    # at steps 0, 2, 4, ...; the best one is at 2, the third after it at 8
+    losses = iter([4.0, 3.0, 3.2, 3.1, 3.0, 1.0, 1.0])
+    monkeypatch.setattr(loop, "evaluate", lambda *_: next(losses))
+    run = small_run(tmp_path, corpus, eval_interval=2, patience=3)
+    if stop_at is None:
+        events = list(train(run))
+    else:
+        steps: list[Event] = []
+        for event in train(run, stop=lambda: len(steps) >= stop_at):
+            if isinstance(event, Step):
+                steps.append(event)
+        assert event == End(stop_at, 3.0, "stopped")
+        events = list(train(run, load(tmp_path / LAST)))
+    assert events[-1] == End(8, 3.0, "patience")
+    assert isinstance(events[-2], Sample)
+    last, best = load(tmp_path / LAST), load(tmp_path / BEST)
+    assert (last.card.steps, last.evaluations_since_best) == (8, 2)
+    assert (best.card.steps, best.evaluations_since_best) == (2, 0)
+
+
+def test_a_run_that_patience_ended_is_over(
+    tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "evaluate", lambda *_: 3.0)
+    run = small_run(tmp_path, corpus, eval_interval=2, patience=2)
+    assert list(train(run))[-1] == End(4, 3.0, "patience")
+    before = (tmp_path / LAST).read_bytes()
+    events = [e for e in train(run, load(tmp_path / LAST)) if not isinstance(e, Sample)]
+    assert events == [Begin(4), Evaluation(4, 3.0, best=False), End(4, 3.0, "patience")]
+    assert (tmp_path / LAST).read_bytes() == before
+
+
+def test_the_last_step_ends_a_run_before_its_patience(
+    tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "evaluate", lambda *_: 3.0)
+    run = small_run(tmp_path, corpus, max_steps=4, eval_interval=2, patience=2)
+    assert list(train(run))[-1] == End(4, 3.0, "finished")
 
 
 def gradients_of(model: GPT, parts: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
@@ -204,8 +250,61 @@ def test_training_beats_the_uniform_guess_soon(tmp_path: Path, corpus: Corpus) -
     assert end.best_val_loss < 0.8 * math.log(run.model.vocab_size)
 
 
-def test_a_diverging_run_stops_and_keeps_its_checkpoint(tmp_path: Path, corpus: Corpus) -> None:
-    run = small_run(tmp_path, corpus, learning_rate=1e9, grad_clip=0, max_steps=50, warmup_steps=0)
-    with pytest.raises(InputError, match="diverged"):
+@pytest.mark.parametrize("eval_interval", [1, 5])
+def test_a_diverging_run_stops_and_keeps_its_checkpoint(
+    tmp_path: Path, corpus: Corpus, eval_interval: int
+) -> None:
+    run = small_run(
+        tmp_path, corpus, learning_rate=1e39, grad_clip=0, max_steps=50, warmup_steps=0,
+        eval_interval=eval_interval, sample_chars=0,
+    )  # fmt: skip
+    with pytest.raises(InputError, match=r"diverged at step \d"):
         list(train(run))
     assert load(tmp_path / BEST).card.steps == 0
+    for tensor in load(tmp_path / LAST).weights.values():
+        assert torch.isfinite(tensor).all()
+
+
+def test_a_loss_that_is_no_number_leaves_the_last_checkpoint_to_go_on_from(
+    tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    run = small_run(tmp_path / "a" / "run", corpus)
+    list(train(run))
+    run = replace(run, folder=tmp_path / "b" / "run")
+    run.folder.mkdir()
+    with monkeypatch.context() as patch:
+        nan = torch.tensor(math.nan, requires_grad=True)
+        events = train(run)
+        next(e for e in events if isinstance(e, Step) and e.step == 7)
+        patch.setattr(loop, "next_token_loss", lambda *_: nan * 1.0)
+        with pytest.raises(InputError, match="diverged at step 8"):
+            next(events)
+    found, refused = load_first(run.folder, TO_GO_ON)
+    assert (found.card.steps, refused) == (5, [])
+    list(train(run, found))
+    for name in (LAST, BEST):
+        assert (run.folder / name).read_bytes() == (tmp_path / "a" / "run" / name).read_bytes()
+
+
+def test_a_failing_evaluation_loses_no_step(
+    tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    run = small_run(tmp_path / "a" / "run", corpus)
+    list(train(run))
+    run = replace(run, folder=tmp_path / "b" / "run")
+    run.folder.mkdir()
+    with monkeypatch.context() as patch:
+        events = train(run)
+        next(e for e in events if isinstance(e, Saved) and e.step == 10)
+        patch.setattr(loop, "evaluate", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            next(events)
+    found, _ = load_first(run.folder, TO_GO_ON)
+    assert found.card.steps == 10
+    list(train(run, found))
+    for name in (LAST, BEST):
+        assert (run.folder / name).read_bytes() == (tmp_path / "a" / "run" / name).read_bytes()

@@ -14,7 +14,6 @@ from minigpt.corpus import Corpus, TokenizedCorpus, read_corpus
 from minigpt.errors import InputError
 from minigpt.tokenizer import CharTokenizer
 from minigpt.training import shards
-from minigpt.training.parallel import map_parallel
 from minigpt.training.shards import Piece, prepare, read_tokenized
 
 
@@ -201,18 +200,6 @@ def test_small_texts_need_no_files(
     assert cache.exists()
     with pytest.raises(InputError, match="does not exist"):
         read_tokenized([book, tmp_path / "no.txt"], cache)
-
-
-def doubled_at_home(home: int, number: int) -> int:
-    """Twice the number; in another process than `home` it dies at 5."""
-    if number == 5 and os.getpid() != home:
-        os._exit(1)
-    return 2 * number
-
-
-def test_when_other_processes_die_this_one_goes_on() -> None:
-    work = partial(doubled_at_home, os.getpid())
-    assert list(map_parallel(work, range(10), 2)) == list(range(0, 20, 2))
 
 
 def test_training_on_mapped_ids_is_the_same(corpus: Corpus, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from pathlib import Path
 from minigpt.corpus import Corpus
 from minigpt.training.checkpoint import TO_GO_ON, load_first
 from minigpt.training.loop import Step, train
-from minigpt.training.progress import MetricsLog
+from minigpt.training.metrics import MetricsLog
 from minigpt.training.world import joined
 from tests.training.test_loop import small_run
 

@@ -1,0 +1,99 @@
+"""Which learning rate? The range test: one short training through all of them."""
+
+import io
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from minigpt.errors import InputError
+from minigpt.training.loop import Run, Training
+
+LOWEST_RATE, HIGHEST_RATE = 1e-5, 10.0
+STEPS = 100
+EXPLODED = 4.0
+"""Times the lowest loss; fastai's number."""
+SMOOTHING = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One step at one learning rate."""
+
+    learning_rate: float
+    loss: float
+    """Before the step, in nats per token."""
+    smoothed: float
+    """A mean over this loss and those before it, each counting `SMOOTHING` times its successor."""
+
+
+def try_rates(run: Run) -> Iterator[Trial]:
+    """Train a new model, the learning rate growing by the same factor at every step.
+
+    The rate is AdamW's; Muon's keeps its proportion to it.
+
+    This is Smith's range test (2015, arXiv:1506.01186, section 3.3), with a rate that grows
+    exponentially as in fastai. The model is thrown away; nothing is written.
+
+    Args:
+        run: its model, text and settings; its schedule and folder are not used.
+
+    Yields:
+        At most `STEPS` trials, from `LOWEST_RATE` to where the smoothed loss is `EXPLODED` times
+        the lowest, or is no number any more, or to `HIGHEST_RATE`.
+
+    Raises:
+        InputError: the text is too short, or the model does not fit into memory.
+    """
+    training = Training(run, None)
+    total, weight, lowest = 0.0, 0.0, math.inf
+    for step in range(STEPS):
+        rate = LOWEST_RATE * (HIGHEST_RATE / LOWEST_RATE) ** (step / (STEPS - 1))
+        try:
+            loss = training.take_step(rate / run.train.learning_rate).loss
+        except InputError:  # it diverged: what was looked for
+            return
+        total, weight = SMOOTHING * total + loss, SMOOTHING * weight + 1
+        smoothed = total / weight
+        yield Trial(rate, loss, smoothed)
+        lowest = min(lowest, smoothed)
+        if smoothed > EXPLODED * lowest:
+            return
+
+
+def suggest_rate(trials: Sequence[Trial]) -> float:
+    """A tenth of the rate at which the smoothed loss is lowest.
+
+    The rule is Gugger's ("How do you find a good learning rate", 2018) and fastai's `minimum`: at
+    the lowest point the rate is too high already, a power of ten below the loss still falls fast.
+
+    Raises:
+        InputError: the loss rose from the beginning.
+    """
+    losses = [trial.smoothed for trial in trials]
+    if not losses or (at := losses.index(min(losses))) == 0:
+        raise InputError(
+            f"no learning rate from {LOWEST_RATE:g} on made the loss fall: look at the text and "
+            "the settings"
+        )
+    return trials[at].learning_rate / 10
+
+
+def plot_trials(trials: Sequence[Trial], suggestion: float) -> bytes:
+    """Draw loss against learning rate, and the suggestion, as a PNG."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")  # no screen needed
+    from matplotlib import pyplot as plt
+
+    rates = [trial.learning_rate for trial in trials]
+    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
+    axes.plot(rates, [trial.loss for trial in trials], lw=0.6, label="loss")
+    axes.plot(rates, [trial.smoothed for trial in trials], label="smoothed")
+    axes.axvline(suggestion, ls="--", lw=1, color="gray", label=f"suggestion {suggestion:.1e}")
+    axes.set(xscale="log", xlabel="learning rate", ylabel="loss (nats per token)")
+    axes.set_ylim(top=1.5 * trials[0].smoothed)
+    axes.legend()
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=120)
+    plt.close(figure)
+    return png.getvalue()

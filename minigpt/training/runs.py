@@ -1,0 +1,152 @@
+"""The training runs in a folder, side by side: read without PyTorch, and without any weights."""
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minigpt.config import GPTConfig, ModelCard, from_json
+from minigpt.errors import InputError
+from minigpt.files import open_regular
+from minigpt.training.metrics import METRICS, read_metrics
+
+CHECKPOINTS = "*.safetensors"
+MAX_HEADER_BYTES = 64 * 2**20
+"""Far more than names, configs and the table of guesses take."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """What a run's folder tells of it; None where it does not tell."""
+
+    name: str
+    folder: str
+    corpus: str | None
+    parameters: int | None
+    steps: int
+    """Done, as far as the log or a checkpoint knows."""
+    max_steps: int | None
+    best_val_loss: float | None
+    best_step: int | None
+    val_loss: float | None
+    """The last one."""
+    finished: bool
+    training: list[tuple[int, float]]
+    """Steps and losses."""
+    validation: list[tuple[int, float]]
+    notes: list[str]
+    """What is wrong with its files."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """What a checkpoint says of itself."""
+
+    model: GPTConfig
+    card: ModelCard
+    max_steps: int
+
+
+def find_runs(folders: Sequence[Path]) -> list[RunSummary]:
+    """The runs that the folders are, or hold; the best first, those never measured last.
+
+    Raises:
+        InputError: one of the folders does not exist.
+    """
+    found = {path.resolve(): read_run(path) for folder in folders for path in _runs_in(folder)}
+    return sorted(
+        found.values(),
+        key=lambda run: (math.inf if run.best_val_loss is None else run.best_val_loss, run.folder),
+    )
+
+
+def _runs_in(folder: Path) -> Iterator[Path]:
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder; give a run's folder, or one that holds runs")
+    try:
+        inside = sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"cannot read {folder}: {error.strerror}") from None
+    for path in [folder, *inside]:
+        if (path / METRICS).exists() or next(path.glob(CHECKPOINTS), None):
+            yield path
+
+
+def read_run(folder: Path) -> RunSummary:
+    """What one folder tells; damage becomes a note."""
+    notes: list[str] = []
+    headers: list[_Header] = []
+    for path in sorted(folder.glob(CHECKPOINTS)):
+        try:
+            headers.append(_read_header(path))
+        except InputError as error:
+            notes.append(f"{path.name}: {error}")
+    newest = max(headers, key=lambda header: header.card.steps, default=None)
+    if not headers and not notes:
+        notes.append("no checkpoint")
+
+    training: list[tuple[int, float]] = []
+    validation: list[tuple[int, float]] = []
+    try:
+        rows = read_metrics(folder)
+    except InputError as error:
+        rows, notes = [], [*notes, str(error)]
+    for row in rows:
+        for key, curve in (("loss", training), ("val_loss", validation)):
+            step, loss = row["step"], row.get(key)
+            if type(step) is int and type(loss) is float and math.isfinite(loss):
+                curve.append((step, loss))
+    if not training and not validation:
+        notes.append(f"no {METRICS}" if not (folder / METRICS).exists() else f"empty {METRICS}")
+    if not validation and headers:
+        # a card's loss may be older than its step, and is infinite before the first evaluation
+        measured = [(h.card.steps, h.card.val_loss) for h in headers]
+        validation = sorted(pair for pair in measured if math.isfinite(pair[1]))
+
+    steps = [step for step, _ in training + validation]
+    done = max(steps + [header.card.steps for header in headers], default=0)
+    best = min(validation, key=lambda pair: pair[1], default=None)
+    return RunSummary(
+        name=folder.resolve().name,
+        folder=str(folder),
+        corpus=newest.card.corpus if newest else None,
+        parameters=newest.model.n_params() if newest else None,
+        steps=done,
+        max_steps=newest.max_steps if newest else None,
+        best_val_loss=best[1] if best else None,
+        best_step=best[0] if best else None,
+        val_loss=validation[-1][1] if validation else None,
+        finished=newest is not None and newest.card.steps >= newest.max_steps,
+        training=training,
+        validation=validation,
+        notes=notes,
+    )
+
+
+def _read_header(path: Path) -> _Header:
+    """The safetensors header: its length in 8 bytes, then JSON. `checkpoint.py` writes it.
+
+    Raises:
+        InputError: it is not whole, or of another minigpt.
+    """
+    try:
+        with open_regular(path, "a checkpoint") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header: dict[str, Any] = json.loads(file.read(min(length, MAX_HEADER_BYTES)))
+            info = json.loads(header.pop("__metadata__")["minigpt"])
+            end = 8 + length + max(tensor["data_offsets"][1] for tensor in header.values())
+            whole = file.seek(0, 2) == end
+        found = _Header(
+            model=from_json(GPTConfig, json.dumps(info["model"])),
+            card=from_json(ModelCard, json.dumps(info["card"])),
+            max_steps=int(info["train"]["max_steps"]),  # its other settings may be newer than ours
+        )
+    except InputError:
+        raise
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        raise InputError("damaged, or not a checkpoint of minigpt") from None
+    if not whole:
+        raise InputError("cut short")
+    return found

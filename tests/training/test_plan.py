@@ -1,0 +1,114 @@
+import itertools
+from collections.abc import Callable, Generator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+from minigpt.config import GPTConfig, TrainConfig
+from minigpt.corpus import Corpus, TokenizedCorpus
+from minigpt.errors import InputError
+from minigpt.training import loop
+from minigpt.training.loop import Evaluation, Event, Run, Sample, Saved, Step
+from minigpt.training.plan import Pace, measure_pace, plan_steps
+
+
+def seconds_of(config: TrainConfig, pace: Pace) -> float:
+    """What the steps and evaluations of a schedule take, counted as the loop runs them."""
+    steps = range(config.max_steps + 1)
+    evaluations = sum(s % config.eval_interval == 0 or s == config.max_steps for s in steps)
+    return config.max_steps * pace.step_s + evaluations * pace.evaluation_s
+
+
+@pytest.mark.parametrize("seconds", [60, 600, 36_000])
+@pytest.mark.parametrize(
+    "pace", [Pace(0.01, 0.001), Pace(0.03, 1.5), Pace(0.5, 14.9), Pace(2.0, 5.0)]
+)
+def test_a_plan_fills_its_time_and_no_more(seconds: float, pace: Pace) -> None:
+    config = plan_steps(TrainConfig(learning_rate=0.5), pace, seconds)
+    filled = seconds_of(config, pace)
+    assert filled <= seconds
+    assert filled > seconds - 11 * pace.step_s  # rounded to whole intervals
+    n_intervals, rest = divmod(config.max_steps, config.eval_interval)
+    assert rest == 0
+    assert n_intervals == 1 or (n_intervals + 1) * pace.evaluation_s <= 0.1 * seconds
+    assert n_intervals <= 10
+    assert config == TrainConfig(
+        learning_rate=0.5, max_steps=config.max_steps, eval_interval=config.eval_interval
+    )
+
+
+def test_a_plan_evaluates_ten_times_where_that_is_cheap() -> None:
+    config = plan_steps(TrainConfig(), Pace(0.05, 0.5), 105.5)
+    assert (config.max_steps, config.eval_interval) == (2000, 200)
+
+
+@pytest.mark.parametrize("seconds", [-1.0, 0.0, 1.0, 4.9])
+def test_a_time_too_short_for_anything_is_refused(seconds: float) -> None:
+    with pytest.raises(InputError, match=r"a step takes 0.2 s here and an evaluation 0.5 s"):
+        plan_steps(TrainConfig(), Pace(0.2, 0.5), seconds)
+
+
+def small_run(corpus: Corpus, folder: Path) -> Run:
+    tokenized = TokenizedCorpus.from_corpus(corpus)
+    vocab_size = tokenized.tokenizer.vocab_size
+    model = GPTConfig(n_layer=1, n_head=2, n_embd=16, block_size=16, vocab_size=vocab_size)
+    config = TrainConfig(batch_size=2, sample_chars=5)
+    return Run(model=model, train=config, corpus=tokenized, folder=folder)
+
+
+class Clock:
+    """Time that passes only when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def ticking() -> Callable[[], float]:
+    """A clock on which 10 s pass every time it is looked at."""
+    return itertools.count(0.0, 10.0).__next__
+
+
+def test_a_pace_is_what_the_parts_of_a_run_take(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    seen: list[type[Event]] = []
+    costs: dict[type[Event], float] = {Step: 0.2, Evaluation: 0.5, Saved: 0.03, Sample: 0.007}
+
+    def slow(run: Run) -> Generator[Event]:
+        for event in loop.train(run):
+            first = type(event) not in seen  # ten times as slow, as what is cold is
+            seen.append(type(event))
+            clock.now += costs.get(type(event), 0.0) * (10 if first else 1)
+            yield event
+
+    monkeypatch.setattr("minigpt.training.plan.train", slow)
+    whole = Corpus("four times", corpus.text * 4)
+    monkeypatch.setattr("minigpt.training.plan.REHEARSAL_CHARS", len(corpus.text))
+    pace = measure_pace(small_run(whole, tmp_path), 1e6, clock)
+    assert pace.step_s == pytest.approx(0.2)
+    # a fourth of the text, and so of the validation, was scored
+    assert pace.evaluation_s == pytest.approx(4 * 0.5 + 0.03 + 10 * 0.007)
+    assert seen.count(Step) > 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_rehearsal_leaves_nothing_behind(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    run = small_run(corpus, tmp_path / "run")
+    pace = measure_pace(replace(run, train=replace(run.train, sample_chars=0)), 1e6, ticking())
+    assert pace == Pace(step_s=10, evaluation_s=20)  # the second one being the checkpoint's
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_rehearsal_that_takes_all_the_time_is_refused(corpus: Corpus, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="2 steps and an evaluation took 40 s here"):
+        measure_pace(small_run(corpus, tmp_path), 79, ticking())
