@@ -26,7 +26,8 @@ from minigpt.config import PRESETS, GPTConfig, find_preset
 from minigpt.corpus import TokenizedCorpus, read_corpus, split
 from minigpt.model import GPT
 from minigpt.training.baselines import baselines
-from minigpt.training.loop import Evaluation, Run, Step, evaluate, next_token_loss, train
+from minigpt.training.events import Evaluation, Step
+from minigpt.training.loop import Run, evaluate, next_token_loss, train
 
 NANOGPT = "nanoGPT's recipe"
 
@@ -108,24 +109,26 @@ def _cosine(step: int) -> float:
     return 1e-4 + 0.5 * (1 + math.cos(math.pi * (step - 100) / 1900)) * (1e-3 - 1e-4)
 
 
-def ours(text: TokenizedCorpus, seed: int, preset: str, look: int) -> Iterator[Point]:
+def ours(text: TokenizedCorpus, seed: int, preset: str, steps: int, look: int) -> Iterator[Point]:
     """What `minigpt train` does, checkpoints and samples included.
 
-    It is looked at `look` times as often as the preset says, while its clock stands.
+    It evaluates five times; it is looked at `look` times as often, while its clock stands.
     """
     chosen = find_preset(preset)
-    own = chosen.train.eval_interval
+    own = steps // 5
     seconds = 0.0
     with tempfile.TemporaryDirectory() as folder:
         run = Run(
             model=replace(chosen.model, vocab_size=text.tokenizer.vocab_size),
-            train=replace(chosen.train, seed=seed, eval_interval=max(1, own // look)),
+            train=replace(
+                chosen.train, seed=seed, max_steps=steps, eval_interval=max(1, own // look)
+            ),
             corpus=text,
             folder=Path(folder),
         )
         began = time.perf_counter()
         for event in train(run):
-            its_own = isinstance(event, Step) or event.step in (0, chosen.train.max_steps)
+            its_own = isinstance(event, Step) or event.step in (0, steps)
             if its_own or event.step % own == 0:
                 seconds += time.perf_counter() - began
             if isinstance(event, Evaluation):
@@ -180,6 +183,7 @@ def main() -> None:
     parser.add_argument("text", type=Path)
     parser.add_argument("--preset", default="laptop", choices=PRESETS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1337])
+    parser.add_argument("--steps", type=int, default=1100, help="ours; it plans for so many")
     parser.add_argument("--look", type=int, default=10)
     parser.add_argument("--png", type=Path, metavar="FILE", help="draw the losses")
     arguments = parser.parse_args()
@@ -191,7 +195,7 @@ def main() -> None:
         races.append(
             race({
                 NANOGPT: nanogpt(text, seed),
-                us: ours(text, seed, arguments.preset, arguments.look),
+                us: ours(text, seed, arguments.preset, arguments.steps, arguments.look),
             })
         )  # fmt: skip
     print(f"\n{machine()}; 5-gram counts {yardsticks.five_gram:.4f}, "

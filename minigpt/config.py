@@ -111,11 +111,11 @@ class TrainConfig:
     """Batches whose gradients are averaged into one step."""
     muon_learning_rate: float = 0.02
     """Of the blocks' matrices, by Muon; 0 leaves them to AdamW."""
-    momentum: float = 0.95
+    momentum: float = 0.9
     """Muon's."""
     learning_rate: float = 6e-3
     """Of everything else, by AdamW."""
-    warmup_steps: int = 50
+    warmup_steps: int = 0
     """At most a quarter of all steps is taken."""
     weight_decay: float = 0.0
     """On matrices only; biases and norms are not decayed."""
@@ -187,31 +187,24 @@ class Preset:
 # The shape that classroom GPTs use: an untied head with a bias, no bias on q, k and v.
 _CLASSROOM = GPTConfig(qkv_bias=False, tie_weights=False)
 
+_LAPTOP = replace(_CLASSROOM, arch="rotary", bias=False)
+
 PRESETS: Mapping[str, Preset] = {
     "tiny": Preset(
         "0.2M parameters; a few seconds a hundred steps, for a first look",
         replace(_CLASSROOM, n_layer=4, n_head=4, n_embd=64, block_size=32),
-        TrainConfig(max_steps=3000, batch_size=32, learning_rate=4e-3),
+        TrainConfig(max_steps=3000),
     ),
     "laptop": Preset(
         "0.8M parameters; under 3 minutes on two cores",
-        GPTConfig(
-            arch="rotary",
-            n_layer=4,
-            n_head=4,
-            n_embd=128,
-            block_size=64,
-            bias=False,
-            qkv_bias=False,
-            tie_weights=False,
-        ),
-        TrainConfig(max_steps=2200, batch_size=16, learning_rate=6e-3, eval_interval=440),
+        _LAPTOP,
+        TrainConfig(max_steps=2000, batch_size=16, eval_interval=400),
     ),
     "shakespeare": Preset(
-        "10.8M parameters; hours on a laptop, minutes on a GPU",
-        replace(_CLASSROOM, n_layer=6, n_head=6, n_embd=384, block_size=256, dropout=0.2),
+        "10.7M parameters; hours on a laptop, minutes on a GPU",
+        replace(_LAPTOP, n_layer=6, n_head=6, n_embd=384, block_size=256, dropout=0.25),
         TrainConfig(
-            max_steps=2500, batch_size=64, learning_rate=1e-3, warmup_steps=100, eval_interval=250
+            max_steps=1000, batch_size=64, learning_rate=3e-3, weight_decay=0.1, eval_interval=100
         ),
     ),
 }

@@ -27,8 +27,9 @@ from minigpt.torch_decoder import check_device
 from minigpt.training import checkpoint, tensorboard
 from minigpt.training.baselines import MOST_COUNTED, baselines
 from minigpt.training.checkpoint import Checkpoint
+from minigpt.training.events import Begin, End, Event
 from minigpt.training.live_view import live_view
-from minigpt.training.loop import Begin, End, Event, Run, train
+from minigpt.training.loop import Run, train
 from minigpt.training.metrics import read_events
 from minigpt.training.plan import measure_pace, plan_steps
 from minigpt.training.plot import plot_losses

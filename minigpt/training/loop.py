@@ -10,7 +10,6 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +28,7 @@ from minigpt.torch_decoder import TorchDecoder
 from minigpt.training import checkpoint as checkpoints
 from minigpt.training.checkpoint import Checkpoint
 from minigpt.training.data import windows
+from minigpt.training.events import Begin, End, Evaluation, Event, Sample, Saved, Step, Why
 from minigpt.training.memory import must_fit, step_or_advice
 from minigpt.training.optim import (
     load_state_tensors,
@@ -41,73 +41,6 @@ from minigpt.training.world import World, without_averaging
 
 EXCERPT_CHARS = 8192
 """Of validation text in a checkpoint: enough for a loss to two digits, seconds to compare on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Begin:
-    """The model is built and fits into memory; nothing was written yet."""
-
-    step: int
-    """Where the run begins, or goes on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One optimizer step is done."""
-
-    step: int
-    """Steps done so far."""
-    loss: float
-    """Mean over the step's batches, in nats per token."""
-    learning_rate: float
-    """AdamW's."""
-    gradient_norm: float
-    """Before clipping."""
-    tokens: int
-    """Trained on in this step."""
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """The validation part was scored: all of it, or as much as `eval_tokens` says."""
-
-    step: int
-    val_loss: float
-    best: bool
-    """Whether it is the lowest so far (and was saved as such)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """A text the model wrote at this step."""
-
-    step: int
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Saved:
-    """A checkpoint is on the disk."""
-
-    step: int
-    path: Path
-
-
-Why = Literal["finished", "patience", "stopped"]
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """Nothing follows."""
-
-    step: int
-    best_val_loss: float
-    why: Why
-    """All steps are done; or `patience` evaluations brought no better one; or it was asked to stop
-    (then the run can be resumed)."""
-
-
-Event = Begin | Step | Evaluation | Sample | Saved | End
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -331,7 +264,7 @@ def autocast(device: torch.device) -> AbstractContextManager[object]:
 
 
 @torch.inference_mode()
-def evaluate(model: GPT, ids: Ids, tokens_per_batch: int = 16384) -> float:
+def evaluate(model: GPT, ids: Ids, tokens_per_batch: int = 4096) -> float:
     """Mean loss over a whole text: `runtime.evaluation.evaluate`, many windows at a time.
 
     Always in float32, so that the number is the exported model's number too.

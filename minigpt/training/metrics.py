@@ -6,13 +6,10 @@ Reading it needs no PyTorch.
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from minigpt.errors import InputError
 from minigpt.files import open_regular, write_atomically
-
-if TYPE_CHECKING:
-    from minigpt.training.loop import Evaluation, Event, Step
+from minigpt.training.events import Evaluation, Event, Step
 
 METRICS = "metrics.jsonl"
 
@@ -30,14 +27,12 @@ class MetricsLog:
         lines = [json.dumps(row) + "\n" for row in kept if _before(row, resume_step or 0)]
         write_atomically(self._path, "".join(lines).encode())
 
-    def write(self, event: "Event") -> None:
+    def write(self, event: Event) -> None:
         """Append a step or an evaluation.
 
         Raises:
             InputError: the disk is full, or the like.
         """
-        from minigpt.training.loop import Evaluation, Step
-
         match event:
             case Step() | Evaluation():
                 try:
@@ -71,10 +66,8 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
     return rows
 
 
-def read_events(folder: Path) -> "list[Step | Evaluation]":
+def read_events(folder: Path) -> list[Step | Evaluation]:
     """The log as the events it was written from; rows of another minigpt's fields are left out."""
-    from minigpt.training.loop import Evaluation, Step
-
     events: list[Step | Evaluation] = []
     for row in read_metrics(folder):
         try:

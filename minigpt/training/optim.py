@@ -19,6 +19,9 @@ from minigpt.config import TrainConfig
 _A, _B, _C = 3.4445, -4.7750, 2.0315
 _ITERATIONS = 5
 
+QKV_PARTS = 3
+"""Matrices in c_attn: queries, keys, values."""
+
 
 def schedule(step: int, config: TrainConfig) -> float:
     """The share of the learning rates at a step (counted from 0): up, then straight down to 0.
@@ -127,7 +130,7 @@ def make_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.O
         single = [p for name, p in by_muon.items() if not name.endswith("attn.c_attn.weight")]
         optimizers.append(
             Muon(
-                [{"params": qkv, "parts": 3}, {"params": single}],
+                [{"params": qkv, "parts": QKV_PARTS}, {"params": single}],
                 lr=config.muon_learning_rate,
                 momentum=config.momentum,
                 weight_decay=config.weight_decay,

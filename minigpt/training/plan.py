@@ -13,7 +13,8 @@ from statistics import median
 
 from minigpt.config import TrainConfig
 from minigpt.errors import InputError
-from minigpt.training.loop import Evaluation, Event, Run, Sample, Saved, Step, train
+from minigpt.training.events import Evaluation, Event, Sample, Saved, Step
+from minigpt.training.loop import Run, train
 from minigpt.training.world import World
 
 FEWEST_STEPS = 20

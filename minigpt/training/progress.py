@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from minigpt.training.baselines import Baselines
-from minigpt.training.loop import Begin, End, Evaluation, Event, Sample, Saved, Step
+from minigpt.training.events import Begin, End, Evaluation, Event, Sample, Saved, Step
 from minigpt.training.metrics import smoothed
 
 MAX_CURVE_POINTS = 512

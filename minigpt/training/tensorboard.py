@@ -7,7 +7,7 @@ from pathlib import Path
 
 from minigpt.errors import InputError
 from minigpt.terminal import printable
-from minigpt.training.loop import Evaluation, Event, Sample, Saved, Step
+from minigpt.training.events import Evaluation, Event, Sample, Saved, Step
 from minigpt.training.metrics import read_events
 
 FOLDER = "tensorboard"

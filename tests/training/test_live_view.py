@@ -10,8 +10,8 @@ pytest.importorskip("torch")
 from rich.cells import cell_len
 from rich.console import Console
 
+from minigpt.training.events import Evaluation, Sample
 from minigpt.training.live_view import View, frame, live_view, resident_bytes, tokenizing_view
-from minigpt.training.loop import Evaluation, Sample
 from minigpt.training.progress import Progress
 from tests.training.test_progress import YARDSTICKS, step
 

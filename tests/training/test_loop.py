@@ -26,19 +26,8 @@ from minigpt.training.checkpoint import (
     load_first,
 )
 from minigpt.training.data import windows
-from minigpt.training.loop import (
-    Begin,
-    End,
-    Evaluation,
-    Event,
-    Run,
-    Sample,
-    Saved,
-    Step,
-    evaluate,
-    next_token_loss,
-    train,
-)
+from minigpt.training.events import Begin, End, Evaluation, Event, Sample, Saved, Step
+from minigpt.training.loop import Run, evaluate, next_token_loss, train
 from minigpt.training.metrics import MetricsLog
 from minigpt.training.optim import make_optimizers, schedule, set_rates
 from tests.models import random_gpt

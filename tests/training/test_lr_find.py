@@ -10,7 +10,8 @@ from minigpt.config import GPTConfig, TrainConfig
 from minigpt.corpus import Corpus, TokenizedCorpus
 from minigpt.errors import InputError
 from minigpt.training import lr_find
-from minigpt.training.loop import Run, Step, train
+from minigpt.training.events import Step
+from minigpt.training.loop import Run, train
 from minigpt.training.lr_find import STEPS, Trial, plot_trials, suggest_rate, try_rates
 
 

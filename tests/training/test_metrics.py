@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from minigpt.training.loop import End, Evaluation, Event
+from minigpt.training.events import End, Evaluation, Event
 from minigpt.training.metrics import MetricsLog, read_events, read_metrics, smoothed
 from minigpt.training.plot import Curve, plot_losses, plot_runs
 from tests.training.test_progress import YARDSTICKS, step

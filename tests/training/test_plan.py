@@ -11,7 +11,8 @@ from minigpt.config import GPTConfig, TrainConfig
 from minigpt.corpus import Corpus, TokenizedCorpus
 from minigpt.errors import InputError
 from minigpt.training import loop
-from minigpt.training.loop import Evaluation, Event, Run, Sample, Saved, Step
+from minigpt.training.events import Evaluation, Event, Sample, Saved, Step
+from minigpt.training.loop import Run
 from minigpt.training.plan import Pace, measure_pace, plan_steps
 
 

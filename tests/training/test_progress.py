@@ -10,8 +10,8 @@ from rich.console import Console
 
 from minigpt.errors import InputError
 from minigpt.training.baselines import Baselines
+from minigpt.training.events import Evaluation, Event, Sample, Step
 from minigpt.training.live_view import live_view
-from minigpt.training.loop import Evaluation, Event, Sample, Step
 from minigpt.training.metrics import MetricsLog, read_events
 from minigpt.training.progress import (
     MAX_CURVE_POINTS,

@@ -13,7 +13,7 @@ from minigpt.config import TrainConfig
 from minigpt.errors import InputError
 from minigpt.tokenizer import CharTokenizer
 from minigpt.training.checkpoint import BEST, LAST, Checkpoint, model_weights, save
-from minigpt.training.loop import Evaluation, Event
+from minigpt.training.events import Evaluation, Event
 from minigpt.training.metrics import METRICS, MetricsLog
 from minigpt.training.runs import RunSummary, find_runs, read_run
 from tests.conftest import CARD, SMALL

@@ -10,7 +10,7 @@ pytest.importorskip("tensorboard")
 from tensorboard.backend.event_processing import event_accumulator, plugin_event_accumulator
 
 from minigpt.errors import InputError
-from minigpt.training.loop import Evaluation, Event, Sample, Saved
+from minigpt.training.events import Evaluation, Event, Sample, Saved
 from minigpt.training.metrics import MetricsLog
 from minigpt.training.tensorboard import check_installed, clear, tensorboard_log
 from tests.training.test_progress import step

@@ -13,7 +13,8 @@ pytest.importorskip("torch")
 
 from minigpt.corpus import Corpus
 from minigpt.training.checkpoint import BEST, LAST
-from minigpt.training.loop import Step, train
+from minigpt.training.events import Step
+from minigpt.training.loop import train
 from minigpt.training.world import World, joined
 from tests.training.test_loop import small_run
 
@@ -24,7 +25,8 @@ from dataclasses import replace
 from pathlib import Path
 from minigpt.corpus import Corpus
 from minigpt.training.checkpoint import TO_GO_ON, load_first
-from minigpt.training.loop import Step, train
+from minigpt.training.events import Step
+from minigpt.training.loop import train
 from minigpt.training.metrics import MetricsLog
 from minigpt.training.world import joined
 from tests.training.test_loop import small_run

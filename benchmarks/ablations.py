@@ -1,0 +1,168 @@
+"""What is each trick of the `laptop` preset worth? Each left out in turn, on three seeds.
+
+    minigpt data shakespeare --out shakespeare.txt
+    python -m benchmarks.ablations shakespeare.txt [--seeds 1 2 3] [--share 0.5] > ablations.md
+
+Loss on the whole validation split after a share of the preset's steps (the schedule shortened with
+them, so that it ends at 0), as a table in Markdown. Steps, not seconds: what a trick costs in time
+is in its own column, as the median of the steps' times beside the whole recipe's.
+"""
+
+import argparse
+import math
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+
+from benchmarks.decode import machine
+from minigpt.config import GPTConfig, TrainConfig, find_preset
+from minigpt.corpus import Ids, TokenizedCorpus, read_corpus
+from minigpt.model import GPT
+from minigpt.training.events import Evaluation, Step
+from minigpt.training.loop import Run, train
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """The recipe without something."""
+
+    name: str
+    changes: Mapping[str, Any]
+    """Of fields of GPTConfig and TrainConfig."""
+    patched: Callable[[], AbstractContextManager[object]] = nullcontext
+    """What of the code is replaced meanwhile."""
+
+
+def random_windows(
+    ids: Ids, *, seed: int, first: int, count: int, block_size: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Windows at random places, as nanoGPT draws them."""
+    rng = np.random.Generator(np.random.Philox(key=seed, counter=[0, first, 0, 1]))
+    starts = rng.integers(0, len(ids) - block_size, size=count)
+    both = torch.from_numpy(ids[starts[:, None] + np.arange(block_size + 1)].astype(np.int64))
+    return both[:, :-1], both[:, 1:]
+
+
+def cosine(step: int, config: TrainConfig) -> float:
+    """Half a cosine from 1 down to 0.1, nanoGPT's shape."""
+    return 0.1 + 0.45 * (1 + math.cos(math.pi * step / config.max_steps))
+
+
+def gpt2_weights(model: GPT) -> None:
+    """GPT-2's: deviation 0.02 everywhere, less in what adds to the stream."""
+    for name, parameter in model.named_parameters():
+        if parameter.dim() == 2:
+            narrower = math.sqrt(2 * model.config.n_layer) if "c_proj" in name else 1.0
+            torch.nn.init.normal_(parameter, std=0.02 / narrower)
+
+
+@contextmanager
+def replaced(target: str, value: object) -> Iterator[None]:
+    """A name of the code as something else, for as long as the context lasts."""
+    with patch(target, value):
+        yield
+
+
+LEFT_OUT = (
+    Variant("the whole recipe", {}),
+    Variant(
+        "AdamW for all matrices, with its own best settings",
+        {"muon_learning_rate": 0.0, "warmup_steps": 50, "weight_decay": 0.1},
+    ),
+    Variant(
+        "queries, keys and values as one matrix to Muon", {},
+        lambda: replaced("minigpt.training.optim.QKV_PARTS", 1),
+    ),
+    Variant(
+        "windows at random places, not epochs", {},
+        lambda: replaced("minigpt.training.loop.windows", random_windows),
+    ),
+    Variant(
+        "GPT-2's initial weights", {},
+        lambda: replaced("minigpt.model.GPT._init_weights", gpt2_weights),
+    ),
+    Variant(
+        "a cosine to a tenth, not a line to zero", {},
+        lambda: replaced("minigpt.training.loop.schedule", cosine),
+    ),
+    Variant("a warmup of 50 steps", {"warmup_steps": 50}),
+    Variant("learned positions, not rotations", {"arch": "gpt2"}),
+    Variant("no clipping", {"grad_clip": 0.0}),
+)  # fmt: skip
+
+
+def one_run(
+    corpus: TokenizedCorpus, variant: Variant, seed: int, share: float
+) -> tuple[float, float]:
+    """The loss in the end, and seconds a step."""
+    preset = find_preset("laptop")
+    model: GPTConfig = replace(preset.model, vocab_size=corpus.tokenizer.vocab_size)
+    config = replace(preset.train, seed=seed, sample_chars=0)
+    n_steps = round(share * config.max_steps)
+    config = replace(config, max_steps=n_steps, eval_interval=n_steps)
+    for name, value in variant.changes.items():
+        if hasattr(model, name):
+            model = replace(model, **{name: value})
+        else:
+            config = replace(config, **{name: value})
+    times: list[float] = []
+    with tempfile.TemporaryDirectory() as folder, variant.patched():
+        before = time.perf_counter()
+        for event in train(Run(model=model, train=config, corpus=corpus, folder=Path(folder))):
+            now = time.perf_counter()
+            if isinstance(event, Step):
+                times.append(now - before)
+            if isinstance(event, Evaluation):
+                loss = event.val_loss
+            before = now
+    return loss, statistics.median(times)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("text", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--share", type=float, default=0.5, help="of the preset's steps")
+    arguments = parser.parse_args()
+    corpus = TokenizedCorpus.from_corpus(read_corpus([arguments.text]))
+    found: dict[str, list[tuple[float, float]]] = {variant.name: [] for variant in LEFT_OUT}
+    for seed in arguments.seeds:
+        for variant in LEFT_OUT:
+            found[variant.name].append(one_run(corpus, variant, seed, arguments.share))
+            loss, seconds = found[variant.name][-1]
+            words = f"seed {seed}  {variant.name}: {loss:.4f}, {1000 * seconds:.0f} ms"
+            print(words, file=sys.stderr, flush=True)
+    n_steps = round(arguments.share * find_preset("laptop").train.max_steps)
+    print(
+        "# What each trick is worth\n\n"
+        f"The `laptop` preset on tiny Shakespeare, {n_steps} steps, loss on the whole validation "
+        f"split: mean and range of the seeds {', '.join(map(str, arguments.seeds))}. "
+        f"Made by `python -m benchmarks.ablations` on {machine()}.\n\n"
+        "| left out, or instead | loss | range | worth | a step takes |\n|---|---:|---|---:|---:|"
+    )
+    whole = found[LEFT_OUT[0].name]
+    base = statistics.mean(loss for loss, _ in whole)
+    for name, runs in found.items():
+        losses = [loss for loss, _ in runs]
+        mean = statistics.mean(losses)
+        slower = statistics.median(
+            seconds / reference for (_, seconds), (_, reference) in zip(runs, whole, strict=True)
+        )
+        worth = "" if runs is whole else f"{mean - base:+.4f}"
+        print(f"| {name} | {mean:.4f} | {min(losses):.4f} to {max(losses):.4f} | {worth} "
+              f"| {slower:.2f} |")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

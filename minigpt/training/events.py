@@ -1,0 +1,72 @@
+"""What happens in a training, as records: the loop yields them, and everything else listens."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """The model is built and fits into memory; nothing was written yet."""
+
+    step: int
+    """Where the run begins, or goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One optimizer step is done."""
+
+    step: int
+    """Steps done so far."""
+    loss: float
+    """Mean over the step's batches, in nats per token."""
+    learning_rate: float
+    """AdamW's."""
+    gradient_norm: float
+    """Before clipping."""
+    tokens: int
+    """Trained on in this step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The validation part was scored: all of it, or as much as `eval_tokens` says."""
+
+    step: int
+    val_loss: float
+    best: bool
+    """Whether it is the lowest so far (and was saved as such)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A text the model wrote at this step."""
+
+    step: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A checkpoint is on the disk."""
+
+    step: int
+    path: Path
+
+
+Why = Literal["finished", "patience", "stopped"]
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Nothing follows."""
+
+    step: int
+    best_val_loss: float
+    why: Why
+    """All steps are done; or `patience` evaluations brought no better one; or it was asked to stop
+    (then the run can be resumed)."""
+
+
+Event = Begin | Step | Evaluation | Sample | Saved | End
