@@ -21,7 +21,7 @@ def run_lr_find(arguments: argparse.Namespace) -> int:
     if arguments.plot.suffix != ".png":
         raise InputError(f"--plot needs a name that ends with .png, not {str(arguments.plot)!r}")
     refuse_to_overwrite(arguments.plot, force=True)
-    corpus = read_corpus_argument(arguments, Path(IDS_FOLDER))
+    corpus = read_corpus_argument(arguments, Path("checkpoints") / IDS_FOLDER)
     run = describe_run(arguments, corpus, Path(), World(device=arguments.device))
     trials: list[Trial] = []
     print("learning rate    loss")

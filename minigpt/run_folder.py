@@ -88,7 +88,7 @@ def _with_its_best(folder: Path, found: Checkpoint) -> Checkpoint:
 def begin(run: Run, resume_step: int | None) -> MetricsLog:
     """Clear an older run away, now that the new one is known to work; open the log."""
     folder = run.folder
-    files = (checkpoint.PREVIOUS, checkpoint.LAST, checkpoint.BEST, PLOT)
+    files = (checkpoint.PREVIOUS, checkpoint.BEST, checkpoint.LAST, PLOT)
     for name in (*files, METRICS):
         remove_leftovers(folder / name)
     if resume_step is None:

@@ -11,7 +11,6 @@ from types import FrameType
 
 from rich.console import Console
 
-from minigpt.corpus import check_length
 from minigpt.errors import InputError
 from minigpt.run_arguments import (
     IDS_FOLDER,
@@ -29,7 +28,7 @@ from minigpt.training.baselines import MOST_COUNTED, baselines
 from minigpt.training.checkpoint import Checkpoint
 from minigpt.training.events import Begin, End, Event
 from minigpt.training.live_view import live_view
-from minigpt.training.loop import Run, train
+from minigpt.training.loop import Run, check_run, train
 from minigpt.training.metrics import read_events
 from minigpt.training.plan import measure_pace, plan_steps
 from minigpt.training.plot import plot_losses
@@ -37,6 +36,7 @@ from minigpt.training.progress import Progress, Show, plain_view, verdict
 from minigpt.training.world import World, joined
 
 MOST_MINUTES = 365 * 24 * 60
+EXIT_REFUSED = 2
 EXIT_STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
@@ -53,21 +53,27 @@ def run_training(arguments: argparse.Namespace) -> int:
         world = until_the_end.enter_context(joined(arguments.device))
         if not world.first:
             return _train_along(arguments, folder, cache, world)
-        if arguments.resume:
-            lock(folder, until_the_end, to_resume=True)
-        else:
-            refuse_an_older_run(folder, force=arguments.force)  # before a long text is read
-        corpus = read_corpus_argument(arguments, cache, quiet=arguments.plain)
-        resume = resumed(folder, corpus) if arguments.resume else None
-        run = describe_run(arguments, corpus, folder, world, resume)
-        check_length(corpus.ids, run.model.block_size)  # a command that is wrong makes no folder
-        if resume is None:
-            make(folder)
-            lock(folder, until_the_end)
-            refuse_an_older_run(folder, force=arguments.force)
-        world.any(False)  # the others wait for this before they look at the folder and the text
+        try:
+            if arguments.resume:
+                lock(folder, until_the_end, to_resume=True)
+            else:
+                refuse_an_older_run(folder, force=arguments.force)  # before a long text is read
+            corpus = read_corpus_argument(arguments, cache, quiet=arguments.plain)
+            resume = resumed(folder, corpus) if arguments.resume else None
+            run = describe_run(arguments, corpus, folder, world, resume)
+            check_run(run)  # a command that is wrong makes no folder
+            if resume is None:
+                make(folder)
+                lock(folder, until_the_end)
+                refuse_an_older_run(folder, force=arguments.force)
+            if arguments.minutes is not None:
+                run = _plan(run, 60 * arguments.minutes - (time.monotonic() - began))
+        except InputError:
+            world.any(True)  # the others wait to hear whether it is worth looking
+            raise
+        world.any(False)
         if arguments.minutes is not None:
-            run = _plan(run, 60 * arguments.minutes - (time.monotonic() - began))
+            run = _as_planned(run)
         return _train(run, resume, arguments)
 
 
@@ -98,7 +104,10 @@ def _train(run: Run, resume: Checkpoint | None, arguments: argparse.Namespace) -
     assert isinstance(event, End)
     plot = plot_losses(folder, yardsticks)
     if event.why == "stopped":
-        say(f"stopped at step {event.step}, saved; go on with the same command and --resume")
+        instead = " instead of --minutes" if arguments.minutes is not None else ""
+        instead = " instead of --force" if arguments.force else instead
+        say(f"stopped at step {event.step}, saved; go on with the same command and "
+             f"--resume{instead}")  # fmt: skip
         return EXIT_STOPPED[received() or signal.SIGTERM]
     if event.why == "patience":
         say(f"ended at step {event.step}: the last {run.train.patience} evaluations brought no "
@@ -111,14 +120,15 @@ def _train(run: Run, resume: Checkpoint | None, arguments: argparse.Namespace) -
 
 def _train_along(arguments: argparse.Namespace, folder: Path, cache: Path, world: World) -> int:
     """What the other processes do: the same steps, in silence."""
-    world.any(False)
+    if world.any(False):  # the first one has said why
+        return EXIT_REFUSED
     corpus = read_corpus_argument(arguments, cache, quiet=True)
     resume = None
     if arguments.resume:
         resume, _ = checkpoint.load_first(folder, checkpoint.TO_GO_ON)
     run = describe_run(arguments, corpus, folder, world, resume)
     if arguments.minutes is not None:
-        run = _planned(run, 0, 0)
+        run = _as_planned(run)
     with _stop_signal() as received:
         for event in train(run, resume, stop=lambda: received() is not None):
             last = event
@@ -161,15 +171,15 @@ def _plan(run: Run, seconds: float) -> Run:
     steps, interval = train_config.max_steps, train_config.eval_interval
     say(f"plan: {steps:,} steps of {pace.step_s:.2g} s and {steps // interval + 1} "
          f"evaluations of {pace.evaluation_s:.2g} s, about {left:.0f} s in all")  # fmt: skip
-    return _planned(run, steps, interval)
+    return replace(run, train=train_config)
 
 
-def _planned(run: Run, steps: int, interval: int) -> Run:
+def _as_planned(run: Run) -> Run:
     """The run with the first process's plan: clocks differ."""
     config = replace(
         run.train,
-        max_steps=int(run.world.of_first(steps)),
-        eval_interval=int(run.world.of_first(interval)),
+        max_steps=int(run.world.of_first(run.train.max_steps)),
+        eval_interval=int(run.world.of_first(run.train.eval_interval)),
     )
     return replace(run, train=config)
 

@@ -25,7 +25,7 @@ from minigpt.files import read_bytes, write_atomically
 from minigpt.model import GPT
 from minigpt.tokenizer import CharTokenizer
 
-FORMAT = 1
+FORMAT = 2
 LAST, PREVIOUS, BEST = "last.safetensors", "previous.safetensors", "best.safetensors"
 TO_GO_ON = (LAST, PREVIOUS)
 TO_USE = (BEST, LAST, PREVIOUS)
@@ -96,7 +96,7 @@ def load(path: Path) -> Checkpoint:
     if written_format != FORMAT:
         raise InputError(
             f"{path} has format {written_format!r:.20}, this minigpt reads {FORMAT}: "
-            "it is damaged, or needs a newer minigpt"
+            "it is damaged, or another minigpt wrote it"
         )
     if _checksum(content.replace(_field(given), _field(_NO_SUM), 1)) != given:
         raise InputError(f"{path} is damaged: its content does not match its checksum")
@@ -104,7 +104,7 @@ def load(path: Path) -> Checkpoint:
         return _from_parts(info, safetensors.torch.load(content))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    except (SafetensorError, KeyError, TypeError):
+    except (SafetensorError, KeyError, TypeError, ValueError, OverflowError):
         raise InputError(f"{path} was not written by minigpt train: it lacks parts") from None
 
 
@@ -116,16 +116,18 @@ def _from_parts(info: dict[str, Any], tensors: dict[str, Tensor]) -> Checkpoint:
         tokenizer=CharTokenizer.from_json(json.dumps(info["tokenizer"])),
         card=from_json(ModelCard, json.dumps(info["card"])),
         excerpt=str(info["excerpt"]),
-        draft=str(info.get("draft", "")),  # older ones have none
+        draft=str(info["draft"]),
         best_val_loss=float(info["best_val_loss"]),
-        evaluations_since_best=int(info.get("evaluations_since_best", 0)),
+        evaluations_since_best=int(info["evaluations_since_best"]),
         weights=weights,
         optimizer={
             k.removeprefix(_OPTIMIZER): v for k, v in tensors.items() if k.startswith(_OPTIMIZER)
         },
         torch_version=str(info["torch"]),
-        threads=int(info.get("threads", 0)),  # older ones do not say
+        threads=int(info["threads"]),
     )
+    if not 0 <= checkpoint.card.steps <= checkpoint.train.max_steps:
+        raise InputError(f"its run cannot be at step {checkpoint.card.steps}")
     # before a model is built: a config may ask for more memory than there is
     n_params = sum(tensor.numel() for tensor in weights.values())
     if (checkpoint.model.n_params(), checkpoint.model.vocab_size) != (
@@ -167,7 +169,7 @@ def load_first(path: Path, names: Sequence[str]) -> tuple[Checkpoint, list[str]]
 def differing_machine(checkpoint: Checkpoint) -> str:
     """What of this process would make other numbers than the one that saved; "" if nothing."""
     now = (str(torch.__version__), torch.get_num_threads())
-    then = (checkpoint.torch_version, checkpoint.threads or now[1])
+    then = (checkpoint.torch_version, checkpoint.threads)
     names = ("torch", "threads")
     return ", ".join(
         f"{name} {before} -> {after}"

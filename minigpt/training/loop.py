@@ -106,7 +106,7 @@ class Training:
     """A model in training, and what is known of it so far."""
 
     def __init__(self, run: Run, resume: Checkpoint | None) -> None:
-        _check(run)
+        check_run(run)
         self._run = run
         self._train_ids, self._val_ids = run.parts
         torch.manual_seed(run.train.seed)
@@ -121,9 +121,11 @@ class Training:
         self._val_loss = math.inf
         if resume:
             checkpoints.load_weights(self.model, resume.weights)
-            load_state_tensors(self.model, self._optimizers, resume.optimizer)
+            if resume.card.steps:
+                load_state_tensors(self.model, self._optimizers, resume.optimizer)
             self.step, self._val_loss = resume.card.steps, resume.card.val_loss
-            self.best_val_loss = resume.best_val_loss
+            # the first process may have found the best checkpoint lost
+            self.best_val_loss = run.world.of_first(resume.best_val_loss)
             self.since_best = resume.evaluations_since_best
         self._forward = run.world.wrap(self.model)
         self._draft = Draft.from_text(self._train_ids, run.model.vocab_size).to_text()
@@ -135,9 +137,13 @@ class Training:
             share: of the learning rates; None follows the schedule.
 
         Raises:
-            InputError: the loss or the gradient is not a number any more, or memory is short.
+            Diverged: the loss or the gradient is not a number any more.
+            InputError: memory is short.
         """
-        return step_or_advice(partial(self._step, share), self._run.train, self._run.model)
+        return step_or_advice(
+            partial(self._step, share), self._run.train, self._run.model,
+            alone=self._run.world.size == 1,
+        )  # fmt: skip
 
     def _step(self, share: float | None, config: TrainConfig) -> Step:
         world, step = self._run.world, self.step
@@ -230,14 +236,23 @@ class Training:
         )
 
 
-def _diverged(step: int, why: str) -> InputError:
-    return InputError(
+class Diverged(InputError):
+    """The loss, its gradient or a weight is not a number any more."""
+
+
+def _diverged(step: int, why: str) -> Diverged:
+    return Diverged(
         f"training diverged at step {step} ({why}); start again with lower rates, --set "
         "muon_learning_rate= and learning_rate=; the last checkpoint is untouched"
     )
 
 
-def _check(run: Run) -> None:
+def check_run(run: Run) -> None:
+    """Refuse what cannot be trained, before anything is written.
+
+    Raises:
+        InputError: the text is too short, or a batch cannot be shared by the processes.
+    """
     check_length(run.corpus.ids, run.model.block_size)
     rows, size = run.train.batch_size, run.world.size
     if rows % size:

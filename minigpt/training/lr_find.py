@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from minigpt.errors import InputError
-from minigpt.training.loop import Run, Training
+from minigpt.training.loop import Diverged, Run, Training
 
 LOWEST_RATE, HIGHEST_RATE = 1e-5, 10.0
 STEPS = 100
@@ -50,7 +50,7 @@ def try_rates(run: Run) -> Iterator[Trial]:
         rate = LOWEST_RATE * (HIGHEST_RATE / LOWEST_RATE) ** (step / (STEPS - 1))
         try:
             loss = training.take_step(rate / run.train.learning_rate).loss
-        except InputError:  # it diverged: what was looked for
+        except Diverged:  # what was looked for
             return
         total, weight = SMOOTHING * total + loss, SMOOTHING * weight + 1
         smoothed = total / weight

@@ -42,7 +42,11 @@ def must_fit(model: GPTConfig) -> Iterator[None]:
 
 
 def step_or_advice(
-    step: Callable[[TrainConfig], Done], config: TrainConfig, model: GPTConfig
+    step: Callable[[TrainConfig], Done],
+    config: TrainConfig,
+    model: GPTConfig,
+    *,
+    alone: bool = True,
 ) -> Done:
     """Do a step; where memory is short, look for the batch that fits, and say it.
 
@@ -52,10 +56,14 @@ def step_or_advice(
         step: does it with the settings that it is given.
         config: the run's settings.
         model: for the sentence.
+        alone: whether no other process takes part: a search would have to be theirs too.
 
     Raises:
         InputError: memory is short.
     """
+    words = (
+        f"batch_size {config.batch_size} x block_size {model.block_size} does not fit into memory"
+    )
     batch_size = config.batch_size
     while batch_size > 0:
         try:
@@ -63,14 +71,13 @@ def step_or_advice(
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
+            if not alone:
+                raise InputError(f"{words}; --set half of it, and twice the accumulation") from None
             batch_size //= 2
         else:
             if batch_size == config.batch_size:
                 return done
             break
-    words = (
-        f"batch_size {config.batch_size} x block_size {model.block_size} does not fit into memory"
-    )
     if batch_size == 0:
         raise InputError(f"{words}, nor does a batch of one: --set a smaller block_size or n_embd")
     accumulation = config.accumulation * -(-config.batch_size // batch_size)

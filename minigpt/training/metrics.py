@@ -61,7 +61,8 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
             row = json.loads(line)
         except (ValueError, RecursionError):
             break
-        if isinstance(row, dict) and "step" in row:
+        numbers = isinstance(row, dict) and all(isinstance(n, int | float) for n in row.values())
+        if numbers and type(row.get("step")) is int:
             rows.append(row)
     return rows
 

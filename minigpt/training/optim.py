@@ -13,12 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from minigpt.config import TrainConfig
+from minigpt.errors import InputError
 
 # Of 5 steps of the iteration. Jordan (2024) chose them to grow small singular values fastest; the
 # values end between 0.7 and 1.2, which is as good as 1.
 _A, _B, _C = 3.4445, -4.7750, 2.0315
 _ITERATIONS = 5
 
+_ADAMW_STATE = ("step", "exp_avg", "exp_avg_sq")
 QKV_PARTS = 3
 """Matrices in c_attn: queries, keys, values."""
 
@@ -162,8 +164,22 @@ def state_tensors(
 def load_state_tensors(
     model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], tensors: dict[str, Tensor]
 ) -> None:
-    """Put back what `state_tensors` took out."""
+    """Put back what `state_tensors` took out after some step.
+
+    Raises:
+        InputError: it is not the state of these optimizers over this model.
+    """
     parameters = dict(model.named_parameters())
+    names = {p: name for name, p in parameters.items()}
+    expected = {
+        f"{names[p]}/{key}": torch.Size() if key == "step" else p.shape
+        for optimizer in optimizers
+        for group in optimizer.param_groups
+        for p in group["params"]
+        for key in (("average",) if isinstance(optimizer, Muon) else _ADAMW_STATE)
+    }
+    if {name: tensor.shape for name, tensor in tensors.items()} != expected:
+        raise InputError("the optimizer's state is not that of this model and its settings")
     owner = {p: each for each in optimizers for g in each.param_groups for p in g["params"]}
     for full_name, value in tensors.items():
         name, _, key = full_name.rpartition("/")

@@ -49,8 +49,9 @@ def measure_pace(run: Run, seconds: float, clock: Callable[[], float] = time.per
     """
     part = run.corpus.ids[: max(REHEARSAL_CHARS, 20 * run.model.block_size)]
     train_config = replace(
-        run.train, max_steps=10**9, eval_interval=STEPS_A_ROUND, warmup_steps=0, patience=0
-    )
+        run.train, max_steps=10**9, eval_interval=STEPS_A_ROUND, warmup_steps=0, patience=0,
+        batch_size=max(1, run.train.batch_size // run.world.size),
+    )  # fmt: skip
     costs: dict[type[Event], list[float]] = {kind: [] for kind in (Step, Evaluation, Saved, Sample)}
     with tempfile.TemporaryDirectory(prefix="minigpt-plan-") as folder:
         rehearsal = replace(
@@ -58,7 +59,7 @@ def measure_pace(run: Run, seconds: float, clock: Callable[[], float] = time.per
             train=train_config,
             corpus=replace(run.corpus, ids=part),
             folder=Path(folder),
-            world=World(device=run.world.device),  # alone, which is not faster than together
+            world=World(device=run.world.device),  # alone, on its own share of a batch
         )
         events = train(rehearsal)
         next(events)  # Begin

@@ -145,7 +145,7 @@ def _read_header(path: Path) -> _Header:
         )
     except InputError:
         raise
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    except (ValueError, OverflowError, LookupError, TypeError, AttributeError, RecursionError):
         raise InputError("damaged, or not a checkpoint of minigpt") from None
     if not whole:
         raise InputError("cut short")

@@ -12,11 +12,14 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+
+from minigpt.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +73,29 @@ def joined(device: str) -> Iterator[World]:
 
     Args:
         device: "cpu" or "cuda"; on a machine of several GPUs each process takes its own.
+
+    Raises:
+        InputError: this is one of several, but not as torchrun starts them, or has no GPU.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         yield World(device=device)
         return
+    if missing := {"RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"} - set(os.environ):
+        raise InputError(
+            f"WORLD_SIZE is {size}, but {sorted(missing)[0]} is not set: start several processes "
+            "with torchrun, or unset it"
+        )
+    if device == "cuda" and int(os.environ["LOCAL_RANK"]) >= torch.cuda.device_count():
+        raise InputError(
+            f"there are {torch.cuda.device_count()} GPUs for more processes than that: "
+            "lower --nproc-per-node"
+        )
     if device == "cuda":
         device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(device)
-    dist.init_process_group("gloo" if device == "cpu" else "nccl")
+    # the others wait for the first one's evaluations, and while it reads a large text
+    dist.init_process_group("gloo" if device == "cpu" else "nccl", timeout=timedelta(days=1))
     try:
         yield World(dist.get_rank(), size, device)
     finally:

@@ -91,3 +91,14 @@ def test_a_text_that_is_too_short_is_refused() -> None:
 
 def test_a_plot_of_trials_is_drawn() -> None:
     assert plot_trials(trials_of([4.0, 3.0, 9.0]), 1e-5).startswith(b"\x89PNG")
+
+
+def test_short_memory_is_not_taken_for_a_rate_too_high(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short(*_: object, **__: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr("minigpt.training.loop.windows", short)
+    with pytest.raises(InputError, match="does not fit into memory"):
+        list(try_rates(small_run(corpus)))

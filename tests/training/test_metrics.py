@@ -80,3 +80,9 @@ def test_several_runs_are_drawn_into_one_plot(tmp_path: Path) -> None:
         pictures.append((tmp_path / "all.png").read_bytes())
     assert pictures[0].startswith(b"\x89PNG")
     assert pictures[0] != pictures[1]
+
+
+def test_rows_that_are_none_are_left_out(tmp_path: Path) -> None:
+    rows = ['{"step": "x", "loss": 1.0}', '{"step": 1, "loss": "x"}', '{"step": 1, "loss": 1.5}']
+    (tmp_path / "metrics.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    assert read_metrics(tmp_path) == [{"step": 1, "loss": 1.5}]

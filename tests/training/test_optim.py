@@ -5,6 +5,7 @@ pytest.importorskip("torch")
 import torch
 
 from minigpt.config import GPTConfig, TrainConfig
+from minigpt.errors import InputError
 from minigpt.training.optim import (
     Muon,
     load_state_tensors,
@@ -157,3 +158,26 @@ def test_the_state_can_be_taken_out_and_put_back() -> None:
     step(other, fresh, 9)
     for one, two in zip(model.parameters(), other.parameters(), strict=True):
         assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("damage", ["unknown", "missing", "shape", "none"])
+def test_another_state_is_refused(damage: str) -> None:
+    model = random_gpt(SMALL)
+    optimizers = make_optimizers(model, TrainConfig())
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    for optimizer in optimizers:
+        optimizer.step()
+    state = state_tensors(model, optimizers)
+    load_state_tensors(model, optimizers, state)
+    key = "wte.weight/exp_avg"
+    if damage == "unknown":
+        state["nope/exp_avg"] = state[key]
+    elif damage == "missing":
+        del state[key]
+    elif damage == "shape":
+        state[key] = state[key][:1]
+    else:
+        state = {}
+    with pytest.raises(InputError, match="not that of this model"):
+        load_state_tensors(model, optimizers, state)

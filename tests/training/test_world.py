@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("torch")
 
 from minigpt.corpus import Corpus
+from minigpt.errors import InputError
 from minigpt.training.checkpoint import BEST, LAST
 from minigpt.training.events import Step
 from minigpt.training.loop import train
@@ -24,6 +25,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from minigpt.corpus import Corpus
+from minigpt.errors import InputError
 from minigpt.training.checkpoint import TO_GO_ON, load_first
 from minigpt.training.events import Step
 from minigpt.training.loop import train
@@ -92,3 +94,29 @@ def test_alone_nothing_is_averaged() -> None:
         assert world == World()
         assert (world.mean(1.5), world.any(False), world.any(True)) == (1.5, False, True)
         assert world.of_first(2.5) == 2.5
+
+
+def test_a_process_that_is_not_torchrun_s_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with (
+        pytest.raises(InputError, match="WORLD_SIZE is 2, but LOCAL_RANK is not set"),
+        joined("cpu"),
+    ):
+        pass
+
+
+def test_a_mistake_is_told_once(tmp_path: Path, corpus: Corpus) -> None:
+    text = tmp_path / "text"
+    text.write_text(corpus.text, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+         "-m", "minigpt", "train", str(text), "--set", "batch_size=15",
+         "--out", str(tmp_path / "run")],
+        capture_output=True, text=True, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert done.stderr.count("minigpt: batch_size 15 cannot be shared by 2 processes") == 1
+    assert "RuntimeError" not in done.stderr
+    assert not (tmp_path / "run").exists()
