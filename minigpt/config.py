@@ -201,8 +201,8 @@ PRESETS: Mapping[str, Preset] = {
         TrainConfig(max_steps=2000, batch_size=16, eval_interval=400),
     ),
     "shakespeare": Preset(
-        "10.7M parameters; hours on a laptop, minutes on a GPU",
-        replace(_LAPTOP, n_layer=6, n_head=6, n_embd=384, block_size=256, dropout=0.25),
+        "10.8M parameters; hours on a laptop, minutes on a GPU",
+        replace(_CLASSROOM, n_layer=6, n_head=6, n_embd=384, block_size=256, dropout=0.2),
         TrainConfig(
             max_steps=1000, batch_size=64, learning_rate=3e-3, weight_decay=0.1, eval_interval=100
         ),
