@@ -4,8 +4,7 @@
     python -m benchmarks.ablations shakespeare.txt [--seeds 1 2 3] [--share 0.5] > ablations.md
 
 Loss on the whole validation split after a share of the preset's steps (the schedule shortened with
-them, so that it ends at 0), as a table in Markdown. Steps, not seconds: what a trick costs in time
-is in its own column, as the median of the steps' times beside the whole recipe's.
+them, so that it ends at 0), as a table in Markdown. Nothing in it depends on the clock.
 """
 
 import argparse
@@ -13,8 +12,7 @@ import math
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +26,7 @@ from benchmarks.decode import machine
 from minigpt.config import GPTConfig, TrainConfig, find_preset
 from minigpt.corpus import Ids, TokenizedCorpus, read_corpus
 from minigpt.model import GPT
-from minigpt.training.events import Evaluation, Step
+from minigpt.training.events import Evaluation
 from minigpt.training.loop import Run, train
 
 
@@ -101,10 +99,8 @@ LEFT_OUT = (
 )  # fmt: skip
 
 
-def one_run(
-    corpus: TokenizedCorpus, variant: Variant, seed: int, share: float
-) -> tuple[float, float]:
-    """The loss in the end, and seconds a step."""
+def one_run(corpus: TokenizedCorpus, variant: Variant, seed: int, share: float) -> float:
+    """The loss in the end."""
     preset = find_preset("laptop")
     model: GPTConfig = replace(preset.model, vocab_size=corpus.tokenizer.vocab_size)
     config = replace(preset.train, seed=seed, sample_chars=0)
@@ -115,17 +111,9 @@ def one_run(
             model = replace(model, **{name: value})
         else:
             config = replace(config, **{name: value})
-    times: list[float] = []
     with tempfile.TemporaryDirectory() as folder, variant.patched():
-        before = time.perf_counter()
-        for event in train(Run(model=model, train=config, corpus=corpus, folder=Path(folder))):
-            now = time.perf_counter()
-            if isinstance(event, Step):
-                times.append(now - before)
-            if isinstance(event, Evaluation):
-                loss = event.val_loss
-            before = now
-    return loss, statistics.median(times)
+        run = Run(model=model, train=config, corpus=corpus, folder=Path(folder))
+        return [event.val_loss for event in train(run) if isinstance(event, Evaluation)][-1]
 
 
 def main() -> None:
@@ -136,32 +124,31 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=0.5, help="of the preset's steps")
     arguments = parser.parse_args()
     corpus = TokenizedCorpus.from_corpus(read_corpus([arguments.text]))
-    found: dict[str, list[tuple[float, float]]] = {variant.name: [] for variant in LEFT_OUT}
+    found: dict[str, list[float]] = {variant.name: [] for variant in LEFT_OUT}
     for seed in arguments.seeds:
         for variant in LEFT_OUT:
-            found[variant.name].append(one_run(corpus, variant, seed, arguments.share))
-            loss, seconds = found[variant.name][-1]
-            words = f"seed {seed}  {variant.name}: {loss:.4f}, {1000 * seconds:.0f} ms"
-            print(words, file=sys.stderr, flush=True)
+            loss = one_run(corpus, variant, seed, arguments.share)
+            found[variant.name].append(loss)
+            print(f"seed {seed}  {variant.name}: {loss:.4f}", file=sys.stderr, flush=True)
     n_steps = round(arguments.share * find_preset("laptop").train.max_steps)
-    print(
-        "# What each trick is worth\n\n"
+    print(table(found, n_steps, arguments.seeds))
+
+
+def table(found: Mapping[str, Sequence[float]], n_steps: int, seeds: Sequence[int]) -> str:
+    """The losses in Markdown."""
+    lines = [
+        "# What each trick is worth\n",
         f"The `laptop` preset on tiny Shakespeare, {n_steps} steps, loss on the whole validation "
-        f"split: mean and range of the seeds {', '.join(map(str, arguments.seeds))}. "
-        f"Made by `python -m benchmarks.ablations` on {machine()}.\n\n"
-        "| left out, or instead | loss | range | worth | a step takes |\n|---|---:|---|---:|---:|"
-    )
-    whole = found[LEFT_OUT[0].name]
-    base = statistics.mean(loss for loss, _ in whole)
-    for name, runs in found.items():
-        losses = [loss for loss, _ in runs]
+        f"split: mean and range of the seeds {', '.join(map(str, seeds))}. "
+        f"Made by `python -m benchmarks.ablations` on {machine()}.\n",
+        "| left out, or instead | loss | range | worth |\n|---|---:|---|---:|",
+    ]
+    base = statistics.mean(found[LEFT_OUT[0].name])
+    for name, losses in found.items():
         mean = statistics.mean(losses)
-        slower = statistics.median(
-            seconds / reference for (_, seconds), (_, reference) in zip(runs, whole, strict=True)
-        )
-        worth = "" if runs is whole else f"{mean - base:+.4f}"
-        print(f"| {name} | {mean:.4f} | {min(losses):.4f} to {max(losses):.4f} | {worth} "
-              f"| {slower:.2f} |")  # fmt: skip
+        worth = "" if name == LEFT_OUT[0].name else f"{mean - base:+.4f}"
+        lines.append(f"| {name} | {mean:.4f} | {min(losses):.4f} to {max(losses):.4f} | {worth} |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
