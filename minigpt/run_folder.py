@@ -37,15 +37,19 @@ def refuse_an_older_run(folder: Path, *, force: bool) -> None:
         )
 
 
-def lock(folder: Path, until_the_end: contextlib.ExitStack, *, to_resume: bool = False) -> None:
-    """Let no other run write there meanwhile."""
-    if to_resume and not folder.is_dir():
+def check_there_is_a_run(folder: Path) -> None:
+    """Refuse to resume nothing."""
+    if not folder.is_dir():
         raise InputError(f"there is nothing to resume: {folder} is not a folder with a run in it")
-    if to_resume and not any((folder / name).exists() for name in checkpoint.TO_GO_ON):
+    if not any((folder / name).exists() for name in checkpoint.TO_GO_ON):
         raise InputError(
             f"there is nothing to resume: {folder} holds no checkpoint to go on from; "
             "start anew with --force"
         )
+
+
+def lock(folder: Path, until_the_end: contextlib.ExitStack) -> None:
+    """Let no other run write there meanwhile."""
     if not until_the_end.enter_context(lock_folder(folder)):
         say(f"note: nothing can be locked in {folder}; see to it that no other run writes there")
 

@@ -19,7 +19,14 @@ from minigpt.run_arguments import (
     read_corpus_argument,
     set_by_flags,
 )
-from minigpt.run_folder import begin, lock, make, refuse_an_older_run, resumed
+from minigpt.run_folder import (
+    begin,
+    check_there_is_a_run,
+    lock,
+    make,
+    refuse_an_older_run,
+    resumed,
+)
 from minigpt.settings import to_toml
 from minigpt.terminal import say
 from minigpt.torch_decoder import check_device
@@ -55,7 +62,8 @@ def run_training(arguments: argparse.Namespace) -> int:
             return _train_along(arguments, folder, cache, world)
         try:
             if arguments.resume:
-                lock(folder, until_the_end, to_resume=True)
+                check_there_is_a_run(folder)
+                lock(folder, until_the_end)
             else:
                 refuse_an_older_run(folder, force=arguments.force)  # before a long text is read
             corpus = read_corpus_argument(arguments, cache, quiet=arguments.plain)

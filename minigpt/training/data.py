@@ -16,8 +16,8 @@ def windows(
     """Some of an endless sequence of windows, and for each position the token that follows.
 
     An epoch is all of the text, cut into windows that do not overlap, in a random order; each one
-    is cut at other places. Against windows at random places, which in one epoch's time leave out a
-    third of the text, this is worth 0.013 nats to the `laptop` preset.
+    is cut at other places. Windows at random places leave out a third of the text in one epoch's
+    time; what that costs is in benchmarks/ablations.md.
 
     Args:
         ids: the training part, longer than a window.

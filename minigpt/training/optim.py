@@ -28,8 +28,7 @@ QKV_PARTS = 3
 def schedule(step: int, config: TrainConfig) -> float:
     """The share of the learning rates at a step (counted from 0): up, then straight down to 0.
 
-    A line to zero, not a cosine: the last tenth of the steps, at tiny rates, is where a small
-    model's validation loss falls most.
+    A line is the simplest; a cosine to a tenth does as well (benchmarks/ablations.md).
     """
     warmup = min(config.warmup_steps, config.max_steps // 4)
     if step < warmup:
@@ -49,7 +48,7 @@ class Muon(torch.optim.Optimizer):
 
     Args of the constructor:
         groups: matrices, as "params". "parts" of a group: so many matrices are stacked in each, and
-            turned each by itself: queries, keys and values are three, worth 0.010 nats to `laptop`.
+            turned each by itself: queries, keys and values are three. See benchmarks/ablations.md.
         lr: how long a step is, in every direction; times sqrt(rows / columns) for a tall matrix.
         momentum: how much of the average of the gradients is kept.
         weight_decay: as in AdamW, apart from the gradient.
