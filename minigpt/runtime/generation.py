@@ -9,7 +9,7 @@ from minigpt.runtime.decoder import Decoder
 from minigpt.runtime.draft import Draft
 from minigpt.runtime.params import SamplingParams
 from minigpt.runtime.reader import Reader
-from minigpt.runtime.sampling import Logits, Mirostat, Uniforms, distribution, draw
+from minigpt.runtime.sampling import Logits, Mirostat, Uniforms, distribution, draw, rank
 from minigpt.tokenizer import CharTokenizer
 
 if TYPE_CHECKING:  # most texts follow no pattern, and its automata take 20 ms to import
@@ -25,6 +25,8 @@ class Token(NamedTuple):
     """Natural logarithm of the probability the model itself gave it (before the rules)."""
     entropy: float
     """Of the model's own distribution, in nats: how undecided it was."""
+    rank: int
+    """Its place among all the model could have written, by the model's own probability; from 1."""
     position: int
     """Its index in the text, prompt included."""
     window: int
@@ -151,6 +153,7 @@ class Drawing:
             text=self._tokenizer.decode((chosen,)),
             logprob=float(chances.logprobs[chosen]),
             entropy=chances.entropy,
+            rank=rank(chances.logprobs, chosen),
             position=position,
             window=window,
             slid=slid,

@@ -67,6 +67,9 @@ def test_records_carry_what_the_model_thought() -> None:
     tokens = list(generate(decoder, CharTokenizer("ab"), [0], params, keep_logits=True))
     assert tokens[0].logprob == pytest.approx(np.log(0.75))
     assert tokens[0].entropy == pytest.approx(-(0.75 * np.log(0.75) + 0.25 * np.log(0.25)))
+    for token in tokens:
+        assert token.logits is not None
+        assert np.argsort(-token.logits, kind="stable")[token.rank - 1] == token.id
     assert tokens[0].logits is not None
     np.testing.assert_allclose(tokens[0].logits, [np.log(3.0), 0.0], rtol=1e-6)
     assert [t.id for t in tokens] == [0, 0]

@@ -83,7 +83,7 @@ class ScriptedEngine(Engine):
         return next(r for r in reversed(self.requests) if isinstance(r, Generate))
 
     def write(self, text: str, *, elapsed_s: float = 0.5, window: int = 32) -> None:
-        tokens = tuple(Written(i, c, -0.5, 1.5, False) for i, c in enumerate(text))
+        tokens = tuple(Written(i, c, -0.5, 1.5, 2, window, False) for i, c in enumerate(text))
         self.say(Tokens(self.run, tokens, elapsed_s, window))
 
     def finish(self, reason: str = "length") -> None:

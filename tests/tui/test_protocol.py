@@ -43,7 +43,12 @@ def test_requests_survive_the_pipe(request_: Request) -> None:
         Opened(Path("m.onnx"), CARD, CONFIG),
         Refused(Path("m.onnx"), "it is damaged"),
         Skipped(1, "é"),
-        Tokens(1, (Written(5, "a", -0.1, 0.2, False), Written(6, "\n", -1.0, 2.0, True)), 0.5, 9),
+        Tokens(
+            1,
+            (Written(5, "a", -0.1, 0.2, 1, 8, False), Written(6, "\n", -1.0, 2.0, 3, 9, True)),
+            0.5,
+            9,
+        ),
         Done(1, "length", 10, 123.4, 0.01),
         Failed(1, "no"),
         Died("gone"),

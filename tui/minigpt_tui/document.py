@@ -25,7 +25,7 @@ class Document:
 
     >>> document = Document()
     >>> document.append_user("ab")
-    >>> document.append_token(Written(7, "c", -0.5, 1.0, False))
+    >>> document.append_token(Written(7, "c", -0.5, 1.0, 2, 3, False))
     >>> document.text, document.origin(0), document.origin(2).token_id
     ('abc', None, 7)
     """
@@ -44,7 +44,7 @@ class Document:
 
     def append_user(self, text: str) -> None:
         """Add what the user wrote."""
-        self._append(text, Written(_USER, text, 0.0, 0.0, False))
+        self._append(text, Written(_USER, text, 0.0, 0.0, 0, 0, False))
 
     def append_token(self, token: Written) -> None:
         """Add what the model wrote."""

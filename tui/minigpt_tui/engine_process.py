@@ -15,7 +15,7 @@ from queue import SimpleQueue
 from typing import BinaryIO
 
 from minigpt.errors import InputError
-from minigpt.runtime.generation import generate
+from minigpt.runtime.generation import Token, generate
 from minigpt.runtime.library import Model, load
 from minigpt.runtime.params import SamplingParams
 from minigpt_tui.protocol import (
@@ -129,7 +129,7 @@ class EngineProcess:
             now = time.perf_counter()
             first = first if n_tokens else now
             n_tokens += 1
-            unsent.append(Written(token.id, token.text, token.logprob, token.entropy, token.slid))
+            unsent.append(_written(token))
             if now >= due:
                 self._send(Tokens(run, tuple(unsent), now - start, token.window))
                 unsent.clear()
@@ -142,6 +142,12 @@ class EngineProcess:
         reason = "length" if self._wanted == run else "stopped"
         speed = (n_tokens - 1) / (now - first) if n_tokens > 1 else 0.0
         self._send(Done(run, reason, n_tokens, speed, first - start))
+
+
+def _written(token: Token) -> Written:
+    return Written(
+        token.id, token.text, token.logprob, token.entropy, token.rank, token.window, token.slid
+    )
 
 
 def main() -> None:

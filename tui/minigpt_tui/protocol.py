@@ -79,6 +79,8 @@ class Written(NamedTuple):
     text: str
     logprob: float
     entropy: float
+    rank: int
+    window: int
     slid: bool
 
 
