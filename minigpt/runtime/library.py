@@ -38,6 +38,8 @@ class Model:
     """How far a file is from the PyTorch model it was made of: a JSON object."""
     draft: "Draft | None" = None
     """What guesses its next tokens; None: nothing does."""
+    fingerprint: str = ""
+    """Of an exported file: the same for the same model, whatever it is called."""
 
     def generate(
         self,
@@ -173,4 +175,7 @@ def load(name: str | Path | None = None, *, threads: int | None = None) -> Model
     path = name if isinstance(name, Path) else find_model(name)
     file = open_onnx(path)
     decoder = OnnxDecoder(file, threads=threads)
-    return Model(path, file.config, file.tokenizer, file.card, decoder, file.parity, file.draft)
+    return Model(
+        path, file.config, file.tokenizer, file.card, decoder, file.parity, file.draft,
+        file.fingerprint,
+    )  # fmt: skip

@@ -9,6 +9,7 @@ position and a bit of the mask change in arrays that onnxruntime already looks a
 
 import os
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -124,6 +125,13 @@ class OnnxDecoder:
     def batch(self, n: int) -> "_OnnxBatch":
         check_batch(self._config, n)
         return _OnnxBatch(self, n)
+
+    def beside(self) -> "OnnxDecoder":
+        other = copy(self)
+        other._position = 0
+        other._buffers = _Buffers(self._session, self._config, 1)
+        other._passes = {}
+        return other
 
     def rewind(self, position: int) -> None:
         check_rewind(self, position)

@@ -33,11 +33,21 @@ class Reader:
         draft: guesses what comes next; a decoder that is never steady goes without. None: each
             token is read alone, which is the fastest way without guesses (by 5% in 32 bits, by a
             quarter in 8 and 4) but in the last bit not the one that guesses take.
+        view: how many of the prompt's newest tokens to read at first; None: all that there is room
+            for.
     """
 
-    def __init__(self, decoder: Decoder, prompt: Sequence[int], draft: Draft | None = None) -> None:
+    def __init__(
+        self,
+        decoder: Decoder,
+        prompt: Sequence[int],
+        draft: Draft | None = None,
+        *,
+        view: int | None = None,
+    ) -> None:
         self._decoder = decoder
         self._draft = draft
+        self._view = decoder.block_size if view is None else max(view, 1)
         # all that a slide can need, so that a million tokens take no more memory than a thousand
         self.newest = deque(prompt, maxlen=decoder.block_size)
         """The tokens in view of the rules on repetition, the newest last."""
@@ -93,7 +103,7 @@ class Reader:
 
     def _read_anew(self) -> Logits:
         """Read the prompt, or the newest half of a full window."""
-        tokens = newest_half(self.newest) if self.slid else list(self.newest)
+        tokens = newest_half(self.newest) if self.slid else list(self.newest)[-self._view :]
         self.window = len(tokens)
         if len(tokens) < self._steady_from <= self._decoder.block_size:
             self._decoder.rewind(0)
@@ -116,6 +126,14 @@ class Reader:
         self._seconds = time.perf_counter() - began
         self.window += 1
         return _row(self._rows, int(again))
+
+
+def view_after(window: int, block_size: int) -> int:
+    """How many tokens are in view of the token after one that was drawn with `window` in view.
+
+    A text that is broken off and goes on with so many goes on as if it had not been broken off.
+    """
+    return window + 1 if window < block_size else max(block_size // 2, 1)
 
 
 def newest_half(window: deque[int]) -> list[int]:
