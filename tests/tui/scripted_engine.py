@@ -31,6 +31,11 @@ CARD = ModelCard(
     minigpt_version="0.1.0",
 )
 CONFIG = GPTConfig(block_size=64)
+CHARS = "\n" + "".join(map(chr, range(32, 96)))
+"""As many as CONFIG's vocabulary has: a new line, signs, digits, capital letters."""
+
+ROW = tuple(1.0 * (CHARS[i] in "ABC") + 3.0 * (CHARS[i] == "A") for i in range(len(CHARS)))
+"""What every token is drawn from: A is the likeliest, then B and C, then all others alike."""
 
 
 class ScriptedEngine(Engine):
@@ -49,7 +54,7 @@ class ScriptedEngine(Engine):
             if self.refuses:
                 self.say(Refused(request.path, self.refuses))
             else:
-                self.say(Opened(request.path, CARD, CONFIG))
+                self.say(Opened(request.path, CARD, CONFIG, CHARS, "f" * 64))
 
     def receive(self) -> list[Reply]:
         said, self._said = self._said, []
@@ -83,8 +88,8 @@ class ScriptedEngine(Engine):
         return next(r for r in reversed(self.requests) if isinstance(r, Generate))
 
     def write(self, text: str, *, elapsed_s: float = 0.5, window: int = 32) -> None:
-        tokens = tuple(Written(i, c, -0.5, 1.5, 2, window, False) for i, c in enumerate(text))
-        self.say(Tokens(self.run, tokens, elapsed_s, window))
+        tokens = tuple(Written(CHARS.find(c), c, -0.5, 1.5, 2, window, False) for c in text)
+        self.say(Tokens(self.run, tokens, elapsed_s, ROW))
 
     def finish(self, reason: str = "length") -> None:
         self.say(Done(self.run, reason, 100, 4321.0, 0.006))

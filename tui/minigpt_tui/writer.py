@@ -154,7 +154,7 @@ class Writer:
 
     def _append(self, batch: Tokens) -> None:
         self.document.append_tokens(batch.tokens)
-        self.window = batch.window
+        self.window = batch.tokens[-1].window
         self.n_slides += sum(token.slid for token in batch.tokens)
         if self.first_token_s is None:
             self.first_token_s = batch.elapsed_s
