@@ -69,7 +69,7 @@ def generate(
             token is read alone, see `Reader`.
         keep_logits: give every record its row of logits.
         view: read at first so many of the prompt's newest tokens instead of block_size, to go on
-            where another text was broken off: see `reader.view_after`.
+            where another text was broken off: see `window.view_after`.
 
     Raises:
         InputError: the prompt is empty, or a stop text is.

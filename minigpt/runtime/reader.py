@@ -19,6 +19,7 @@ from minigpt.errors import InputError
 from minigpt.runtime.decoder import Decoder
 from minigpt.runtime.draft import ORDER, Draft
 from minigpt.runtime.sampling import Logits
+from minigpt.runtime.window import newest_half
 
 CHUNK = 256
 """The most tokens in a pass: their logits, all of them, are kept (50 MB for 50,257 symbols)."""
@@ -126,19 +127,6 @@ class Reader:
         self._seconds = time.perf_counter() - began
         self.window += 1
         return _row(self._rows, int(again))
-
-
-def view_after(window: int, block_size: int) -> int:
-    """How many tokens are in view of the token after one that was drawn with `window` in view.
-
-    A text that is broken off and goes on with so many goes on as if it had not been broken off.
-    """
-    return window + 1 if window < block_size else max(block_size // 2, 1)
-
-
-def newest_half(window: deque[int]) -> list[int]:
-    """What is kept of a full window; at least the newest token."""
-    return list(window)[-max(len(window) // 2, 1) :]
 
 
 def read(decoder: Decoder, tokens: Sequence[int]) -> Logits:

@@ -13,8 +13,8 @@ from minigpt.runtime.draft import Draft
 from minigpt.runtime.generation import generate
 from minigpt.runtime.params import SamplingParams
 from minigpt.runtime.pattern import Pattern
-from minigpt.runtime.reader import view_after
 from minigpt.runtime.sampling import Logits
+from minigpt.runtime.window import view_after
 from minigpt.tokenizer import CharTokenizer
 from tests.conftest import ScriptedDecoder, cycle
 

@@ -12,11 +12,14 @@ from minigpt_tui.protocol import (
     Engine,
     Failed,
     Generate,
+    Look,
     Open,
     Opened,
     Refused,
     Reply,
     Request,
+    Score,
+    Seen,
     Tokens,
     Written,
 )
@@ -41,10 +44,11 @@ ROW = tuple(1.0 * (CHARS[i] in "ABC") + 3.0 * (CHARS[i] == "A") for i in range(l
 class ScriptedEngine(Engine):
     """Opens every model at once, unless told to wait or refuse; writes when the test says so."""
 
-    def __init__(self, *, opens: bool = True, refuses: str = "") -> None:
+    def __init__(self, *, opens: bool = True, refuses: str = "", looks: bool = True) -> None:
         self.requests: list[Request] = []
         self.opens = opens
         self.refuses = refuses
+        self.looks = looks
         self._said: list[Reply] = []
         self._wake: Callable[[], None] = lambda: None
 
@@ -54,7 +58,9 @@ class ScriptedEngine(Engine):
             if self.refuses:
                 self.say(Refused(request.path, self.refuses))
             else:
-                self.say(Opened(request.path, CARD, CONFIG, CHARS, "f" * 64))
+                self.open(request.path)
+        elif isinstance(request, Look) and self.looks:
+            self.see(request)
 
     def receive(self) -> list[Reply]:
         said, self._said = self._said, []
@@ -65,6 +71,16 @@ class ScriptedEngine(Engine):
 
     def close(self) -> None:
         pass
+
+    def open(self, path: Path) -> None:
+        self.say(Opened(path, CARD, CONFIG, CHARS, "f" * 64))
+
+    def see(self, look: Look, ghost: str = "GHOST") -> None:
+        """Every character was the third likeliest, and A comes next, as always."""
+        view = look.view or min(len(look.text), CONFIG.block_size)
+        scored = look.text[len(look.text) - look.n_scored :]
+        scores = tuple(Score(CHARS.find(c), -2.0, 1.5, 3, view) for c in scored)
+        self.say(Seen(look.number, ROW, view, scores, ghost if look.n_ghost else ""))
 
     def say(self, reply: Reply) -> None:
         self._said.append(reply)
