@@ -287,6 +287,16 @@ class Document:
             for node in self.nodes.children(parent)
         ]
 
+    def spans(self, start: int = 0) -> list[range]:
+        """The nodes of the shown text from the index `start` on, as few ranges."""
+        spans = []
+        for span in self.nodes.spans(self.head):
+            skipped = min(start, len(span))
+            start -= skipped
+            if skipped < len(span):
+                spans.append(span[skipped:])
+        return spans
+
     # The branches
 
     def leaves(self) -> list[Branch]:

@@ -13,7 +13,8 @@ ROOT = -1
 """What the first character of every text follows."""
 UNKNOWN = -1
 """The token id of a character that no model has read."""
-_SLID, _INSIDE = 1, 2
+SLID, INSIDE = 1, 2
+"""Flags: the window slid for this token; the character is not its token's first."""
 _UTF32 = f"utf-32-{sys.byteorder[0]}e"  # as array("I") holds it
 
 
@@ -92,9 +93,9 @@ class Nodes:
             self.begin(len(self), parent)
         columns = self.columns
         self._chars.frombytes(token.text.encode(_UTF32, "surrogatepass"))
-        slid = _SLID if token.slid else 0
+        slid = SLID if token.slid else 0
         columns["flags"].append(slid)
-        columns["flags"].extend([slid | _INSIDE] * (n_chars - 1))
+        columns["flags"].extend([slid | INSIDE] * (n_chars - 1))
         columns["authors"].extend([author] * n_chars)
         columns["token_ids"].extend([token.id] * n_chars)
         columns["logprobs"].extend([token.logprob] * n_chars)
@@ -197,7 +198,7 @@ class Nodes:
             columns["entropies"][node],
             columns["ranks"][node],
             columns["windows"][node],
-            bool(flags & _SLID),
+            bool(flags & SLID),
             self.author(node),
-            not flags & _INSIDE,
+            not flags & INSIDE,
         )
