@@ -4,6 +4,7 @@ The place is the end of the text, behind what is being typed there, or where the
 answer comes from the engine: while it writes, with the tokens; else it is asked.
 """
 
+import math
 from dataclasses import dataclass
 
 from minigpt.runtime.window import view_after
@@ -77,6 +78,12 @@ class Gaze:
         n_scored = min(len(typed), MOST_SCORED)
         self._engine.send(Look(self._number, text, view, n_scored, MOST_GHOST if typed else 0))
 
+    def follow_end(self) -> None:
+        """Look at each token as it comes, until told otherwise."""
+        self.forget()
+        self.target = Target(0)
+        self.follows = True
+
     def take(self, seen: Seen) -> None:
         """Take in an answer; one to an older question is dropped."""
         if seen.number != self._number:
@@ -105,6 +112,17 @@ class Gaze:
         assert self._model is not None
         known = (self._ids.get(char, -1) for char in text)
         return tuple(i for i in known if i >= 0)[-self._model.config.block_size :]
+
+
+def surprise(seen: Seen) -> str:
+    """How surprised the model was by what was typed, in a line; empty where it cannot say."""
+    scores = [score for score in seen.scores if score is not None]
+    if not scores:
+        return ""
+    bits = -sum(score.logprob for score in scores) / len(scores) / math.log(2)
+    last = seen.scores[-1]
+    newest = f" · the last one was no. {last.rank}" if last else ""
+    return f"{bits:.1f} bits a character{newest}"
 
 
 def view_at(document: Document, index: int, block_size: int) -> int | None:

@@ -61,6 +61,11 @@ class TokenView(ScrollView, can_focus=True):
     }
 
     BINDINGS = [
+        Binding("enter", "screen.alternatives", "Alternatives", show=False, id="text.enter"),
+        Binding("h", "screen.heat", "Heat", id="text.heat"),
+        Binding("b", "screen.branches", "Branches", id="text.branches"),
+        Binding("u", "screen.undo", "Undo", show=False, id="text.undo"),
+        Binding("r", "screen.redo", "Redo", show=False, id="text.redo"),
         Binding("left", "move(-1)", "Character before", show=False, id="text.left"),
         Binding("right", "move(1)", "Character after", show=False, id="text.right"),
         Binding("up,k", "move_rows(-1)", "Row above", show=False, id="text.up"),
@@ -74,6 +79,10 @@ class TokenView(ScrollView, can_focus=True):
         """The cursor stands elsewhere: before the character at `index`, None at the end."""
 
         index: int | None
+
+    @dataclass
+    class WentRight(Message):
+        """The user wants to leave the text behind its end."""
 
     def __init__(self, document: Document, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -199,7 +208,7 @@ class TokenView(ScrollView, can_focus=True):
             shown, cells = _expanded(text[at:stop], cells)
             segments.append(Segment(shown, styles(look)))
             at = stop
-        if newline and (self.cursor == end and self.has_focus):
+        if newline and self.cursor == end:
             segments.append(Segment("↵", styles(self._look(end, False))))
         elif row == len(self._rows) - 1 and cells < self._rows.width:
             if self._is_writing:
@@ -211,8 +220,7 @@ class TokenView(ScrollView, can_focus=True):
     def _look(self, index: int, is_selected: bool) -> tuple[Author, int | None, bool, bool]:
         """All that the style of a character depends on."""
         level = self._shading.level(index) if self._shading else None
-        is_cursor = index == self.cursor and self.has_focus
-        return self.document.author(index), level, is_selected, is_cursor
+        return self.document.author(index), level, is_selected, index == self.cursor
 
     def _styles(self) -> Callable[[tuple[Author, int | None, bool, bool]], Style]:
         by_author = {
@@ -253,6 +261,8 @@ class TokenView(ScrollView, can_focus=True):
     # the cursor
 
     def action_move(self, by: int) -> None:
+        if by > 0 and self.cursor is None:
+            self.post_message(self.WentRight())
         self._put((len(self.document) if self.cursor is None else self.cursor) + by)
 
     def action_move_to(self, index: int) -> None:
