@@ -311,6 +311,12 @@ def test_a_look_tells_what_the_model_thinks(line: Line, model: Path) -> None:
     assert seen.ghost == "".join(token.text for token in greedy)
     line.client.send(Look(2, "Y", n_scored=1))
     assert line.wait_for(Seen) == Seen(2, (), 0, (None,), "")
+    # 16 is all that it can have in view: what it would write next does not end there
+    line.client.send(Look(3, "abcafb" * 5, n_ghost=20))
+    seen = line.wait_for(Seen)
+    assert isinstance(seen, Seen)
+    greedy = opened.generate("abcafb" * 5, temperature=0, max_new_tokens=20)
+    assert (seen.view, seen.ghost) == (16, "".join(token.text for token in greedy))
 
 
 def test_looks_one_after_another_do_not_depend_on_each_other(line: Line, model: Path) -> None:

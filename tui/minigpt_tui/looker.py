@@ -5,6 +5,7 @@ nothing, and only what has changed since the last look is read again: a characte
 over one token.
 """
 
+from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +14,7 @@ from minigpt.errors import InputError
 from minigpt.runtime.library import Model
 from minigpt.runtime.reader import CHUNK
 from minigpt.runtime.sampling import Logits, rank
+from minigpt.runtime.window import newest_half
 from minigpt_tui.protocol import Look, Score, Seen
 
 _DIGITS = 4  # of a logit that travels: a probability is right to 0.01%
@@ -73,15 +75,19 @@ class Looker:
         return tuple(reversed(scores))
 
     def _ghost(self, n_chars: int) -> str:
-        """The likeliest way on, to the end of the line or of the room that is left."""
+        """The likeliest way on, to the end of the line; where the window is full, it slides."""
         start, ghost = len(self._ids), ""
-        while len(ghost) < n_chars and len(self._ids) < self._decoder.block_size:
+        while len(ghost) < n_chars:
             token = int(self._rows[-1].argmax())
             char = self._tokenizer.decode((token,))
             if char == "\n":
                 break
             ghost += char
-            self._feed([token])
+            if len(self._ids) == self._decoder.block_size:
+                start = 0  # nothing is left of what was read
+                self._read([*newest_half(deque(self._ids)), token])
+            else:
+                self._feed([token])
         self._forget(start)
         return ghost
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from minigpt.runtime.params import SamplingParams
 from minigpt.terminal import printable
 from minigpt_tui.candidates import Candidate, entropy
-from minigpt_tui.document import Document, RunRecord, Score
+from minigpt_tui.document import Document, RunRecord
 from minigpt_tui.gaze import Gaze, view_at
 from minigpt_tui.protocol import (
     Applied,
@@ -145,9 +145,8 @@ class Writer:
         if seen is None or not text or typed != text:
             self.document.append_user(text)
             return
-        scores = [score and Score(*score) for score in seen.scores]
-        unscored: list[Score | None] = [None] * (len(text) - len(scores))
-        self.document.append_user(text, unscored + scores)
+        unscored = [None] * (len(text) - len(seen.scores))
+        self.document.append_user(text, [*unscored, *seen.scores])
 
     def _begin(self, params: SamplingParams) -> None:
         self._running = True

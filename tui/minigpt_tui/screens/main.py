@@ -4,6 +4,7 @@ import time
 from datetime import datetime
 from pathlib import Path
 
+from rich.style import Style
 from textual import events, on
 from textual.actions import SkipAction
 from textual.app import ComposeResult
@@ -18,15 +19,17 @@ from minigpt.terminal import printable
 from minigpt_tui.candidates import Place, think, with_bias
 from minigpt_tui.document import Document
 from minigpt_tui.gaze import surprise
+from minigpt_tui.heat import MARKS, PALETTES, Heat, level
 from minigpt_tui.messages import EngineSpoke, ParamsChanged, Submitted
 from minigpt_tui.protocol import Engine, Opened, Seen
 from minigpt_tui.screens.help import HelpScreen
 from minigpt_tui.screens.models import ModelPicker
 from minigpt_tui.widgets.candidates_panel import CandidatesPanel
+from minigpt_tui.widgets.heat_legend import HeatLegend
 from minigpt_tui.widgets.prompt import Prompt
 from minigpt_tui.widgets.sampling_panel import SamplingPanel
 from minigpt_tui.widgets.status_bar import Status, StatusBar
-from minigpt_tui.widgets.token_view import TokenView
+from minigpt_tui.widgets.token_view import Shading, TokenView
 from minigpt_tui.widgets.welcome import Welcome
 from minigpt_tui.writer import State, Writer
 
@@ -52,7 +55,8 @@ class MainScreen(Screen[None]):
         Binding("f3", "toggle_panel", "Sliders", id="sliders"),
         Binding("f4", "copy_text", "Copy", show=False, id="copy"),
         Binding("f5", "save", "Save", show=False, id="save"),
-        Binding("f6", "heat", "Heat", show=False, id="heat"),
+        # priority, because F6 and F7 select in a text area
+        Binding("f6", "heat", "Heat", priority=True, id="heat"),
         # priority, because the prompt has an undo of its own, for what is typed there
         Binding("ctrl+z", "undo", "Undo", show=False, priority=True, id="undo"),
         Binding("ctrl+y", "redo", "Redo", show=False, priority=True, id="redo"),
@@ -78,6 +82,7 @@ class MainScreen(Screen[None]):
         self._status_soon = False
         self._shown_model: Opened | None = None
         self._had_model = False
+        self._heat = Heat.OFF
         self._shown_place: Place | None = None
         self._shown_seen: Seen | None = None
 
@@ -91,6 +96,7 @@ class MainScreen(Screen[None]):
             with Vertical(id="panel"):
                 yield SamplingPanel(id="sampling")
                 yield CandidatesPanel(id="candidates")
+        yield HeatLegend(id="legend")
         with Horizontal(id="prompt-row"):
             yield Static("›", id="prompt-mark")
             yield Prompt(id="prompt")
@@ -107,6 +113,7 @@ class MainScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self.query_one(Prompt).focus()
+        self.app.theme_changed_signal.subscribe(self, lambda _: self._show_heat())
         self.writer.engine.listen(self._wake)
         self.open_model(self._first_model)
 
@@ -180,6 +187,8 @@ class MainScreen(Screen[None]):
             self._status_at = now
             bar.status = status
             self._show_thoughts()
+            if self._heat is not Heat.OFF:
+                self.query_one(HeatLegend).sum_up(self.writer.document)
         elif not self._status_soon:
             self._status_soon = True
             self.set_timer(STATUS_S, self._show_last_status)
@@ -230,6 +239,37 @@ class MainScreen(Screen[None]):
             return
         panel.show(title, thoughts, model.chars, gaze.place.written)
 
+    def _shades(self) -> tuple[Style, ...]:
+        """The style of each level of heat, in this theme's colours."""
+        shades = PALETTES["ember"].shades(is_dark=self.app.current_theme.dark)
+        return tuple(
+            Style(color=shade.foreground, bgcolor=shade.background) + Style.parse(mark.style)
+            for shade, mark in zip(shades, MARKS, strict=True)
+        )
+
+    def _show_heat(self) -> None:
+        """Colour the text by what the heat is set to."""
+        document, heat = self.writer.document, self._heat
+        self.query_one(HeatLegend).explain(
+            heat, PALETTES["ember"], is_dark=self.app.current_theme.dark
+        )
+        if heat is Heat.OFF:
+            self.query_one(TokenView).shade(None)
+            return
+
+        def of(index: int) -> int | None:
+            origin = document.origin(index)
+            return None if origin is None else level(heat, origin)
+
+        self.query_one(TokenView).shade(Shading(self._shades(), of))
+        self.query_one(HeatLegend).sum_up(document)
+
+    def action_heat(self) -> None:
+        """The next kind of heat, and off again."""
+        kinds = list(Heat)
+        self._heat = kinds[(kinds.index(self._heat) + 1) % len(kinds)]
+        self._show_heat()
+
     def _show_ghost(self) -> None:
         """Show in the prompt what the model thinks of what is typed there."""
         seen, prompt = self.writer.gaze.seen, self.query_one(Prompt)
@@ -238,7 +278,10 @@ class MainScreen(Screen[None]):
             prompt.show_thoughts((), "")
             row.border_subtitle = ""
             return
-        prompt.show_thoughts([None] * len(seen.scores), printable(seen.ghost))
+        shades = self._shades()
+        levels = [score and level(Heat.PROBABILITY, score) for score in seen.scores]
+        styles = [shades[each] if each else None for each in levels]
+        prompt.show_thoughts(styles, printable(seen.ghost))
         row.border_subtitle = surprise(seen)
 
     def _tell(self, sentence: str, *, is_error: bool = False) -> None:

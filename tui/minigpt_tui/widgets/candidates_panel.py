@@ -194,6 +194,8 @@ class CandidatesPanel(Widget, can_focus=True):
         if self._thoughts:
             bits = self._thoughts.entropy / math.log(2)
             numbers = f"{self._thoughts.n_left} left · {bits:.1f} bits"
+            if len(title) + len(numbers) >= width:
+                numbers = f"{bits:.1f} bits"
         gap = " " * max(width - len(title) - len(numbers), 1)
         return Strip(
             [

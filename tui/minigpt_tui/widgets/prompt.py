@@ -57,7 +57,8 @@ class Prompt(TextArea):
             shades: of the last characters, one each.
             ghost: what it would go on with.
         """
-        self._shades = [None] * (len(self.text) - len(shades)) + list(shades)
+        unshaded = len(self.text) - len(shades)
+        self._shades = [*(None for _ in range(unshaded)), *shades]
         self.suggestion = ghost if self.cursor_location == self.document.end else ""
         self.notify_style_update()  # lines are cached by what is typed, not by how it is shaded
         self.refresh()
@@ -73,7 +74,8 @@ class Prompt(TextArea):
 
     def get_line(self, line_index: int) -> Text:
         line = super().get_line(line_index)
-        start = self.document.get_index_from_location((line_index, 0))
+        lines = self.document.lines[:line_index]
+        start = sum(len(each) + len(self.document.newline) for each in lines)
         for i, style in enumerate(self._shades[start : start + len(line)]):
             if style is not None:
                 line.stylize(style, i, i + 1)
