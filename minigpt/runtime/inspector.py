@@ -60,8 +60,8 @@ class Inspector:
 
     By measurement a look takes as long as a decoder's pass over the same text: 3 ms for 64
     characters of the shipped model, 0.3 s for 256 of one with 10.8M parameters in int8. To open it
-    takes some more than a decoder, as the weights are copied: 48 against 36 ms, 168 against 162;
-    for 43 MB of fp32 440 against 320.
+    takes some more than a decoder, as the weights are copied once: 30 against 23 ms, 146 against
+    132; for 43 MB of fp32 510 against 390.
 
     Models in int8 and int4 round activations too, and a difference in the last bit may turn a
     rounding; there the lens ends within 0.08 of a decoder's logits, as do its own passes of other
