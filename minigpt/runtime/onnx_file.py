@@ -72,8 +72,8 @@ class OnnxFile:
     """How far it is from the PyTorch model, as measured at its export: a JSON object."""
     draft: Draft | None = None
     """What guesses its next tokens."""
-    fingerprint: str = ""
-    """The checksum of all that it computes and says of itself; empty before it has one."""
+    checksum: str = ""
+    """Of its graph, weights and metadata: see `content_hash`."""
 
 
 def open_onnx(path: Path) -> OnnxFile:
@@ -103,8 +103,8 @@ def check_onnx(path: Path, content: bytes) -> OnnxFile:
     with _naming(path):
         if content[4:8] == b"ORTM":  # onnxruntime would not take it for ONNX, but for its own
             raise Damaged
-        config, tokenizer, card, parity, draft, fingerprint = _check(memoryview(content))
-    return OnnxFile(path, config, tokenizer, card, content, parity, draft, fingerprint)
+        config, tokenizer, card, parity, draft, checksum = _check(memoryview(content))
+    return OnnxFile(path, config, tokenizer, card, content, parity, draft, checksum)
 
 
 @contextmanager
@@ -136,9 +136,7 @@ def content_hash(graph: bytes | memoryview, *texts: str) -> str:
 
 
 def _check(content: Bytes) -> tuple[GPTConfig, CharTokenizer, ModelCard, str, Draft, str]:
-    """What a model file says of itself, the parity report as it stands, if all of it is right.
-
-    The last of it is its checksum.
+    """What a model file says of itself, report and checksum as they stand, if all of it is right.
 
     Only the checksum of a file that is still unread is left to be checked.
     """

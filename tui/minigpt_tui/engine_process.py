@@ -112,7 +112,7 @@ class EngineProcess:
             self._send(Refused(path, str(error)))
             return
         self._model, self._looker = model, None
-        self._send(Opened(path, model.card, model.config, model.tokenizer.chars, model.fingerprint))
+        self._send(Opened(path, model.card, model.config, model.tokenizer.chars, model.checksum))
 
     def _answer_look(self) -> None:
         """Answer the newest look, if it is not answered already."""

@@ -85,7 +85,7 @@ class Looker:
             ghost += char
             if len(self._ids) == self._decoder.block_size:
                 start = 0  # nothing is left of what was read
-                self._read([*newest_half(deque(self._ids)), token])
+                self._read(newest_half(deque([*self._ids[1:], token])))
             else:
                 self._feed([token])
         self._forget(start)

@@ -79,7 +79,7 @@ class Opened:
     config: GPTConfig
     chars: str
     """The vocabulary: the character at index i has id i."""
-    fingerprint: str
+    checksum: str
     """The same for the same model, whatever its file is called."""
 
 

@@ -167,7 +167,7 @@ class Writer:
             view = view_at(document, len(document), model.config.block_size)
             self._record = document.begin_run(
                 params, window=view or 0, stops=self.stop_texts, model_name=model.card.name,
-                model_sha256=model.fingerprint,
+                model_sha256=model.checksum,
             )  # fmt: skip
         self.engine.send(Generate(self._run, document.text, params, view, self.stop_texts))
 
