@@ -34,7 +34,7 @@ class Slider(Widget, can_focus=True):
         .slider--label { color: $foreground; }
         .slider--filled { color: $secondary; }
         .slider--knob { color: $secondary; text-style: bold; }
-        .slider--track { color: $border-blurred; }
+        .slider--track { color: $foreground 30%; }
         .slider--value { color: $foreground; }
         .slider--typing { color: $primary; text-style: bold; }
 
