@@ -26,7 +26,7 @@ FOLDER_VARIABLE = "MINIGPT_CONFIG_DIR"
 MAX_BYTES = 2**20
 
 HEATS = ("off", "probability", "entropy", "rank")
-PALETTES = ("theme", "safe")
+PALETTES = ("ember", "cividis")
 DEFAULTS = SamplingParams()
 
 
@@ -42,7 +42,7 @@ class Preferences:
     )
     heat: str = field(default="off", metadata={"says": "what colours the text", "choices": HEATS})
     palette: str = field(
-        default="theme",
+        default="ember",
         metadata={"says": '"safe" is for colour-blind eyes too', "choices": PALETTES},
     )
     reduced_motion: bool = field(
