@@ -105,6 +105,16 @@ def _parser() -> argparse.ArgumentParser:
     _model_argument(info, optional=True)
     _json_argument(info)
 
+    look = command("look", commands.look, "Show what each layer of a model would say.")
+    look.add_argument("model", nargs="?",
+                      help="an .onnx file or its name; default: the shipped model")  # fmt: skip
+    look.add_argument("--text", required=True, help="what the model reads")
+    look.add_argument("--layer", type=_at_least(1), metavar="L",
+                      help="show where the last character looked in this layer too")  # fmt: skip
+    look.add_argument("--head", type=_at_least(1), metavar="H",
+                      help="with --layer: by this head; default the mean of all")  # fmt: skip
+    _json_argument(look)
+
     bench = command("bench", commands.bench, "Measure speed and memory here.")
     _model_argument(bench, optional=True)
     bench.add_argument("--tokens", type=_at_least(2), default=512, help="per round; default 512")

@@ -139,6 +139,13 @@ def info(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def look(arguments: argparse.Namespace) -> int:
+    """Print what happens inside a model."""
+    from minigpt import look_command
+
+    return look_command.look(arguments)
+
+
 def bench(arguments: argparse.Namespace) -> int:
     """Print speeds measured here."""
     from minigpt.runtime import bench as benchmark

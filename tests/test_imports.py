@@ -28,11 +28,12 @@ def test_a_generation_loads_no_torch_and_no_onnx() -> None:
     assert loaded.isdisjoint(HEAVY)
 
 
-def test_info_and_eval_of_an_onnx_file_load_no_torch(tmp_path: Path) -> None:
+def test_what_an_onnx_file_answers_loads_no_torch(tmp_path: Path) -> None:
     text = tmp_path / "text.txt"
     text.write_text("To be, or not to be, that is the question. " * 5, encoding="utf-8")
     evaluate = ["eval", str(shipped_model()), str(text)]
-    for command in (["info"], evaluate, [*evaluate, "--memorized", "--max-new-tokens", "50"]):
+    look = ["look", "--text", "To be", "--layer", "1"]
+    for command in (["info"], look, evaluate, [*evaluate, "--memorized", "--max-new-tokens", "50"]):
         assert modules_after(f"from minigpt.cli import main; main({command!r})").isdisjoint(HEAVY)
 
 

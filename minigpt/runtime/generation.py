@@ -47,6 +47,7 @@ def generate(
     pattern: "Pattern | None" = None,
     draft: Draft | None = None,
     keep_logits: bool = False,
+    view: int | None = None,
 ) -> Iterator[Token]:
     """Write on from `prompt`, a token at a time, past the window if need be.
 
@@ -67,6 +68,8 @@ def generate(
         draft: makes it faster, and changes not a letter of what `Draft.idle()` gives; None: each
             token is read alone, see `Reader`.
         keep_logits: give every record its row of logits.
+        view: read at first so many of the prompt's newest tokens instead of block_size, to go on
+            where another text was broken off: see `window.view_after`.
 
     Raises:
         InputError: the prompt is empty, or a stop text is.
@@ -74,7 +77,7 @@ def generate(
     if not prompt:
         raise InputError("the prompt has no character that the model knows; give it another one")
     tokens = _decode(
-        Reader(decoder, prompt, draft),
+        Reader(decoder, prompt, draft, view=view),
         Drawing(tokenizer, pattern),
         len(prompt),
         params,

@@ -21,6 +21,7 @@ from minigpt_tui.protocol import Change, Generate, Open, Stop
 from minigpt_tui.screens.help import HelpScreen
 from minigpt_tui.screens.main import MainScreen
 from minigpt_tui.screens.models import ModelPicker
+from minigpt_tui.widgets.candidates_panel import CandidatesPanel
 from minigpt_tui.widgets.prompt import MAX_PASTE_CHARS, Prompt
 from minigpt_tui.widgets.sampling_panel import SLIDERS, SamplingPanel
 from minigpt_tui.widgets.slider import Slider
@@ -133,7 +134,7 @@ async def test_escape_stops_at_once_and_keeps_the_text() -> None:
         d.engine.write("b")
         await d.sees("ab")
         await d.press("escape")
-        assert d.engine.requests[-1] == Stop(1)
+        assert d.engine.asked(Stop) == [Stop(1)]
         assert "ready" in d.status
         d.engine.write("too late")
         await until(d.pilot, lambda: not d.engine.unheard)
@@ -144,7 +145,7 @@ async def test_ctrl_c_stops_too() -> None:
     async with desk() as d:
         await d.type("a")
         await d.press("enter", "ctrl+c")
-        assert d.engine.requests[-1] == Stop(1)
+        assert d.engine.asked(Stop) == [Stop(1)]
         await d.press("ctrl+c")
         await d.is_told("quit")
 
@@ -165,7 +166,11 @@ async def test_enter_works_while_the_model_still_loads() -> None:
         assert "loading" in d.status
         await d.type("a")
         await d.press("enter")
-        assert [type(r) for r in d.engine.requests] == [Open, Generate]
+        assert [type(r) for r in d.engine.requests] == [Open]
+        assert "loading" in d.status
+        d.engine.open(MODEL)
+        await until(d.pilot, lambda: d.engine.asked(Generate) != [])
+        assert d.engine.last_generate.text == "a"
 
 
 async def test_an_empty_text_invites_and_enter_takes_the_marked_beginning() -> None:
@@ -243,14 +248,18 @@ async def test_every_slider_reaches_the_engine() -> None:
 async def test_tab_goes_round_through_everything() -> None:
     async with desk() as d:
         ids = []
-        for _ in range(len(SLIDERS) + 3):
+        for _ in range(len(SLIDERS) + 4):
             await d.press("tab")
             ids.append(d.app.focused.id if d.app.focused else None)
         sliders = [name.replace("_", "-") for name in SLIDERS]
-        assert ids == [*sliders, "seed", "prompt", sliders[0]]
+        assert ids == [*sliders, "seed", "candidates", "prompt", sliders[0]]
         d.main.query_one(Prompt).focus()
-        await d.press("a", "enter", "tab", "shift+tab")
+        await d.press("a", "enter", "shift+tab")
         assert d.main.query_one(TokenView).has_focus
+        await d.press("shift+tab")
+        assert d.main.query_one(CandidatesPanel).has_focus
+        await d.press("tab", "tab")
+        assert d.main.query_one(Prompt).has_focus
 
 
 async def test_sliders_reset_by_command() -> None:
@@ -457,7 +466,7 @@ async def test_a_huge_paste_is_cut_and_that_is_told() -> None:
 
 async def test_a_narrow_terminal_hides_the_sliders_until_asked() -> None:
     async with desk(size=(60, 20)) as d:
-        panel = d.main.query_one(SamplingPanel)
+        panel = d.main.query_one("#panel")
         shown = [panel.display]
         await d.press("f3")
         shown.append(panel.display)
@@ -469,7 +478,7 @@ async def test_a_narrow_terminal_hides_the_sliders_until_asked() -> None:
 
 async def test_a_wide_terminal_shows_the_sliders_until_asked() -> None:
     async with desk(size=(100, 30)) as d:
-        panel = d.main.query_one(SamplingPanel)
+        panel = d.main.query_one("#panel")
         assert panel.display
         await d.press("f3")
         assert not panel.display

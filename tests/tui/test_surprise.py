@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from minigpt_tui.document import Document, Score
-from minigpt_tui.protocol import Written
+from minigpt_tui.document import Document
+from minigpt_tui.protocol import Score, Written
 from minigpt_tui.surprise import Tally, surprise
 
 LN2 = math.log(2)

@@ -3,26 +3,15 @@
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from minigpt.runtime.params import SamplingParams
 from minigpt.terminal import one_line
 from minigpt_tui.nodes import ROOT, UNKNOWN, Author, Nodes, Origin
-from minigpt_tui.protocol import Written
+from minigpt_tui.protocol import Score, Written
 
-__all__ = ["Alternative", "Author", "Branch", "Document", "Fork", "Origin", "RunRecord", "Score"]
+__all__ = ["Alternative", "Author", "Branch", "Document", "Fork", "Origin", "RunRecord"]
 
 _PREVIEW = 40
-
-
-class Score(NamedTuple):
-    """What a model thought of a character that the user typed; the fields are `Origin`'s."""
-
-    token_id: int
-    logprob: float
-    entropy: float
-    rank: int
-    window: int
 
 
 @dataclass(slots=True)
@@ -134,7 +123,7 @@ class Document:
         tokens = [
             Written(UNKNOWN, char, 0.0, 0.0, 0, 0, False)
             if score is None
-            else Written(score.token_id, char, *score[1:], False)
+            else Written(score.id, char, *score[1:], False)
             for char, score in zip(text, scores, strict=False)
         ]
         tokens.append(Written(UNKNOWN, text[len(tokens) :], 0.0, 0.0, 0, 0, False))

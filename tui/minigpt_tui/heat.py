@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from minigpt_tui.nodes import Origin
+from minigpt_tui.protocol import Score
 
 N_LEVELS = 5
 
@@ -52,7 +53,7 @@ _ROUNDING = 1e-6
 """An exact half is a level 0, also after it was kept in 32 bits."""
 
 
-def level(heat: Heat, origin: Origin) -> int:
+def level(heat: Heat, origin: Origin | Score) -> int:
     """How unexpected a character is, from 0 to 4; 0 where the heat is off.
 
     >>> from minigpt_tui.nodes import Author

@@ -11,8 +11,11 @@ from pathlib import Path
 
 from minigpt.runtime.params import SamplingParams
 from minigpt.terminal import printable
-from minigpt_tui.document import Document
+from minigpt_tui.candidates import Candidate, entropy
+from minigpt_tui.document import Document, RunRecord
+from minigpt_tui.gaze import Gaze, view_at
 from minigpt_tui.protocol import (
+    Applied,
     Change,
     Died,
     Done,
@@ -23,9 +26,11 @@ from minigpt_tui.protocol import (
     Opened,
     Refused,
     Reply,
+    Seen,
     Skipped,
     Stop,
     Tokens,
+    Written,
 )
 
 
@@ -65,12 +70,20 @@ class Writer:
     """Tokens the model had in view last."""
     n_slides: int = 0
     """How often the window was full and slid in the last run."""
+    stop_texts: tuple[str, ...] = ()
+    """Where the runs to come end."""
     _opening: bool = False
     _run: int = 0
     _running: bool = False
     _n_tokens: int = 0
+    _waiting: SamplingParams | None = None
+    """Of a run that begins as soon as the model is open."""
+    _record: RunRecord | None = None
     _told: set[str] = field(default_factory=set)
     """Characters of which the user knows that the model does not know them."""
+
+    def __post_init__(self) -> None:
+        self.gaze = Gaze(self.engine)
 
     @property
     def state(self) -> State:
@@ -95,31 +108,111 @@ class Writer:
     def write(self, text: str, params: SamplingParams) -> None:
         """Append `text` as the user's and let the model write on from the whole document."""
         self.stop()
-        self.document.append_user(text)
-        self._run += 1
+        self.document.mark()
+        self._append_user(text)
+        self._begin(params)
+
+    def force(self, candidate: Candidate, params: SamplingParams) -> None:
+        """Put a candidate where the gaze rests, and let the model write on from there.
+
+        What stood there stays as another branch.
+        """
+        gaze = self.gaze
+        if self.model is None or gaze.place is None:
+            return
+        self.stop()
+        self.document.mark()
+        self.document.rewind(gaze.target.index)
+        self._append_user(gaze.target.typed)
+        char = self.model.chars[candidate.id]
+        self.document.append_forced(
+            Written(
+                candidate.id, char, candidate.logprob, entropy(gaze.place.row), candidate.rank,
+                gaze.place.view, False,
+            )
+        )  # fmt: skip
+        self._begin(params)
+
+    def go_on(self, index: int, params: SamplingParams) -> None:
+        """Let the model write on from the middle of the text: what stood there stays a branch."""
+        self.stop()
+        self.document.mark()
+        self.document.rewind(index)
+        self._begin(params)
+
+    def _append_user(self, text: str) -> None:
+        seen, typed = self.gaze.seen, self.gaze.target.typed
+        if seen is None or not text or typed != text:
+            self.document.append_user(text)
+            return
+        unscored = [None] * (len(text) - len(seen.scores))
+        self.document.append_user(text, [*unscored, *seen.scores])
+
+    def _begin(self, params: SamplingParams) -> None:
         self._running = True
         self._n_tokens = self.n_slides = 0
         self.tokens_per_s = 0.0
         self.first_token_s = None
-        self.engine.send(Generate(self._run, self.document.text, params))
+        self.gaze.forget()
+        if self._opening:
+            self._waiting = params
+        else:
+            self._generate(params)
+
+    def _generate(self, params: SamplingParams) -> None:
+        self._run += 1
+        document, model, view = self.document, self.model, None
+        self._waiting = self._record = None
+        if model is not None:
+            view = view_at(document, len(document), model.config.block_size)
+            self._record = document.begin_run(
+                params, window=view or 0, stops=self.stop_texts, model_name=model.card.name,
+                model_sha256=model.checksum,
+            )  # fmt: skip
+        self.engine.send(Generate(self._run, document.text, params, view, self.stop_texts))
 
     def change(self, params: SamplingParams) -> None:
         """Let the next token be drawn with other settings."""
-        if self._running:
+        if self._waiting:
+            self._waiting = params
+        elif self._running:
             self.engine.send(Change(params))
 
     def stop(self) -> None:
         """End the run; the text stays as it is shown."""
         if self._running:
             self._running = False
-            self.engine.send(Stop(self._run))
+            if self._waiting is None:
+                self.engine.send(Stop(self._run))
+            self._waiting = None
 
-    def clear(self) -> None:
-        """Begin a new text."""
+    def adopt(self, document: Document) -> None:
+        """Turn to another document."""
         self.stop()
-        self.document.clear()
+        self.document = document
         self.window = self.n_slides = 0
         self._told.clear()
+        self.gaze.forget()
+
+    def undo(self) -> bool:
+        """Go back to the text before the last deed; False: there was none."""
+        self.stop()
+        can = self.document.can_undo
+        self.document.undo()
+        return can
+
+    def redo(self) -> bool:
+        """Take back an undo; False: there was none."""
+        self.stop()
+        can = self.document.can_redo
+        self.document.redo()
+        return can
+
+    def checkout(self, leaf: int) -> None:
+        """Go to another branch."""
+        self.stop()
+        self.document.mark()
+        self.document.checkout(leaf)
 
     def hear(self) -> list[Notice]:
         """Take in what the engine has said."""
@@ -130,17 +223,24 @@ class Writer:
             case Opened():
                 self._opening = False
                 self.model = reply
+                self.gaze.use(reply)
                 self.window = self.n_slides = 0
                 self.tokens_per_s, self.first_token_s = 0.0, None  # another model's
+                self._go_on_waiting()
             case Refused(sentence=sentence):
                 self._opening = False
                 self._running = self._running and self.model is not None
+                self._go_on_waiting()
                 yield Notice(printable(sentence), is_error=True)
             case Died(sentence=sentence):
                 self._opening = self._running = False
                 yield Notice(printable(sentence), is_error=True)
             case Tokens(run=run) if self._running and run == self._run:
                 self._append(reply)
+            case Applied(run=run) if run == self._run and self._record:
+                self._record.changes.append((reply.n_tokens, reply.params))
+            case Seen():
+                self.gaze.take(reply)
             case Skipped(run=run, chars=chars) if run == self._run:
                 yield from self._name_unknown(chars)
             case Done(run=run) if run == self._run and self._running:
@@ -152,9 +252,16 @@ class Writer:
             case _:
                 pass  # late records of a run that was stopped
 
+    def _go_on_waiting(self) -> None:
+        """Begin the run that waited for a model."""
+        if self._running and self._waiting is not None:
+            self._generate(self._waiting)
+        self._waiting = None
+
     def _append(self, batch: Tokens) -> None:
         self.document.append_tokens(batch.tokens)
-        self.window = batch.window
+        self.gaze.follow(self.document, batch)
+        self.window = batch.tokens[-1].window
         self.n_slides += sum(token.slid for token in batch.tokens)
         if self.first_token_s is None:
             self.first_token_s = batch.elapsed_s

@@ -4,23 +4,32 @@ import time
 from datetime import datetime
 from pathlib import Path
 
-from textual import on
+from rich.style import Style
+from textual import events, on
 from textual.actions import SkipAction
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Container, Horizontal
+from textual.containers import Container, Horizontal, Vertical
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widget import Widget
+from textual.widgets import Footer, Static, TextArea
 
+from minigpt.errors import InputError
+from minigpt.terminal import printable
+from minigpt_tui.candidates import Place, think, with_bias
+from minigpt_tui.document import Document
+from minigpt_tui.gaze import surprise
+from minigpt_tui.heat import MARKS, PALETTES, Heat, level
 from minigpt_tui.messages import EngineSpoke, ParamsChanged, Submitted
-from minigpt_tui.protocol import Engine, Opened
+from minigpt_tui.protocol import Engine, Opened, Seen
 from minigpt_tui.screens.help import HelpScreen
 from minigpt_tui.screens.models import ModelPicker
+from minigpt_tui.widgets.candidates_panel import CandidatesPanel
+from minigpt_tui.widgets.heat_legend import HeatLegend
 from minigpt_tui.widgets.prompt import Prompt
 from minigpt_tui.widgets.sampling_panel import SamplingPanel
-from minigpt_tui.widgets.slider import Slider
 from minigpt_tui.widgets.status_bar import Status, StatusBar
-from minigpt_tui.widgets.token_view import TokenView
+from minigpt_tui.widgets.token_view import Shading, TokenView
 from minigpt_tui.widgets.welcome import Welcome
 from minigpt_tui.writer import State, Writer
 
@@ -46,11 +55,14 @@ class MainScreen(Screen[None]):
         Binding("f3", "toggle_panel", "Sliders", id="sliders"),
         Binding("f4", "copy_text", "Copy", show=False, id="copy"),
         Binding("f5", "save", "Save", show=False, id="save"),
+        # priority, because F6 and F7 select in a text area
+        Binding("f6", "heat", "Heat", priority=True, id="heat"),
+        # priority, because the prompt has an undo of its own, for what is typed there
+        Binding("ctrl+z", "undo", "Undo", show=False, priority=True, id="undo"),
+        Binding("ctrl+y", "redo", "Redo", show=False, priority=True, id="redo"),
         # priority, or keys typed right after would still go to the widget before
-        Binding("tab", "next", "Next", show=False, priority=True, id="next"),
-        Binding(
-            "shift+tab", "app.focus_previous", "Previous", show=False, priority=True, id="previous"
-        ),
+        Binding("tab", "next(1)", "Next", show=False, priority=True, id="next"),
+        Binding("shift+tab", "next(-1)", "Previous", show=False, priority=True, id="previous"),
         # priority, because the prompt would take these for itself
         Binding("up", "mark(-1)", show=False, priority=True, id="example.above"),
         Binding("down", "mark(1)", show=False, priority=True, id="example.below"),
@@ -70,6 +82,9 @@ class MainScreen(Screen[None]):
         self._status_soon = False
         self._shown_model: Opened | None = None
         self._had_model = False
+        self._heat = Heat.OFF
+        self._shown_place: Place | None = None
+        self._shown_seen: Seen | None = None
 
     def compose(self) -> ComposeResult:
         self._apply_breakpoints()
@@ -78,7 +93,10 @@ class MainScreen(Screen[None]):
             with Container(id="stage"):
                 yield TokenView(self.writer.document, id="text")
                 yield Welcome(id="welcome")
-            yield SamplingPanel(id="panel")
+            with Vertical(id="panel"):
+                yield SamplingPanel(id="sampling")
+                yield CandidatesPanel(id="candidates")
+        yield HeatLegend(id="legend")
         with Horizontal(id="prompt-row"):
             yield Static("›", id="prompt-mark")
             yield Prompt(id="prompt")
@@ -95,6 +113,7 @@ class MainScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self.query_one(Prompt).focus()
+        self.app.theme_changed_signal.subscribe(self, lambda _: self._show_heat())
         self.writer.engine.listen(self._wake)
         self.open_model(self._first_model)
 
@@ -123,6 +142,7 @@ class MainScreen(Screen[None]):
     def _draw(self) -> None:
         self._draws_soon = False
         self._drawn_at = time.monotonic()
+        was_running, model = self.writer.is_running, self.writer.model
         for notice in self.writer.hear():
             if notice.is_error and not self._had_model and self.writer.state is State.NO_MODEL:
                 # the model that was asked for on the command line: an answer there
@@ -132,6 +152,8 @@ class MainScreen(Screen[None]):
             if notice.is_error and self.writer.state is State.NO_MODEL:
                 self.action_models()
         self._had_model = self._had_model or self.writer.model is not None
+        if (was_running and not self.writer.is_running) or model is not self.writer.model:
+            self._look()  # at what would come next, and what another model thinks
         self._show()
 
     def _show(self) -> None:
@@ -139,6 +161,8 @@ class MainScreen(Screen[None]):
         is_writing = writer.is_running
         self.query_one(TokenView).sync(window=writer.window, is_writing=is_writing)
         self._show_status()
+        if not is_writing:
+            self._show_thoughts()
         is_empty = not len(writer.document)
         self.query_one(Welcome).display = is_empty
         prompt = self.query_one(Prompt)
@@ -162,6 +186,9 @@ class MainScreen(Screen[None]):
         if status.state is not bar.status.state or now - self._status_at >= STATUS_S:
             self._status_at = now
             bar.status = status
+            self._show_thoughts()
+            if self._heat is not Heat.OFF:
+                self.query_one(HeatLegend).sum_up(self.writer.document)
         elif not self._status_soon:
             self._status_soon = True
             self.set_timer(STATUS_S, self._show_last_status)
@@ -169,6 +196,93 @@ class MainScreen(Screen[None]):
     def _show_last_status(self) -> None:
         self._status_soon = False
         self._show_status()
+
+    def _look(self) -> None:
+        """Look where the cursor stands, else behind what is typed, else at the end."""
+        document, cursor = self.writer.document, self.query_one(TokenView).cursor
+        if cursor is not None:
+            self.writer.gaze.at(document, cursor)
+        elif not self.writer.is_running:
+            self.writer.gaze.at(document, len(document), self.query_one(Prompt).text)
+        else:
+            self.writer.gaze.follow_end()
+        self._show_thoughts()
+
+    def _show_thoughts(self) -> None:
+        """Show what the model thinks where the gaze rests, if it is something new."""
+        gaze, model = self.writer.gaze, self.writer.model
+        if gaze.seen is not self._shown_seen:
+            self._shown_seen = gaze.seen
+            self._show_ghost()
+        if gaze.place is self._shown_place or model is None:
+            return
+        self._shown_place = gaze.place
+        self._show_candidates()
+
+    def _show_candidates(self) -> None:
+        gaze, model = self.writer.gaze, self.writer.model
+        if model is None:
+            return
+        panel = self.query_one(CandidatesPanel)
+        if gaze.place is None:
+            panel.show("Next character", None, model.chars)
+            return
+        title = "Next character"
+        if gaze.target.typed:
+            title = "After your words"
+        elif not gaze.follows:
+            title = f"Character {gaze.target.index + 1:,}"
+        try:
+            thoughts = think(gaze.place, self.query_one(SamplingPanel).params)
+        except InputError as error:  # all is banned
+            panel.show(str(error), None, model.chars)
+            return
+        panel.show(title, thoughts, model.chars, gaze.place.written)
+
+    def _shades(self) -> tuple[Style, ...]:
+        """The style of each level of heat, in this theme's colours."""
+        shades = PALETTES["ember"].shades(is_dark=self.app.current_theme.dark)
+        return tuple(
+            Style(color=shade.foreground, bgcolor=shade.background) + Style.parse(mark.style)
+            for shade, mark in zip(shades, MARKS, strict=True)
+        )
+
+    def _show_heat(self) -> None:
+        """Colour the text by what the heat is set to."""
+        document, heat = self.writer.document, self._heat
+        self.query_one(HeatLegend).explain(
+            heat, PALETTES["ember"], is_dark=self.app.current_theme.dark
+        )
+        if heat is Heat.OFF:
+            self.query_one(TokenView).shade(None)
+            return
+
+        def of(index: int) -> int | None:
+            origin = document.origin(index)
+            return None if origin is None else level(heat, origin)
+
+        self.query_one(TokenView).shade(Shading(self._shades(), of))
+        self.query_one(HeatLegend).sum_up(document)
+
+    def action_heat(self) -> None:
+        """The next kind of heat, and off again."""
+        kinds = list(Heat)
+        self._heat = kinds[(kinds.index(self._heat) + 1) % len(kinds)]
+        self._show_heat()
+
+    def _show_ghost(self) -> None:
+        """Show in the prompt what the model thinks of what is typed there."""
+        seen, prompt = self.writer.gaze.seen, self.query_one(Prompt)
+        row = self.query_one("#prompt-row")
+        if seen is None:
+            prompt.show_thoughts((), "")
+            row.border_subtitle = ""
+            return
+        shades = self._shades()
+        levels = [score and level(Heat.PROBABILITY, score) for score in seen.scores]
+        styles = [shades[each] if each else None for each in levels]
+        prompt.show_thoughts(styles, printable(seen.ghost))
+        row.border_subtitle = surprise(seen)
 
     def _tell(self, sentence: str, *, is_error: bool = False) -> None:
         # markup off: a path or a prompt may hold square brackets
@@ -185,12 +299,54 @@ class MainScreen(Screen[None]):
             text = self.query_one(Welcome).marked
         self.writer.write(text, self.query_one(SamplingPanel).params)
         self.query_one(Prompt).focus()
+        self._follow_the_end()
+
+    def _follow_the_end(self) -> None:
+        self.query_one(TokenView).release()
         self._show()
         self.action_bottom()
 
     @on(ParamsChanged)
     def _change(self, message: ParamsChanged) -> None:
         self.writer.change(message.params)
+        self._show_candidates()
+
+    @on(CandidatesPanel.Forced)
+    def _force(self, message: CandidatesPanel.Forced) -> None:
+        if self.writer.gaze.target.typed:
+            self.query_one(Prompt).text = ""
+        self.writer.force(message.candidate, self.query_one(SamplingPanel).params)
+        self._follow_the_end()
+
+    @on(CandidatesPanel.Biased)
+    def _bias(self, message: CandidatesPanel.Biased) -> None:
+        panel = self.query_one(SamplingPanel)
+        panel.params = with_bias(panel.params, message.token, message.bias)
+        self._change(ParamsChanged(panel.params))
+
+    @on(TokenView.CursorMoved)
+    def _look_there(self) -> None:
+        self._look()
+
+    @on(TextArea.Changed, "#prompt")
+    def _look_behind_the_words(self) -> None:
+        if not self.writer.is_running:
+            self._look()
+
+    @on(Prompt.WentLeft)
+    def _go_into_the_text(self) -> None:
+        if len(self.writer.document):
+            view = self.query_one(TokenView)
+            view.focus()
+            view.action_move(-1)
+
+    @on(TokenView.WentRight)
+    def _leave_the_text(self) -> None:
+        self.query_one(Prompt).focus()
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        if event.widget is self.query_one(Prompt):  # what is sent there goes to the end
+            self.query_one(TokenView).release()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         match action:
@@ -201,12 +357,22 @@ class MainScreen(Screen[None]):
             case _:
                 return True
 
-    def action_next(self) -> None:
-        """From the prompt to the sliders; Textual's own order, by place, has the text before."""
-        if self.focused is self.query_one(Prompt) and self.query_one(SamplingPanel).display:
-            self.set_focus(self.query(Slider).first())
-        else:
-            self.focus_next()
+    def action_next(self, by: int) -> None:
+        """To the next widget, or the one before: the prompt, the panel's, the text.
+
+        In the prompt, forward, what the model would go on with is accepted first.
+        """
+        prompt, text = self.query_one(Prompt), self.query_one(TokenView)
+        if by > 0 and self.focused is prompt and prompt.ghost:
+            prompt.accept()
+            return
+        # Textual's own order, by place, has the text before the panel
+        panel = self.query_one("#panel")
+        order: list[Widget] = [prompt, *(w for w in self.focus_chain if panel in w.ancestors)]
+        if len(self.writer.document):
+            order.append(text)
+        at = order.index(self.focused) if self.focused in order else 0
+        order[(at + by) % len(order)].focus()
 
     def action_stop(self) -> None:
         """Esc: stop, or leave the sliders for the prompt.
@@ -216,6 +382,7 @@ class MainScreen(Screen[None]):
         """
         if self.writer.is_running:
             self.writer.stop()
+            self._look()
             self._show()
         else:
             self.query_one(Prompt).focus()
@@ -229,8 +396,38 @@ class MainScreen(Screen[None]):
         else:
             raise SkipAction
 
+    def action_undo(self) -> None:
+        """Ctrl+Z: of what is typed, else of the text."""
+        self._skip_for_typing()
+        if not self.writer.undo():
+            self._tell("There is nothing to undo.")
+        self._turn_to_end()
+
+    def action_redo(self) -> None:
+        self._skip_for_typing()
+        if not self.writer.redo():
+            self._tell("There is nothing to redo.")
+        self._turn_to_end()
+
+    def _skip_for_typing(self) -> None:
+        if isinstance(self.focused, TextArea) and self.focused.text:
+            raise SkipAction
+
+    def _turn_to_end(self) -> None:
+        self._follow_the_end()
+        self._look()
+
+    def action_alternatives(self) -> None:
+        """Enter in the text: to what else could stand at the cursor."""
+        panel = self.query_one(CandidatesPanel)
+        if not self.query_one("#panel").display:
+            self.action_toggle_panel()
+        panel.focus()
+
     def action_new(self) -> None:
-        self.writer.clear()
+        self.writer.adopt(Document())
+        self.query_one(TokenView).show(self.writer.document)
+        self._look()
         self.query_one(Prompt).focus()
         self._show()
 
@@ -260,7 +457,7 @@ class MainScreen(Screen[None]):
 
     def _leave_hidden_panel(self) -> None:
         """Keys must not change settings that nobody sees."""
-        panel = self.query_one(SamplingPanel)
+        panel = self.query_one("#panel")
         if self.focused is not None and panel in self.focused.ancestors and not panel.display:
             self.query_one(Prompt).focus()
 
