@@ -156,6 +156,17 @@ class Nodes:
         """The characters of consecutive nodes."""
         return self._chars[nodes.start : nodes.stop].tobytes().decode(_UTF32, "surrogatepass")
 
+    def tail(self, node: int, most: int) -> str:
+        """The last characters, at most so many, of the text that ends with `node`."""
+        pieces: list[str] = []
+        while node != ROOT and most > 0:
+            start, parent, *_ = self.stretch(node)
+            first = max(start, node + 1 - most)
+            pieces.append(self.text(range(first, node + 1)))
+            most -= node + 1 - first
+            node = parent
+        return "".join(reversed(pieces))
+
     def common(self, one: int, other: int) -> int:
         """The length of the text that two nodes share."""
         while one != ROOT and other != ROOT:
