@@ -23,6 +23,7 @@ from minigpt_tui.screens.main import MainScreen
 from minigpt_tui.screens.models import ModelPicker
 from minigpt_tui.widgets.candidates_panel import CandidatesPanel
 from minigpt_tui.widgets.more_row import MoreRow
+from minigpt_tui.widgets.preset_row import PresetRow
 from minigpt_tui.widgets.prompt import MAX_PASTE_CHARS, Prompt
 from minigpt_tui.widgets.sampling_panel import MAIN, SLIDERS, SamplingPanel
 from minigpt_tui.widgets.slider import Slider
@@ -227,7 +228,7 @@ async def test_ctrl_j_makes_a_new_line() -> None:
 async def test_a_slider_acts_while_the_model_writes() -> None:
     async with desk() as d:
         await d.type("a")
-        await d.press("enter", "tab", "right")
+        await d.press("enter", "tab", "tab", "right")
         await until(d.pilot, lambda: bool(d.engine.asked(Change)))
         change = d.engine.requests[-1]
         assert isinstance(change, Change)
@@ -378,11 +379,11 @@ async def test_a_damaged_second_model_is_told_and_the_first_one_stays() -> None:
 
 async def test_a_hidden_panel_gives_the_focus_away() -> None:
     async with desk() as d:
-        await d.press("tab")
+        await d.press("tab", "tab")
         assert d.app.focused is d.slider("temperature")
         await d.press("f3")
         await until(d.pilot, lambda: isinstance(d.app.focused, Prompt))
-        await d.press("f3", "tab")
+        await d.press("f3", "tab", "tab")
         assert d.app.focused is d.slider("temperature")
         await d.pilot.resize_terminal(50, 24)
         await until(d.pilot, lambda: isinstance(d.app.focused, Prompt))
@@ -478,7 +479,7 @@ async def test_a_narrow_terminal_hides_the_sliders_until_asked() -> None:
         shown = [panel.display]
         await d.press("f3")
         shown.append(panel.display)
-        await d.press("tab")
+        await d.press("tab", "tab")
         assert d.slider("temperature").has_focus
         await d.press("f3")
         assert [*shown, panel.display] == [False, True, False]

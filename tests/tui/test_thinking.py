@@ -141,14 +141,14 @@ async def test_favoured_and_banned_characters_act_on_the_next_token() -> None:
         d.main.query_one(CandidatesPanel).focus()
         await d.press("minus")
         banned = SamplingParams(logit_bias=((CHARS.find("A"), -math.inf),))
-        assert d.engine.asked(Change)[-1] == Change(banned)
+        await until(d.pilot, lambda: d.engine.asked(Change)[-1:] == [Change(banned)])
         panel = d.main.query_one(CandidatesPanel)
         await until(d.pilot, lambda: panel.candidate is not None and panel.candidate.id == B)
         await d.press("plus")  # on what is the likeliest now
         favoured = replace(banned, logit_bias=(*banned.logit_bias, (B, 1.0)))
-        assert d.engine.asked(Change)[-1] == Change(favoured)
+        await until(d.pilot, lambda: d.engine.asked(Change)[-1] == Change(favoured))
         await d.press("backspace")
-        assert d.engine.asked(Change)[-1] == Change(banned)
+        await until(d.pilot, lambda: d.engine.asked(Change)[-1] == Change(banned))
 
 
 async def test_what_is_typed_is_scored_and_the_ghost_accepted() -> None:

@@ -9,7 +9,9 @@ from minigpt import __version__
 from minigpt.errors import InputError
 from minigpt.runtime.library import find_model
 from minigpt.terminal import Parser, one_line, say
+from minigpt_tui.database import default_path
 from minigpt_tui.engine_client import EngineClient
+from minigpt_tui.preferences import config_path, read
 
 
 def existing_model(name: str | None) -> Path:
@@ -47,10 +49,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         nargs="?",
         help="a .onnx file or the name of a model (default: the one that ships with minigpt)",
     )
+    parser.add_argument(
+        "--config-path", action="store_true", help="print where the preferences are kept, and end"
+    )
     parser.add_argument("--version", action="version", version=f"minigpt {__version__}")
     args = parser.parse_args(argv)
+    if args.config_path:
+        sys.stdout.write(f"{config_path()}\n")
+        return 0
     try:
-        model = existing_model(args.model)
+        preferences = read()
+        model = existing_model(args.model or preferences.model or None)
     except InputError as error:
         say(one_line(str(error)))
         return 2
@@ -65,9 +74,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Textual takes most of the start: meanwhile the engine starts, on another core.
     from minigpt_tui.minigpt_app import MinigptApp
 
-    app = MinigptApp(engine, model)
     try:
+        app = MinigptApp(engine, model, preferences=preferences, sessions=default_path())
         reason = app.run()
+    except InputError as error:
+        say(one_line(f"{config_path()}: {error}"))
+        return 2
     finally:
         engine.close()
     if reason:

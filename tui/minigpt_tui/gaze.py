@@ -45,6 +45,7 @@ class Gaze:
         self.target = Target(0)
         self.follows = True
         """Whether it stays at the end of the text while the model writes."""
+        self.is_at_end = True
         self.place: Place | None = None
         """What the model thinks there; None: it is not known, or not yet."""
         self.seen: Seen | None = None
@@ -67,7 +68,8 @@ class Gaze:
     def at(self, document: Document, index: int, typed: str = "") -> None:
         """Look at a place; the answer comes with `take`."""
         self.target = Target(index, typed)
-        self.follows = index == len(document) and not typed
+        self.is_at_end = index == len(document)
+        self.follows = self.is_at_end and not typed
         self._number += 1
         self.seen = self.seen if typed and self.seen else None
         if self._model is None or not (index or typed):
@@ -87,7 +89,7 @@ class Gaze:
         """Look at each token as it comes, until told otherwise."""
         self.forget()
         self.target = Target(0)
-        self.follows = True
+        self.follows = self.is_at_end = True
 
     def take(self, seen: Seen) -> None:
         """Take in an answer; one to an older question is dropped."""

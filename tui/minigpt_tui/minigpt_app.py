@@ -11,9 +11,23 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding
 from textual.screen import Screen
 
+from minigpt_tui.keymap import keymap
+from minigpt_tui.preferences import Preferences, choice
 from minigpt_tui.protocol import Engine
+from minigpt_tui.screens.help import HelpScreen
 from minigpt_tui.screens.main import MainScreen
+from minigpt_tui.screens.models import ModelPicker
 from minigpt_tui.theme import NIGHT, PAPER
+from minigpt_tui.widgets.attention_panel import AttentionPanel
+from minigpt_tui.widgets.candidates_panel import CandidatesPanel
+from minigpt_tui.widgets.more_row import MoreRow
+from minigpt_tui.widgets.preset_row import PresetRow
+from minigpt_tui.widgets.prompt import Prompt
+from minigpt_tui.widgets.sampling_panel import SamplingPanel
+from minigpt_tui.widgets.slider import Slider
+from minigpt_tui.widgets.token_view import TokenView
+
+DEFAULTS = Preferences()
 
 
 class MinigptApp(App[str]):
@@ -27,13 +41,36 @@ class MinigptApp(App[str]):
     CSS_PATH = Path(__file__).with_name("app.tcss")
     BINDINGS = [Binding("ctrl+q", "quit", "Quit", show=False, priority=True, id="quit")]
 
-    def __init__(self, engine: Engine, model: Path) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        model: Path,
+        *,
+        preferences: Preferences = DEFAULTS,
+        sessions: Path | None = None,
+    ) -> None:
+        """Make the app.
+
+        Args:
+            engine: what opens models and writes.
+            model: the one to open.
+            preferences: the user's.
+            sessions: the database of documents; None: nothing is stored.
+
+        Raises:
+            InputError: the preferences name a theme or a key binding that there is not.
+        """
         super().__init__()
         self._engine = engine
         self._model = model
         self.register_theme(NIGHT)
         self.register_theme(PAPER)
-        self.theme = NIGHT.name
+        self._preferences = preferences
+        self._sessions = sessions
+        self.set_keymap(keymap(preferences.keys, OWNERS))
+        self.theme = choice("theme", preferences.theme, self.available_themes)
+        if preferences.reduced_motion:
+            self.animation_level = "none"
 
     def on_mount(self) -> None:
         """Leave the terminal as it was also when the system ends the app."""
@@ -44,7 +81,7 @@ class MinigptApp(App[str]):
                 asyncio.get_running_loop().add_signal_handler(getattr(signal, name), end)
 
     def get_default_screen(self) -> Screen[None]:
-        return MainScreen(self._engine, self._model)
+        return MainScreen(self._engine, self._model, self._preferences, self._sessions)
 
     def get_key_display(self, binding: Binding) -> str:
         return super().get_key_display(binding).title()
@@ -63,3 +100,10 @@ class MinigptApp(App[str]):
             yield SystemCommand("Show or hide sliders", "F3", screen.action_toggle_panel)
             yield SystemCommand("Help", "The keys, F1", screen.action_help)
         yield from super().get_system_commands(screen)
+
+
+OWNERS = (
+    MinigptApp, MainScreen, ModelPicker, HelpScreen, Prompt, SamplingPanel, PresetRow, MoreRow,
+    Slider, TokenView, CandidatesPanel, AttentionPanel,
+)  # fmt: skip
+"""All classes that have key bindings."""

@@ -4,33 +4,35 @@ import time
 from datetime import datetime
 from pathlib import Path
 
-from rich.style import Style
 from textual import events, on
 from textual.actions import SkipAction
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Container, Horizontal, Vertical
+from textual.containers import Container, Horizontal
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Footer, Static, TextArea
 
-from minigpt.errors import InputError
 from minigpt.terminal import printable
-from minigpt_tui.candidates import Place, think, with_bias
 from minigpt_tui.document import Document
 from minigpt_tui.gaze import surprise
-from minigpt_tui.heat import MARKS, PALETTES, Heat, level, share_level
+from minigpt_tui.heat import PALETTES, Heat, level
+from minigpt_tui.inside import Inside
+from minigpt_tui.keeper import Keeper
 from minigpt_tui.messages import EngineSpoke, ParamsChanged, Submitted
+from minigpt_tui.preferences import Preferences
 from minigpt_tui.protocol import Engine, Opened, Seen
 from minigpt_tui.screens.help import HelpScreen
 from minigpt_tui.screens.models import ModelPicker
+from minigpt_tui.widgets import shades
 from minigpt_tui.widgets.attention_panel import AttentionPanel
 from minigpt_tui.widgets.candidates_panel import CandidatesPanel
 from minigpt_tui.widgets.heat_legend import HeatLegend
 from minigpt_tui.widgets.prompt import Prompt
 from minigpt_tui.widgets.sampling_panel import SamplingPanel
+from minigpt_tui.widgets.side_panel import SidePanel
 from minigpt_tui.widgets.status_bar import Status, StatusBar
-from minigpt_tui.widgets.token_view import Shading, TokenView
+from minigpt_tui.widgets.token_view import TokenView
 from minigpt_tui.widgets.welcome import Welcome
 from minigpt_tui.writer import State, Writer
 
@@ -38,6 +40,7 @@ FRAME_S = 1 / 30
 """The text is drawn this often while it grows; more is waste, see Textual's own 1/60 s."""
 STATUS_S = 1 / 5
 NOTICE_S = 8
+SAVE_S = 1 / 2
 
 
 class MainScreen(Screen[None]):
@@ -74,9 +77,14 @@ class MainScreen(Screen[None]):
         Binding("ctrl+end", "bottom", "End", show=False, priority=True, id="text.bottom"),
     ]
 
-    def __init__(self, engine: Engine, model: Path) -> None:
+    def __init__(
+        self, engine: Engine, model: Path, preferences: Preferences, sessions: Path | None
+    ) -> None:
         super().__init__()
         self.writer = Writer(engine)
+        self._preferences = preferences
+        self._sessions = sessions
+        self.keeper = Keeper(None)
         self._first_model = model
         self._drawn_at = 0.0
         self._draws_soon = False
@@ -84,8 +92,9 @@ class MainScreen(Screen[None]):
         self._status_soon = False
         self._shown_model: Opened | None = None
         self._had_model = False
-        self._heat = Heat.OFF
-        self._shown_place: Place | None = None
+        self._heat = Heat(preferences.heat)
+        self._palette = PALETTES[preferences.palette]
+        self._shown_inside: Inside | None = None
         self._shown_seen: Seen | None = None
 
     def compose(self) -> ComposeResult:
@@ -95,10 +104,7 @@ class MainScreen(Screen[None]):
             with Container(id="stage"):
                 yield TokenView(self.writer.document, id="text")
                 yield Welcome(id="welcome")
-            with Vertical(id="panel"):
-                yield SamplingPanel(id="sampling")
-                yield CandidatesPanel(id="candidates")
-                yield AttentionPanel(id="attention")
+            yield SidePanel(self._preferences.params, self._preferences.presets, id="panel")
         yield HeatLegend(id="legend")
         with Horizontal(id="prompt-row"):
             yield Static("›", id="prompt-mark")
@@ -116,8 +122,11 @@ class MainScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self.query_one(Prompt).focus()
-        self.query_one(AttentionPanel).display = False
-        self.app.theme_changed_signal.subscribe(self, lambda _: self._show_heat())
+        self.app.theme_changed_signal.subscribe(self, lambda _: self._shade())
+        self._shade()
+        self.set_interval(SAVE_S, self.save)
+        # after the first paint: SQLite takes 20 ms to import and open
+        self.call_after_refresh(self._open_sessions)
         self.writer.engine.listen(self._wake)
         self.open_model(self._first_model)
 
@@ -125,6 +134,19 @@ class MainScreen(Screen[None]):
         """Change to another model; the text stays."""
         self.writer.open(path)
         self._show()
+
+    def _open_sessions(self) -> None:
+        self.keeper = Keeper(self._sessions)
+        self.save()
+
+    def save(self) -> None:
+        """Store what is new; done often, so that a kill loses half a second."""
+        self.keeper.save(self.writer.document)
+        for sentence in self.keeper.hear():
+            self._tell(printable(sentence), is_error=True)
+
+    def on_unmount(self) -> None:
+        self.keeper.close(self.writer.document)
 
     # the engine's side
 
@@ -218,92 +240,36 @@ class MainScreen(Screen[None]):
         if gaze.seen is not self._shown_seen:
             self._shown_seen = gaze.seen
             self._show_ghost()
-        attention = self.query_one(AttentionPanel)
-        if gaze.looks_inside and gaze.inside is not attention.inside:
-            attention.show(gaze.inside)
-            self._show_attention()
-        if gaze.place is self._shown_place or model is None:
-            return
-        self._shown_place = gaze.place
-        self._show_candidates()
-
-    def _show_candidates(self) -> None:
-        gaze, model = self.writer.gaze, self.writer.model
-        if model is None:
-            return
-        panel = self.query_one(CandidatesPanel)
-        if gaze.place is None:
-            panel.show("Next character", None, model.chars)
-            return
-        title = "Next character"
-        if gaze.target.typed:
-            title = "After your words"
-        elif not gaze.follows:
-            title = f"Character {gaze.target.index + 1:,}"
-        try:
-            thoughts = think(gaze.place, self.query_one(SamplingPanel).params)
-        except InputError as error:  # all is banned
-            panel.show(str(error), None, model.chars)
-            return
-        panel.show(title, thoughts, model.chars, gaze.place.written)
-
-    @property
-    def _is_dark(self) -> bool:
-        return self.app.current_theme.dark
-
-    def _shades(self) -> tuple[Style, ...]:
-        """The style of each level of heat, in this theme's colours."""
-        shades = PALETTES["ember"].shades(is_dark=self._is_dark)
-        return tuple(
-            Style(color=shade.foreground, bgcolor=shade.background) + Style.parse(mark.style)
-            for shade, mark in zip(shades, MARKS, strict=True)
-        )
-
-    def _show_heat(self) -> None:
-        """Colour the text by what the heat is set to."""
-        document, heat = self.writer.document, self._heat
-        if self.writer.gaze.looks_inside:  # the colours are the attention's
-            return
-        self.query_one(HeatLegend).explain(heat, PALETTES["ember"], is_dark=self._is_dark)
-        if heat is Heat.OFF:
-            self.query_one(TokenView).shade(None)
-            return
-
-        def of(index: int) -> int | None:
-            origin = document.origin(index)
-            return None if origin is None else level(heat, origin)
-
-        self.query_one(TokenView).shade(Shading(self._shades(), of))
-        self.query_one(HeatLegend).sum_up(document)
+        if model is not None:
+            self.query_one(SidePanel).show(gaze, model)
+        if gaze.inside is not self._shown_inside:
+            self._shown_inside = gaze.inside
+            self._shade()
 
     @on(AttentionPanel.Chosen)
-    def _show_attention(self) -> None:
-        """Tint the text before the place by how much a head looked at it."""
-        panel, legend = self.query_one(AttentionPanel), self.query_one(HeatLegend)
-        layer, head = panel.chosen_layer, panel.chosen_head
-        legend.explain_attention(layer, head, PALETTES["ember"], is_dark=self._is_dark)
-        places, weights = self.writer.gaze.in_view(self.writer.document), panel.weights
-        most = max(weights, default=1.0)
-        levels = {
-            index: share_level(weight / most)
-            for index, weight in zip(places, weights, strict=False)
-        }
-        self.query_one(TokenView).shade(Shading(self._shades(), levels.get))
+    def _shade(self) -> None:
+        """Colour the text by heat, or by what a head looked at, and say what the colours mean."""
+        is_dark = self.app.current_theme.dark
+        levels = shades.styles(self._palette, is_dark=is_dark)
+        text, legend = self.query_one(TokenView), self.query_one(HeatLegend)
+        document, gaze = self.writer.document, self.writer.gaze
+        if not gaze.looks_inside:
+            text.shade(shades.by_heat(document, self._heat, levels))
+            legend.explain(self._heat, self._palette, is_dark=is_dark)
+            legend.sum_up(document)
+            return
+        panel = self.query_one(AttentionPanel)
+        text.shade(shades.by_attention(gaze.in_view(document), panel.weights, levels))
+        legend.explain_attention(
+            panel.chosen_layer, panel.chosen_head, self._palette, is_dark=is_dark
+        )
 
     def action_attention(self) -> None:
         """Show what the layers do at a place instead of the candidates, and back again."""
-        gaze, panel = self.writer.gaze, self.query_one(AttentionPanel)
+        gaze = self.writer.gaze
         gaze.looks_inside = not gaze.looks_inside
-        candidates = self.query_one(CandidatesPanel)
-        had_focus = candidates.has_focus or panel.has_focus
-        panel.display, candidates.display = gaze.looks_inside, not gaze.looks_inside
-        if had_focus:
-            (panel if gaze.looks_inside else candidates).focus()
-        if gaze.looks_inside:
-            panel.show(None)
-            self._show_attention()
-        else:
-            self._show_heat()
+        self.query_one(SidePanel).turn(inside=gaze.looks_inside)
+        self._shade()
         self._look()
 
     def action_heat(self) -> None:
@@ -312,7 +278,7 @@ class MainScreen(Screen[None]):
             self.action_attention()
         kinds = list(Heat)
         self._heat = kinds[(kinds.index(self._heat) + 1) % len(kinds)]
-        self._show_heat()
+        self._shade()
 
     def _show_ghost(self) -> None:
         """Show in the prompt what the model thinks of what is typed there."""
@@ -322,10 +288,11 @@ class MainScreen(Screen[None]):
             prompt.show_thoughts((), "")
             row.border_subtitle = ""
             return
-        shades = self._shades()
+        styles = shades.styles(self._palette, is_dark=self.app.current_theme.dark)
         levels = [score and level(Heat.PROBABILITY, score) for score in seen.scores]
-        styles = [shades[each] if each else None for each in levels]
-        prompt.show_thoughts(styles, printable(seen.ghost))
+        prompt.show_thoughts(
+            [styles[each] if each else None for each in levels], printable(seen.ghost)
+        )
         row.border_subtitle = surprise(seen)
 
     def _tell(self, sentence: str, *, is_error: bool = False) -> None:
@@ -341,7 +308,7 @@ class MainScreen(Screen[None]):
         text = message.text
         if not text and not len(self.writer.document):
             text = self.query_one(Welcome).marked
-        self.writer.write(text, self.query_one(SamplingPanel).params)
+        self.writer.write(text, self.query_one(SidePanel).params)
         self.query_one(Prompt).focus()
         self._follow_the_end()
 
@@ -353,20 +320,14 @@ class MainScreen(Screen[None]):
     @on(ParamsChanged)
     def _change(self, message: ParamsChanged) -> None:
         self.writer.change(message.params)
-        self._show_candidates()
+        self._show_thoughts()
 
     @on(CandidatesPanel.Forced)
     def _force(self, message: CandidatesPanel.Forced) -> None:
         if self.writer.gaze.target.typed:
             self.query_one(Prompt).text = ""
-        self.writer.force(message.candidate, self.query_one(SamplingPanel).params)
+        self.writer.force(message.candidate, self.query_one(SidePanel).params)
         self._follow_the_end()
-
-    @on(CandidatesPanel.Biased)
-    def _bias(self, message: CandidatesPanel.Biased) -> None:
-        panel = self.query_one(SamplingPanel)
-        panel.params = with_bias(panel.params, message.token, message.bias)
-        self._change(ParamsChanged(panel.params))
 
     @on(TokenView.CursorMoved)
     def _look_there(self) -> None:
@@ -411,7 +372,7 @@ class MainScreen(Screen[None]):
             prompt.accept()
             return
         # Textual's own order, by place, has the text before the panel
-        panel = self.query_one("#panel")
+        panel = self.query_one(SidePanel)
         order: list[Widget] = [prompt, *(w for w in self.focus_chain if panel in w.ancestors)]
         if len(self.writer.document):
             order.append(text)
@@ -463,14 +424,20 @@ class MainScreen(Screen[None]):
 
     def action_alternatives(self) -> None:
         """Enter in the text: to what else could stand at the cursor."""
-        panel = self.query_one(CandidatesPanel)
-        if not self.query_one("#panel").display:
+        panel = self.query_one(SidePanel)
+        if not panel.display:
             self.action_toggle_panel()
-        panel.focus()
+        panel.focus_thoughts()
 
     def action_new(self) -> None:
-        self.writer.adopt(Document())
-        self.query_one(TokenView).show(self.writer.document)
+        self.save()
+        self.adopt(self.keeper.begin())
+
+    def adopt(self, document: Document) -> None:
+        """Turn to another document."""
+        self.writer.adopt(document)
+        self.query_one(TokenView).show(document)
+        self._shade()
         self._look()
         self.query_one(Prompt).focus()
         self._show()
@@ -501,7 +468,7 @@ class MainScreen(Screen[None]):
 
     def _leave_hidden_panel(self) -> None:
         """Keys must not change settings that nobody sees."""
-        panel = self.query_one("#panel")
+        panel = self.query_one(SidePanel)
         if self.focused is not None and panel in self.focused.ancestors and not panel.display:
             self.query_one(Prompt).focus()
 
