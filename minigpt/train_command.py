@@ -36,7 +36,7 @@ from minigpt.training.checkpoint import Checkpoint
 from minigpt.training.events import Begin, End, Event
 from minigpt.training.live_view import live_view
 from minigpt.training.loop import Run, check_run, train
-from minigpt.training.metrics import read_events
+from minigpt.training.metrics import read_records
 from minigpt.training.plan import measure_pace, plan_steps
 from minigpt.training.plot import plot_losses
 from minigpt.training.progress import Progress, Show, plain_view, verdict
@@ -102,8 +102,11 @@ def _train(run: Run, resume: Checkpoint | None, arguments: argparse.Namespace) -
         for event in train(run, resume, stop=lambda: received() is not None):
             if isinstance(event, Begin):
                 step = event.step if resume else None
-                listeners.insert(0, begin(run, step).write)
-                progress.recall(read_events(folder))
+                log = begin(run, step)
+                if not resume:
+                    log.write(yardsticks)
+                listeners.insert(0, log.write)
+                progress.recall(read_records(folder))
                 if arguments.tensorboard:
                     board = tensorboard.tensorboard_log(folder, resume_step=step)
                     listeners.append(stack.enter_context(board))

@@ -14,6 +14,7 @@ from minigpt.errors import InputError
 from minigpt.tokenizer import CharTokenizer
 from minigpt.training.checkpoint import BEST, LAST, Checkpoint, model_weights, save
 from minigpt.training.events import Evaluation, Event
+from minigpt.training.lock import LOCK, lock_folder
 from minigpt.training.metrics import METRICS, MetricsLog
 from minigpt.training.runs import RunSummary, find_runs, read_run
 from tests.conftest import CARD, SMALL
@@ -23,7 +24,7 @@ from tests.training.test_progress import step
 MAX_STEPS = 6
 
 
-def make_run(folder: Path, losses: list[float]) -> Path:
+def make_run(folder: Path, losses: list[float], patience: int = 0) -> Path:
     """A run with an evaluation after every second step, and a checkpoint at the last of them."""
     folder.mkdir()
     log = MetricsLog(folder, resume_step=None)
@@ -36,7 +37,7 @@ def make_run(folder: Path, losses: list[float]) -> Path:
     for name, loss in ((LAST, losses[-1]), (BEST, min(losses))):
         found = Checkpoint(
             model=SMALL,
-            train=TrainConfig(max_steps=MAX_STEPS),
+            train=TrainConfig(max_steps=MAX_STEPS, patience=patience),
             tokenizer=CharTokenizer("abcde"),
             card=replace(CARD, steps=2 * losses.index(loss), val_loss=loss),
             excerpt="",
@@ -63,6 +64,7 @@ def test_a_run_is_told_from_its_files(tmp_path: Path) -> None:
         best_step=4,
         val_loss=2.25,
         finished=True,
+        state="finished",
         training=[(n, 2.0) for n in range(1, 7)],
         validation=[(0, 4.0), (2, 2.5), (4, 2.0), (6, 2.25)],
         notes=[],
@@ -92,6 +94,21 @@ def test_a_run_that_is_still_going_is_further_than_its_checkpoint(tmp_path: Path
     with (folder / METRICS).open("a", encoding="utf-8") as file:
         file.write('{"step": 3, "loss": 2.0}\n{"step": 4, "lo')
     assert (read_run(folder).steps, read_run(folder).finished) == (3, False)
+
+
+def test_a_run_goes_on_while_its_lock_is_held(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "one", [4.0, 3.0])
+    assert read_run(folder).state == "stopped"
+    with lock_folder(folder):
+        assert read_run(folder).state == "running"
+    (folder / LOCK).touch()  # as a killed process leaves it
+    assert read_run(folder).state == "lost"
+
+
+def test_a_run_without_patience_ends_early(tmp_path: Path) -> None:
+    losses = [4.0, 2.0, 2.1]
+    assert read_run(make_run(tmp_path / "one", losses, patience=1)).state == "patience"
+    assert read_run(make_run(tmp_path / "two", losses, patience=2)).state == "stopped"
 
 
 def cut(path: Path) -> None:

@@ -39,13 +39,17 @@ class MinigptApp(App[str]):
     TITLE = "minigpt"
     COMMAND_PALETTE_DISPLAY = "^P"
     CSS_PATH = Path(__file__).with_name("app.tcss")
-    BINDINGS = [Binding("ctrl+q", "quit", "Quit", show=False, priority=True, id="quit")]
+    BINDINGS = [
+        Binding("ctrl+q", "quit", "Quit", show=False, priority=True, id="quit"),
+        Binding("f9", "runs", "Runs", show=False, id="runs"),
+    ]
 
     def __init__(
         self,
         engine: Engine,
         model: Path,
         *,
+        watched: Path | None = None,
         preferences: Preferences = DEFAULTS,
         sessions: Path | None = None,
     ) -> None:
@@ -54,6 +58,7 @@ class MinigptApp(App[str]):
         Args:
             engine: what opens models and writes.
             model: the one to open.
+            watched: the folder of a training run, to be shown over it.
             preferences: the user's.
             sessions: the database of documents; None: nothing is stored.
 
@@ -63,6 +68,7 @@ class MinigptApp(App[str]):
         super().__init__()
         self._engine = engine
         self._model = model
+        self._watched = watched
         self.register_theme(NIGHT)
         self.register_theme(PAPER)
         self._preferences = preferences
@@ -79,9 +85,26 @@ class MinigptApp(App[str]):
             with contextlib.suppress(AttributeError, NotImplementedError):
                 end = partial(self.exit, return_code=code)
                 asyncio.get_running_loop().add_signal_handler(getattr(signal, name), end)
+        if self._watched:
+            self.watch_run(self._watched)
 
     def get_default_screen(self) -> Screen[None]:
         return MainScreen(self._engine, self._model, self._preferences, self._sessions)
+
+    def watch_run(self, folder: Path) -> None:
+        """Show a training run from its folder; Esc comes back."""
+        # 60 ms that a start without a run need not wait for
+        from minigpt_tui.screens.watch import WatchScreen
+
+        self.push_screen(WatchScreen(folder))
+
+    def action_runs(self) -> None:
+        """Choose one of the runs in ./checkpoints."""
+        if not isinstance(self.screen, MainScreen):  # a picker, or a run, is open already
+            return
+        from minigpt_tui.screens.runs import RunPicker
+
+        self.push_screen(RunPicker(), lambda path: self.watch_run(path) if path else None)
 
     def get_key_display(self, binding: Binding) -> str:
         return super().get_key_display(binding).title()
@@ -93,6 +116,7 @@ class MinigptApp(App[str]):
             yield SystemCommand("Copy text", "To the clipboard, F4", screen.action_copy_text)
             yield SystemCommand("Save text to file", "In this folder, F5", screen.action_save)
             yield SystemCommand("Choose model", "Open another one, F2", screen.action_models)
+            yield SystemCommand("Watch a run", "See a model learn, F9", self.action_runs)
             yield SystemCommand(
                 "Reset sliders", "Back to the defaults", screen.action_reset_sliders
             )
