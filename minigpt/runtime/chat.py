@@ -77,10 +77,7 @@ class Roles:
         if not self.named:
             return
         for name in (self.me, self.you):
-            if not (
-                0 < len(name) <= MAX_NAME and name.isprintable()
-                and ":" not in name and name == name.strip()
-            ):  # fmt: skip
+            if not _is_name(name):
                 raise InputError(
                     f"a name must have 1 to {MAX_NAME} characters, no colon and no line break, "
                     f"not {name[:40]!r}"
@@ -220,12 +217,43 @@ def likely_speakers(
     beams = beam_search(decoder, tokenizer, ids, params, _WIDTH, pattern=pattern)
     if sum(math.exp(beam.logprob) for beam in beams) < _PLAY:
         return []
-    names = (beam.text.removesuffix(":\n").strip() for beam in beams)
-    return list(dict.fromkeys(name for name in names if name))[:n]
+    names = (beam.text.removesuffix(":\n") for beam in beams)
+    return [name for name in names if _is_name(name)][:n]
 
 
 _WIDTH = 32  # 0.1 to 0.3 s with the shipped model; of 8, JULIET was not one
 _PLAY = 0.05  # of the probability; see `likely_speakers` for what was found
+
+
+def choose_roles(
+    decoder: "Decoder", tokenizer: "CharTokenizer", me: str | None, you: str | None
+) -> Roles:
+    """Two who speak; who is not given is one whom the model is likely to let speak.
+
+    Where none is given and the model names nobody, turns have no names.
+
+    Raises:
+        InputError: one is given, and the model names nobody else; or as `Roles`.
+    """
+    if me is not None and you is not None:
+        return Roles(me, you)
+    given = you if me is None else me
+    text = "" if given is None else f"{given}:\nHello."
+    others = [name for name in likely_speakers(decoder, tokenizer, text) if name != given]
+    if given is None:
+        return Roles(*others[:2]) if len(others) > 1 else Roles()
+    if not others:
+        raise InputError(f"this model's texts have no names: who is to speak with {given!r:.40}?")
+    return Roles(given, others[0]) if you is None else Roles(others[0], given)
+
+
+def _is_name(name: str) -> bool:
+    return (
+        0 < len(name) <= MAX_NAME
+        and name.isprintable()
+        and ":" not in name
+        and name == name.strip()
+    )
 
 
 def _paragraphs(text: str) -> Iterator[Turn]:
