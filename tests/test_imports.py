@@ -37,6 +37,11 @@ def test_what_an_onnx_file_answers_loads_no_torch(tmp_path: Path) -> None:
         assert modules_after(f"from minigpt.cli import main; main({command!r})").isdisjoint(HEAVY)
 
 
+def test_turns_are_found_without_numpy() -> None:
+    loaded = modules_after("import minigpt.runtime.chat")
+    assert loaded.isdisjoint({*HEAVY, "onnxruntime", "numpy"})
+
+
 def test_listing_runs_loads_no_torch(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}', encoding="utf-8")
     code = f"from minigpt.cli import main; assert main(['runs', {str(tmp_path)!r}]) == 0"
