@@ -14,8 +14,8 @@ from minigpt.errors import InputError
 from minigpt.runtime.params import SamplingParams
 from minigpt_tui import database
 from minigpt_tui.database import default_path
-from minigpt_tui.document import Document, Score
-from minigpt_tui.protocol import Written
+from minigpt_tui.document import Document
+from minigpt_tui.protocol import Score, Written
 from minigpt_tui.sessions import Found, Sessions
 
 DAY_S = 24 * 3600.0
