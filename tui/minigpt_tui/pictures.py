@@ -76,6 +76,8 @@ def _numbers(document: Document) -> str:
 
 _CELL, _ROW, _MARGIN = 8.4, 20, 24
 """Pixels: the width of a cell at a size of 14, the height of a row, and around it all."""
+_HEAD = 60
+"""Cells that the legend takes."""
 
 
 def to_svg(
@@ -92,21 +94,24 @@ def to_svg(
     rows = Wrapping(columns)
     rows.extend(document.text)
     top = _MARGIN + _ROW * (2 if heat is Heat.OFF else 4)
-    width, height = 2 * _MARGIN + columns * _CELL, top + len(rows) * _ROW + _MARGIN
+    cells = max(columns, _HEAD)
+    width, height = 2 * _MARGIN + cells * _CELL, top + len(rows) * _ROW + _MARGIN
     body = [_svg_row(document, heat, shades, rows, row, top) for row in range(len(rows))]
-    numbers = _numbers(document)
+    name, numbers = one_line(title or "minigpt"), _numbers(document)
+    room = cells - len(numbers) - 2
+    short = name if len(name) <= room else f"{name[: room - 1]}…"
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" '
             f'width="{width:g}" height="{height:g}" font-family="{_FONT}" font-size="14" '
             f'fill="{paper.foreground}">',
-            f"<title>{_safe(one_line(title or 'minigpt'))}</title>",
+            f"<title>{_safe(name)}</title>",
             "<style>text{white-space:pre}.frame{stroke-width:1.5;fill:none}"
             + f".forced{{stroke:{paper.user}}}.user{{fill:{paper.user}}}"
             + "".join(f".h{i}{{fill:{shade.foreground}}}" for i, shade in enumerate(shades))
             + "</style>",
             f'<rect width="100%" height="100%" rx="8" fill="{paper.background}"/>',
-            _svg_text(_MARGIN, _MARGIN + 14, one_line(title or "minigpt"), 'font-weight="bold"'),
+            _svg_text(_MARGIN, _MARGIN + 14, short, 'font-weight="bold"'),
             _svg_text(
                 width - _MARGIN - len(numbers) * _CELL,
                 _MARGIN + 14,
