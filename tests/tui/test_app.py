@@ -22,8 +22,9 @@ from minigpt_tui.screens.help import HelpScreen
 from minigpt_tui.screens.main import MainScreen
 from minigpt_tui.screens.models import ModelPicker
 from minigpt_tui.widgets.candidates_panel import CandidatesPanel
+from minigpt_tui.widgets.more_row import MoreRow
 from minigpt_tui.widgets.prompt import MAX_PASTE_CHARS, Prompt
-from minigpt_tui.widgets.sampling_panel import SLIDERS, SamplingPanel
+from minigpt_tui.widgets.sampling_panel import MAIN, SLIDERS, SamplingPanel
 from minigpt_tui.widgets.slider import Slider
 from minigpt_tui.widgets.status_bar import StatusBar
 from minigpt_tui.widgets.token_view import TokenView
@@ -248,11 +249,18 @@ async def test_every_slider_reaches_the_engine() -> None:
 async def test_tab_goes_round_through_everything() -> None:
     async with desk() as d:
         ids = []
-        for _ in range(len(SLIDERS) + 4):
+        for _ in range(len(MAIN) + 5):
             await d.press("tab")
             ids.append(d.app.focused.id if d.app.focused else None)
-        sliders = [name.replace("_", "-") for name in SLIDERS]
-        assert ids == [*sliders, "seed", "candidates", "prompt", sliders[0]]
+        sliders = [name.replace("_", "-") for name in MAIN]
+        assert ids == ["preset", *sliders, "seed", "more", "candidates", "prompt"]
+        d.main.query_one("#more").focus()
+        await d.press("enter")
+        ids = []
+        for _ in range(len(SLIDERS) - len(MAIN)):
+            await d.press("tab")
+            ids.append(d.app.focused.id if d.app.focused else None)
+        assert ids == [name.replace("_", "-") for name in SLIDERS if name not in MAIN]
         d.main.query_one(Prompt).focus()
         await d.press("a", "enter", "shift+tab")
         assert d.main.query_one(TokenView).has_focus
@@ -498,7 +506,18 @@ async def test_survives_any_size_while_it_writes() -> None:
 
 
 def test_every_binding_has_an_id() -> None:
-    for owner in (MinigptApp, MainScreen, ModelPicker, HelpScreen, Slider, Prompt, TokenView):
+    for owner in (
+        MinigptApp,
+        MainScreen,
+        ModelPicker,
+        HelpScreen,
+        Slider,
+        PresetRow,
+        MoreRow,
+        SamplingPanel,
+        Prompt,
+        TokenView,
+    ):
         for binding in owner.__dict__["BINDINGS"]:
             assert binding.id, f"{owner.__name__}: {binding.key}"
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from minigpt.runtime.window import view_after
 from minigpt_tui.candidates import Place
 from minigpt_tui.document import Document
-from minigpt_tui.protocol import Engine, Look, Opened, Seen, Tokens
+from minigpt_tui.inside import Inside
+from minigpt_tui.protocol import Engine, Look, Opened, Score, Seen, Tokens
 
 MOST_GHOST = 40
 """Characters of what the model would go on with; more would not be read in passing."""
@@ -48,6 +49,9 @@ class Gaze:
         """What the model thinks there; None: it is not known, or not yet."""
         self.seen: Seen | None = None
         """Of what is being typed; None: nothing is known of it."""
+        self.looks_inside = False
+        """Whether to ask what the layers do, too."""
+        self.inside: Inside | None = None
 
     def use(self, model: Opened) -> None:
         """Look with another model from now on."""
@@ -58,7 +62,7 @@ class Gaze:
     def forget(self) -> None:
         """Take no answer any more to what was asked."""
         self._number += 1
-        self.place = self.seen = None
+        self.place = self.seen = self.inside = None
 
     def at(self, document: Document, index: int, typed: str = "") -> None:
         """Look at a place; the answer comes with `take`."""
@@ -67,7 +71,7 @@ class Gaze:
         self._number += 1
         self.seen = self.seen if typed and self.seen else None
         if self._model is None or not (index or typed):
-            self.place = self.seen = None
+            self.place = self.seen = self.inside = None
             return
         text = self._before(document, index, typed)
         self._history = self._encoded(text)
@@ -76,7 +80,8 @@ class Gaze:
         self._written = origin.token_id if origin else None
         view = None if typed else view_at(document, index, self._model.config.block_size)
         n_scored = min(len(typed), MOST_SCORED)
-        self._engine.send(Look(self._number, text, view, n_scored, MOST_GHOST if typed else 0))
+        n_ghost = MOST_GHOST if typed else 0
+        self._engine.send(Look(self._number, text, view, n_scored, n_ghost, self.looks_inside))
 
     def follow_end(self) -> None:
         """Look at each token as it comes, until told otherwise."""
@@ -90,6 +95,7 @@ class Gaze:
             return
         self.place = Place(seen.row, self._history, seen.view, self._written) if seen.row else None
         self.seen = seen if self.target.typed else None
+        self.inside = seen.inside
 
     def follow(self, document: Document, tokens: Tokens) -> None:
         """Look at the newest token of a run, which is the end of the text."""
@@ -99,9 +105,30 @@ class Gaze:
         index = len(document) - len(last.text)
         self.target = Target(index)
         self._number += 1
-        self.seen = None
+        self.seen = self.inside = None
         history = self._encoded(self._before(document, index, ""))
         self.place = Place(tokens.row, history, last.window, last.id)
+
+    def scores_of(self, typed: str) -> tuple[Score | None, ...]:
+        """What the model thought of words, one each; fewer, of the last ones, if they are many.
+
+        Nothing where it has not said so yet.
+        """
+        is_answer = self.seen is not None and self.seen.number == self._number
+        return self.seen.scores if self.seen and is_answer and self.target.typed == typed else ()
+
+    def in_view(self, document: Document) -> list[int]:
+        """Where the characters are that the model looked at, in order; what is typed is not."""
+        if self.inside is None:
+            return []
+        n = len(self.inside.text) - sum(char in self._ids for char in self.target.typed)
+        found: list[int] = []
+        for index in range(self.target.index - 1, -1, -1):
+            if len(found) >= n:
+                break
+            if document.text[index] in self._ids:
+                found.append(index)
+        return found[::-1]
 
     def _before(self, document: Document, index: int, typed: str) -> str:
         assert self._model is not None

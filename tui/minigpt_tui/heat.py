@@ -71,6 +71,20 @@ def level(heat: Heat, origin: Origin | Score) -> int:
     return sum(surprise > bound + _ROUNDING for bound in SCALES[heat].bounds)
 
 
+SHARES = (0.05, 0.2, 0.4, 0.7)
+"""Of the largest weight: what levels 0 to 3 of attention take."""
+SHARE_LABELS = ("<5%", "≥5%", "≥20%", "≥40%", "≥70%")
+
+
+def share_level(share: float) -> int:
+    """How much of the most that was given to one place, as a level.
+
+    >>> [share_level(share) for share in (0.0, 0.05, 0.5, 1.0)]
+    [0, 1, 3, 4]
+    """
+    return sum(share >= bound for bound in SHARES)
+
+
 @dataclass(frozen=True, slots=True)
 class Shade:
     """The colours of a character, as #rrggbb."""

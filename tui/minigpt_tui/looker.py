@@ -11,12 +11,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from minigpt.errors import InputError
+from minigpt.runtime.inspector import Inspection, Inspector
 from minigpt.runtime.library import Model
 from minigpt.runtime.reader import CHUNK
 from minigpt.runtime.sampling import Logits, rank
 from minigpt.runtime.window import newest_half
+from minigpt_tui.inside import Inside
 from minigpt_tui.protocol import Look, Score, Seen
 
+_GUESSES = 6  # of each layer
 _DIGITS = 4  # of a logit that travels: a probability is right to 0.01%
 
 
@@ -24,6 +27,9 @@ class Looker:
     """Looks at one text after another."""
 
     def __init__(self, model: Model) -> None:
+        self._model = model
+        self._inspector: Inspector | None = None
+        self._inspection: Inspection | None = None
         self._tokenizer = model.tokenizer
         self._decoder = model.decoder.beside()
         self._ids: list[int] = []
@@ -46,7 +52,14 @@ class Looker:
         view = len(in_view)
         row = self._rows[-1].copy()
         scores = self._scores(known, request.n_scored)
-        return Seen(request.number, plain(row), view, scores, self._ghost(request.n_ghost))
+        inside, trouble = None, ""
+        if request.inside:
+            try:
+                inside = self._inside(in_view)
+            except InputError as error:  # the file has changed, or there is not enough memory
+                trouble = str(error)
+        ghost = self._ghost(request.n_ghost)
+        return Seen(request.number, plain(row), view, scores, ghost, inside, trouble)
 
     def _read(self, ids: Sequence[int]) -> None:
         same = 0
@@ -73,6 +86,21 @@ class Looker:
             at -= len(found)
             scores.append(_score(self._rows[at - 1], found[0], at) if found and at > 0 else None)
         return tuple(reversed(scores))
+
+    def _inside(self, ids: Sequence[int]) -> Inside:
+        """What the layers do at the last of some tokens; a text looked into before is not again."""
+        seen, n = self._inspection, len(ids)
+        if seen is None or seen.tokens[:n] != tuple(ids):
+            self._inspector = self._inspector or self._model.inspector()
+            seen = self._inspection = self._inspector.look(ids)
+        return Inside(
+            self._tokenizer.decode(ids),
+            seen.attention[:, :, n - 1, :n].astype(np.float64).round(_DIGITS).tolist(),
+            [
+                [(self._tokenizer.decode((token,)), round(p, _DIGITS)) for token, p in rung]
+                for rung in seen.ladder(n - 1, _GUESSES)
+            ],
+        )
 
     def _ghost(self, n_chars: int) -> str:
         """The likeliest way on, to the end of the line; where the window is full, it slides."""

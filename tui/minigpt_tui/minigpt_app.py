@@ -25,7 +25,7 @@ class MinigptApp(App[str]):
     TITLE = "minigpt"
     COMMAND_PALETTE_DISPLAY = "^P"
     CSS_PATH = Path(__file__).with_name("app.tcss")
-    BINDINGS = [Binding("ctrl+q", "quit", "Quit", priority=True, id="quit")]
+    BINDINGS = [Binding("ctrl+q", "quit", "Quit", show=False, priority=True, id="quit")]
 
     def __init__(self, engine: Engine, model: Path) -> None:
         super().__init__()

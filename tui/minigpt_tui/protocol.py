@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol, cast, get_args
 
 from minigpt.config import GPTConfig, ModelCard
 from minigpt.runtime.params import SamplingParams
+from minigpt_tui.inside import Inside
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,8 @@ class Look:
     """Of so many characters at the end, tell how likely the model found them."""
     n_ghost: int = 0
     """Tell what the model would most likely write next, at most so many characters of a line."""
+    inside: bool = False
+    """Tell what its layers do there too."""
 
 
 Request = Open | Generate | Change | Stop | Look
@@ -177,6 +180,9 @@ class Seen:
     scores: tuple[Score | None, ...]
     """Of the characters asked for; None for one that the model does not know or saw first."""
     ghost: str
+    inside: Inside | None = None
+    trouble: str = ""
+    """Why `inside` is not there, in a sentence; empty: it is, or was not asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +233,7 @@ _NESTED: dict[str, Callable[[Any], Any]] = {
     "stop": tuple,
     "row": tuple,
     "tokens": lambda rows: tuple(Written(*row) for row in rows),
+    "inside": lambda found: Inside(**found) if isinstance(found, dict) else found,
     "scores": lambda rows: tuple(row and Score(*row) for row in rows),
     "card": lambda fields: ModelCard(**fields),
     "config": lambda fields: GPTConfig(**fields),

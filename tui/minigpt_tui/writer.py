@@ -141,19 +141,15 @@ class Writer:
         self._begin(params)
 
     def _append_user(self, text: str) -> None:
-        seen, typed = self.gaze.seen, self.gaze.target.typed
-        if seen is None or not text or typed != text:
-            self.document.append_user(text)
-            return
-        unscored = [None] * (len(text) - len(seen.scores))
-        self.document.append_user(text, [*unscored, *seen.scores])
+        scores = self.gaze.scores_of(text)
+        self.document.append_user(text, [*[None] * (len(text) - len(scores)), *scores])
 
     def _begin(self, params: SamplingParams) -> None:
         self._running = True
         self._n_tokens = self.n_slides = 0
         self.tokens_per_s = 0.0
         self.first_token_s = None
-        self.gaze.forget()
+        self.gaze.follow_end()
         if self._opening:
             self._waiting = params
         else:
@@ -241,6 +237,8 @@ class Writer:
                 self._record.changes.append((reply.n_tokens, reply.params))
             case Seen():
                 self.gaze.take(reply)
+                if reply.trouble:
+                    yield Notice(printable(reply.trouble), is_error=True)
             case Skipped(run=run, chars=chars) if run == self._run:
                 yield from self._name_unknown(chars)
             case Done(run=run) if run == self._run and self._running:

@@ -19,11 +19,12 @@ from minigpt.terminal import printable
 from minigpt_tui.candidates import Place, think, with_bias
 from minigpt_tui.document import Document
 from minigpt_tui.gaze import surprise
-from minigpt_tui.heat import MARKS, PALETTES, Heat, level
+from minigpt_tui.heat import MARKS, PALETTES, Heat, level, share_level
 from minigpt_tui.messages import EngineSpoke, ParamsChanged, Submitted
 from minigpt_tui.protocol import Engine, Opened, Seen
 from minigpt_tui.screens.help import HelpScreen
 from minigpt_tui.screens.models import ModelPicker
+from minigpt_tui.widgets.attention_panel import AttentionPanel
 from minigpt_tui.widgets.candidates_panel import CandidatesPanel
 from minigpt_tui.widgets.heat_legend import HeatLegend
 from minigpt_tui.widgets.prompt import Prompt
@@ -52,11 +53,12 @@ class MainScreen(Screen[None]):
         Binding("ctrl+r", "new_seed", "New seed", show=False, id="new_seed"),
         Binding("f1", "help", "Help", id="help"),
         Binding("f2", "models", "Models", id="models"),
-        Binding("f3", "toggle_panel", "Sliders", id="sliders"),
+        Binding("f3", "toggle_panel", "Sliders", show=False, id="sliders"),
         Binding("f4", "copy_text", "Copy", show=False, id="copy"),
         Binding("f5", "save", "Save", show=False, id="save"),
         # priority, because F6 and F7 select in a text area
         Binding("f6", "heat", "Heat", priority=True, id="heat"),
+        Binding("f7", "attention", "Attention", priority=True, id="attention"),
         # priority, because the prompt has an undo of its own, for what is typed there
         Binding("ctrl+z", "undo", "Undo", show=False, priority=True, id="undo"),
         Binding("ctrl+y", "redo", "Redo", show=False, priority=True, id="redo"),
@@ -96,6 +98,7 @@ class MainScreen(Screen[None]):
             with Vertical(id="panel"):
                 yield SamplingPanel(id="sampling")
                 yield CandidatesPanel(id="candidates")
+                yield AttentionPanel(id="attention")
         yield HeatLegend(id="legend")
         with Horizontal(id="prompt-row"):
             yield Static("›", id="prompt-mark")
@@ -113,6 +116,7 @@ class MainScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self.query_one(Prompt).focus()
+        self.query_one(AttentionPanel).display = False
         self.app.theme_changed_signal.subscribe(self, lambda _: self._show_heat())
         self.writer.engine.listen(self._wake)
         self.open_model(self._first_model)
@@ -214,6 +218,10 @@ class MainScreen(Screen[None]):
         if gaze.seen is not self._shown_seen:
             self._shown_seen = gaze.seen
             self._show_ghost()
+        attention = self.query_one(AttentionPanel)
+        if gaze.looks_inside and gaze.inside is not attention.inside:
+            attention.show(gaze.inside)
+            self._show_attention()
         if gaze.place is self._shown_place or model is None:
             return
         self._shown_place = gaze.place
@@ -239,9 +247,13 @@ class MainScreen(Screen[None]):
             return
         panel.show(title, thoughts, model.chars, gaze.place.written)
 
+    @property
+    def _is_dark(self) -> bool:
+        return self.app.current_theme.dark
+
     def _shades(self) -> tuple[Style, ...]:
         """The style of each level of heat, in this theme's colours."""
-        shades = PALETTES["ember"].shades(is_dark=self.app.current_theme.dark)
+        shades = PALETTES["ember"].shades(is_dark=self._is_dark)
         return tuple(
             Style(color=shade.foreground, bgcolor=shade.background) + Style.parse(mark.style)
             for shade, mark in zip(shades, MARKS, strict=True)
@@ -250,9 +262,9 @@ class MainScreen(Screen[None]):
     def _show_heat(self) -> None:
         """Colour the text by what the heat is set to."""
         document, heat = self.writer.document, self._heat
-        self.query_one(HeatLegend).explain(
-            heat, PALETTES["ember"], is_dark=self.app.current_theme.dark
-        )
+        if self.writer.gaze.looks_inside:  # the colours are the attention's
+            return
+        self.query_one(HeatLegend).explain(heat, PALETTES["ember"], is_dark=self._is_dark)
         if heat is Heat.OFF:
             self.query_one(TokenView).shade(None)
             return
@@ -264,8 +276,40 @@ class MainScreen(Screen[None]):
         self.query_one(TokenView).shade(Shading(self._shades(), of))
         self.query_one(HeatLegend).sum_up(document)
 
+    @on(AttentionPanel.Chosen)
+    def _show_attention(self) -> None:
+        """Tint the text before the place by how much a head looked at it."""
+        panel, legend = self.query_one(AttentionPanel), self.query_one(HeatLegend)
+        layer, head = panel.chosen_layer, panel.chosen_head
+        legend.explain_attention(layer, head, PALETTES["ember"], is_dark=self._is_dark)
+        places, weights = self.writer.gaze.in_view(self.writer.document), panel.weights
+        most = max(weights, default=1.0)
+        levels = {
+            index: share_level(weight / most)
+            for index, weight in zip(places, weights, strict=False)
+        }
+        self.query_one(TokenView).shade(Shading(self._shades(), levels.get))
+
+    def action_attention(self) -> None:
+        """Show what the layers do at a place instead of the candidates, and back again."""
+        gaze, panel = self.writer.gaze, self.query_one(AttentionPanel)
+        gaze.looks_inside = not gaze.looks_inside
+        candidates = self.query_one(CandidatesPanel)
+        had_focus = candidates.has_focus or panel.has_focus
+        panel.display, candidates.display = gaze.looks_inside, not gaze.looks_inside
+        if had_focus:
+            (panel if gaze.looks_inside else candidates).focus()
+        if gaze.looks_inside:
+            panel.show(None)
+            self._show_attention()
+        else:
+            self._show_heat()
+        self._look()
+
     def action_heat(self) -> None:
         """The next kind of heat, and off again."""
+        if self.writer.gaze.looks_inside:
+            self.action_attention()
         kinds = list(Heat)
         self._heat = kinds[(kinds.index(self._heat) + 1) % len(kinds)]
         self._show_heat()

@@ -92,8 +92,8 @@ class Prompt(TextArea):
         if text and text not in self._history[-1:]:
             self._history.append(text)
         self._at = len(self._history)
+        self.post_message(Submitted(text))  # before the change to no text, which forgets scores
         self.text = ""
-        self.post_message(Submitted(text))
 
     def action_newline(self) -> None:
         self.insert("\n")

@@ -62,7 +62,8 @@ class TokenView(ScrollView, can_focus=True):
 
     BINDINGS = [
         Binding("enter", "screen.alternatives", "Alternatives", show=False, id="text.enter"),
-        Binding("h", "screen.heat", "Heat", id="text.heat"),
+        Binding("h", "screen.heat", "Heat", show=False, id="text.heat"),
+        Binding("a", "screen.attention", "Attention", show=False, id="text.attention"),
         Binding("b", "screen.branches", "Branches", id="text.branches"),
         Binding("u", "screen.undo", "Undo", show=False, id="text.undo"),
         Binding("r", "screen.redo", "Redo", show=False, id="text.redo"),
