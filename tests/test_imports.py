@@ -53,6 +53,11 @@ def test_the_terminal_app_loads_no_torch_and_no_onnxruntime() -> None:
     assert loaded.isdisjoint({*HEAVY, "onnxruntime"})
 
 
+def test_documents_are_kept_and_exported_without_textual() -> None:
+    loaded = modules_after("import minigpt_tui.sessions, minigpt_tui.exports")
+    assert loaded.isdisjoint({*HEAVY, "onnxruntime", "numpy", "textual"})
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["--version"]])
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     code = (

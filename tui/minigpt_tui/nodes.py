@@ -179,14 +179,17 @@ class Nodes:
                 other = b.parent
         return 0
 
+    def own(self, branch: int) -> list[range]:
+        """The nodes of a branch from its fork on, as few ranges."""
+        return [range(self._starts[i], self.end(i)) for i in self._parts[branch]]
+
     def branch_text(self, branch: int, most: int) -> str:
         """The beginning of what a branch has of its own."""
         text = ""
-        for index in self._parts[branch]:
+        for nodes in self.own(branch):
             if len(text) == most:
                 break
-            start = self._starts[index]
-            text += self.text(range(start, min(self.end(index), start + most - len(text))))
+            text += self.text(nodes[: most - len(text)])
         return text
 
     def branches(self) -> Iterator[int]:
