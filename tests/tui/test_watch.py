@@ -77,7 +77,7 @@ async def watch(
     folder: Path, content: bytes = b"", size: tuple[int, int] = (80, 24)
 ) -> AsyncIterator[Watch]:
     append(folder, content)
-    app = MinigptApp(ScriptedEngine(), MODEL, folder)
+    app = MinigptApp(ScriptedEngine(), MODEL, watched=folder)
     async with app.run_test(size=size) as pilot:
         await until(pilot, lambda: isinstance(app.screen, WatchScreen))
         w = Watch(pilot, folder)

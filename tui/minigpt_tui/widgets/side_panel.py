@@ -84,4 +84,6 @@ class SidePanel(Vertical):
     def _bias(self, message: CandidatesPanel.Biased) -> None:
         message.stop()
         sampling = self.query_one(SamplingPanel)
-        sampling.take(with_bias(sampling.params, message.token, message.bias))
+        params = with_bias(sampling.params, message.token, message.bias)
+        # as the sliders' own deed: what they post while a parent's handler runs ends at the parent
+        sampling.call_later(sampling.take, params)
