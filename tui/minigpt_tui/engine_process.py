@@ -16,12 +16,14 @@ from queue import SimpleQueue
 from typing import BinaryIO
 
 from minigpt.errors import InputError
+from minigpt.runtime.chat import likely_speakers
 from minigpt.runtime.generation import Token, generate
 from minigpt.runtime.library import Model, load
 from minigpt.runtime.params import SamplingParams
 from minigpt_tui.looker import Looker, plain
 from minigpt_tui.protocol import (
     Applied,
+    AskSpeakers,
     Change,
     Done,
     Failed,
@@ -34,6 +36,7 @@ from minigpt_tui.protocol import (
     Request,
     Seen,
     Skipped,
+    Speakers,
     Stop,
     Tokens,
     Written,
@@ -51,7 +54,9 @@ class EngineProcess:
     def __init__(self, requests: BinaryIO, replies: BinaryIO) -> None:
         self._requests = requests
         self._replies = replies
-        self._todo: SimpleQueue[Open | Generate | Look | ValueError | None] = SimpleQueue()
+        self._todo: SimpleQueue[Open | Generate | Look | AskSpeakers | ValueError | None] = (
+            SimpleQueue()
+        )
         self._params = SamplingParams()
         self._wanted = 0  # the run to go on with
         self._look: Look | None = None  # the newest one that is not answered
@@ -68,6 +73,8 @@ class EngineProcess:
                 self._generate(request)
             elif isinstance(request, Look):
                 self._answer_look()
+            elif isinstance(request, AskSpeakers):
+                self._name_speakers(request.text)
             else:
                 raise request
 
@@ -124,6 +131,12 @@ class EngineProcess:
             self._send(self._looker.look(request))
         except InputError:  # a text of which the model knows nothing: there is nothing to say
             self._send(Seen(request.number, (), 0, (None,) * request.n_scored, ""))
+
+    def _name_speakers(self, text: str) -> None:
+        if self._model is not None:
+            decoder = self._model.decoder.beside()
+            names = likely_speakers(decoder, self._model.tokenizer, text)
+            self._send(Speakers(tuple(names)))
 
     def _generate(self, request: Generate) -> None:
         start = time.perf_counter()

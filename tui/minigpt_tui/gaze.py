@@ -30,6 +30,8 @@ class Target:
     """The characters before it."""
     typed: str = ""
     """What the user types there and has not sent."""
+    before: str = ""
+    """What will stand between: in a conversation, the name of who speaks."""
 
 
 class Gaze:
@@ -65,9 +67,9 @@ class Gaze:
         self._number += 1
         self.place = self.seen = self.inside = None
 
-    def at(self, document: Document, index: int, typed: str = "") -> None:
+    def at(self, document: Document, index: int, typed: str = "", before: str = "") -> None:
         """Look at a place; the answer comes with `take`."""
-        self.target = Target(index, typed)
+        self.target = Target(index, typed, before)
         self.is_at_end = index == len(document)
         self.follows = self.is_at_end and not typed
         self._number += 1
@@ -75,7 +77,7 @@ class Gaze:
         if self._model is None or not (index or typed):
             self.place = self.seen = self.inside = None
             return
-        text = self._before(document, index, typed)
+        text = self._before(document, index, before + typed)
         self._history = self._encoded(text)
         is_end = index == len(document)
         origin = None if is_end else document.origin(index)
@@ -123,7 +125,9 @@ class Gaze:
         """Where the characters are that the model looked at, in order; what is typed is not."""
         if self.inside is None:
             return []
-        n = len(self.inside.text) - sum(char in self._ids for char in self.target.typed)
+        n = len(self.inside.text) - sum(
+            char in self._ids for char in self.target.before + self.target.typed
+        )
         found: list[int] = []
         for index in range(self.target.index - 1, -1, -1):
             if len(found) >= n:

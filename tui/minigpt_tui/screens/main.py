@@ -1,18 +1,22 @@
 """The main screen: the text, the sliders, the prompt."""
 
 import time
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from rich.cells import cell_len
 from textual import events, on
 from textual.actions import SkipAction
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Container, Horizontal
+from textual.content import Content
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Footer, Static, TextArea
 
+from minigpt.runtime.chat import Roles, speakers
 from minigpt.terminal import printable
 from minigpt_tui.document import Document
 from minigpt_tui.gaze import surprise
@@ -24,6 +28,7 @@ from minigpt_tui.preferences import Preferences
 from minigpt_tui.protocol import Engine, Opened, Seen
 from minigpt_tui.screens.help import HelpScreen
 from minigpt_tui.screens.models import ModelPicker
+from minigpt_tui.screens.roles import RolesScreen
 from minigpt_tui.widgets import shades
 from minigpt_tui.widgets.attention_panel import AttentionPanel
 from minigpt_tui.widgets.candidates_panel import CandidatesPanel
@@ -60,6 +65,9 @@ class MainScreen(Screen[None]):
         Binding("f4", "copy_text", "Copy", show=False, id="copy"),
         Binding("f5", "save", "Save", show=False, id="save"),
         # priority, because F6 and F7 select in a text area
+        Binding("ctrl+t", "talk", "Talk", show=False, priority=True, id="talk"),
+        Binding("ctrl+g", "again", "Again", show=False, priority=True, id="again"),
+        Binding("ctrl+l", "edit", "Edit last", show=False, priority=True, id="edit"),
         Binding("f6", "heat", "Heat", priority=True, id="heat"),
         Binding("f7", "attention", "Attention", priority=True, id="attention"),
         # priority, because the prompt has an undo of its own, for what is typed there
@@ -193,10 +201,13 @@ class MainScreen(Screen[None]):
         self.query_one(Welcome).display = is_empty
         prompt = self.query_one(Prompt)
         prompt.placeholder = (
-            "Type a beginning, or press Enter" if is_empty
+            self._says_who_speaks() if writer.roles
+            else "Type a beginning, or press Enter" if is_empty
             else "Esc stops, Enter adds your words" if is_writing
             else "Enter goes on, or type what comes next"
         )  # fmt: skip
+        if isinstance(self.app.screen, RolesScreen):
+            self.app.screen.offer(writer.speakers)
         if writer.model is not None and writer.model is not self._shown_model:
             self._shown_model = writer.model
             self.query_one(SamplingPanel).show_model(writer.model)
@@ -229,7 +240,11 @@ class MainScreen(Screen[None]):
         if cursor is not None:
             self.writer.gaze.at(document, cursor)
         elif not self.writer.is_running:
-            self.writer.gaze.at(document, len(document), self.query_one(Prompt).text)
+            typed = self.query_one(Prompt).text
+            roles = self.writer.roles
+            # in a conversation what one says stands behind one's name
+            before = roles.before(document.text) if roles and typed else ""
+            self.writer.gaze.at(document, len(document), typed, before)
         else:
             self.writer.gaze.follow_end()
         self._show_thoughts()
@@ -421,6 +436,57 @@ class MainScreen(Screen[None]):
     def _turn_to_end(self) -> None:
         self._follow_the_end()
         self._look()
+
+    # conversations
+
+    def _says_who_speaks(self) -> str:
+        roles = self.writer.roles
+        if roles is None or not roles.named:
+            return "Say something; the model answers with a paragraph"
+        return f"Speak as {printable(roles.me)}; {printable(roles.you)} answers"
+
+    def action_talk(self) -> None:
+        """Begin a conversation, or end it: then the model just writes on."""
+        if self.app.screen is not self:
+            return
+        writer = self.writer
+        if writer.roles is not None:
+            self._take_roles(None)
+            return
+        writer.ask_who_speaks()
+        names = speakers(writer.document.text) or writer.speakers
+        self.app.push_screen(
+            RolesScreen(None, names), lambda roles: self._take_roles(roles) if roles else None
+        )
+
+    def _take_roles(self, roles: Roles | None) -> None:
+        self.writer.roles = roles
+        mark = f"{printable(roles.me)} ›" if roles and roles.named else "››" if roles else "›"
+        self.query_one("#prompt-mark", Static).update(Content(mark))
+        self.query_one("#prompt-mark").styles.width = cell_len(mark) + 1
+        self.query_one(Prompt).focus()
+        self._look()
+        self._show()
+
+    def action_again(self) -> None:
+        """Let the model write something else in place of what it wrote last."""
+        panel = self.query_one(SamplingPanel)
+        seed = panel.new_seed()
+        if not self.writer.again(replace(panel.params, seed=seed)):
+            self._tell("The model has written nothing here that it could write anew.")
+            return
+        self._follow_the_end()
+
+    def action_edit(self) -> None:
+        """Take back the last words, with what the model made of them, into the prompt."""
+        prompt = self.query_one(Prompt)
+        if not prompt.last or not self.writer.undo():
+            self._tell("There is nothing to edit yet.")
+            return
+        prompt.text = prompt.last
+        prompt.move_cursor(prompt.document.end)
+        prompt.focus()
+        self._turn_to_end()
 
     def action_alternatives(self) -> None:
         """Enter in the text: to what else could stand at the cursor."""

@@ -50,6 +50,11 @@ class Prompt(TextArea):
         """Whether Up has something to show."""
         return bool(self._history)
 
+    @property
+    def last(self) -> str:
+        """What was sent last."""
+        return self._history[-1] if self._history else ""
+
     def show_thoughts(self, shades: Sequence[Style | None], ghost: str) -> None:
         """Show what the model thinks of the words.
 
