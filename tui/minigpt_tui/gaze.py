@@ -79,9 +79,8 @@ class Gaze:
             return
         text = self._before(document, index, before + typed)
         self._history = self._encoded(text)
-        is_end = index == len(document)
-        origin = None if is_end else document.origin(index)
-        self._written = origin.token_id if origin else None
+        # by its character: another model may have written it, with other ids
+        self._written = None if self.is_at_end else self._ids.get(document.text[index])
         view = None if typed else view_at(document, index, self._model.config.block_size)
         n_scored = min(len(typed), MOST_SCORED)
         n_ghost = MOST_GHOST if typed else 0

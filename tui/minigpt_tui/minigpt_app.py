@@ -106,6 +106,12 @@ class MinigptApp(App[str]):
 
         self.push_screen(RunPicker(), lambda path: self.watch_run(path) if path else None)
 
+    def copy_to_clipboard(self, text: str) -> None:
+        """Through the terminal (OSC 52), which may not obey, and the system's own clipboard."""
+        super().copy_to_clipboard(text)
+        copy = partial(_copy_to_system, text)
+        self.run_worker(copy, thread=True, group="clipboard", exclusive=True)
+
     def get_key_display(self, binding: Binding) -> str:
         return super().get_key_display(binding).title()
 
@@ -124,6 +130,13 @@ class MinigptApp(App[str]):
             yield SystemCommand("Show or hide sliders", "F3", screen.action_toggle_panel)
             yield SystemCommand("Help", "The keys, F1", screen.action_help)
         yield from super().get_system_commands(screen)
+
+
+def _copy_to_system(text: str) -> None:
+    import pyperclip  # a program of the system's does it, which takes its time: not in the loop
+
+    with contextlib.suppress(pyperclip.PyperclipException):  # there is none, over SSH for one
+        pyperclip.copy(text)
 
 
 OWNERS = (
