@@ -7,16 +7,20 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
+from textual import events
 from textual.app import App, SystemCommand
+from textual.await_complete import AwaitComplete
 from textual.binding import Binding
 from textual.screen import Screen
 
+from minigpt.terminal import printable
 from minigpt_tui.keymap import keymap
 from minigpt_tui.preferences import Preferences, choice
 from minigpt_tui.protocol import Engine
 from minigpt_tui.screens.help import HelpScreen
 from minigpt_tui.screens.main import MainScreen
 from minigpt_tui.screens.models import ModelPicker
+from minigpt_tui.screens.palette import Palette
 from minigpt_tui.theme import NIGHT, PAPER
 from minigpt_tui.widgets.attention_panel import AttentionPanel
 from minigpt_tui.widgets.candidates_panel import CandidatesPanel
@@ -87,6 +91,21 @@ class MinigptApp(App[str]):
                 asyncio.get_running_loop().add_signal_handler(getattr(signal, name), end)
         if self._watched:
             self.watch_run(self._watched)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Make what is pasted harmless: a text field would draw an escape sequence as it is."""
+        if isinstance(event, events.Paste):
+            event.text = printable(event.text.replace("\r\n", "\n").replace("\r", "\n"))
+        await super().on_event(event)
+
+    def pop_screen(self) -> AwaitComplete:
+        """Close the screen on top, but never the last: two quick keys would close one twice."""
+        return super().pop_screen() if len(self.screen_stack) > 1 else AwaitComplete()
+
+    def action_command_palette(self) -> None:
+        """Every command, by name."""
+        if not Palette.is_open(self):
+            self.push_screen(Palette(id="--command-palette"))
 
     def get_default_screen(self) -> Screen[None]:
         return MainScreen(self._engine, self._model, self._preferences, self._sessions)

@@ -10,7 +10,6 @@ from textual.binding import Binding
 from textual.message import Message
 from textual.widgets import TextArea
 
-from minigpt.terminal import printable
 from minigpt_tui.messages import Submitted
 
 MAX_PASTE_CHARS = 20_000
@@ -127,10 +126,9 @@ class Prompt(TextArea):
             event.prevent_default()
 
     async def _on_paste(self, event: events.Paste) -> None:
-        # the text area would hand control characters on to the terminal as they are
         event.prevent_default()
         event.stop()
-        text = printable(event.text.replace("\r\n", "\n").replace("\r", "\n"))
+        text = event.text
         if len(text) > MAX_PASTE_CHARS:
             self.notify(
                 f"Of {len(text):,} pasted characters the last {MAX_PASTE_CHARS:,} are kept.",
