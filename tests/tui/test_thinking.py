@@ -112,10 +112,16 @@ async def test_the_character_at_the_cursor_is_marked_whoever_wrote_it() -> None:
         d.main.query_one(TokenView).action_move_to(0)
         await d.press("right")
         await sees_row(d, "·B")
-        d.main.query_one(TokenView).action_move_to(0)  # the first one: nothing was before it
-        await until(d.pilot, lambda: d.main.writer.gaze.place is None)
-        await d.press("right", "right")
-        await sees_row(d, "·C")
+        d.main.query_one(TokenView).action_move_to(0)
+        await sees_row(d, "·R")
+
+
+async def test_before_the_first_character_there_is_a_line_break() -> None:
+    async with desk() as d:
+        await sees_row(d, "Next character")
+        look = d.engine.asked(Look)[-1]
+        assert isinstance(look, Look)
+        assert look.text == "\n"
 
 
 async def test_undo_while_it_writes_stops_it() -> None:
