@@ -97,16 +97,20 @@ def _train(run: Run, resume: Checkpoint | None, arguments: argparse.Namespace) -
     progress = Progress(title, run.train.max_steps, yardsticks)
     with contextlib.ExitStack() as stack:
         received = stack.enter_context(_stop_signal())
-        listeners = [stack.enter_context(_view(progress, plain=arguments.plain))]
-        event: Event
-        for event in train(run, resume, stop=lambda: received() is not None):
-            if isinstance(event, Begin):
-                step = event.step if resume else None
-                listeners.insert(0, begin(run, step).write)
-                progress.recall(read_events(folder))
-                if arguments.tensorboard:
-                    board = tensorboard.tensorboard_log(folder, resume_step=step)
-                    listeners.append(stack.enter_context(board))
+        events = train(run, resume, stop=lambda: received() is not None)
+        event: Event = next(events)
+        assert isinstance(event, Begin)
+        if event.differs:
+            say(f"warning: {event.differs} since the last save; going on, but not to the very "
+                 "same bytes")  # fmt: skip
+        step = event.step if resume else None
+        log = begin(run, step)
+        progress.recall(read_events(folder))
+        listeners = [log.write, stack.enter_context(_view(progress, plain=arguments.plain))]
+        if arguments.tensorboard:
+            board = tensorboard.tensorboard_log(folder, resume_step=step)
+            listeners.append(stack.enter_context(board))
+        for event in events:
             for listen in listeners:
                 listen(event)
     assert isinstance(event, End)

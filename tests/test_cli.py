@@ -848,11 +848,12 @@ def test_a_resume_on_another_machine_says_so_and_goes_on(
     copy = copied(trained, tmp_path / "copy")
     last = copy / checkpoint.LAST
     before = checkpoint.load(last)
-    checkpoint.save(replace(before, threads=before.threads + 1), last)
+    threads = before.machine.threads
+    machine = replace(before.machine, threads=threads + 1, processes=2)
+    checkpoint.save(replace(before, machine=machine), last)
     code, _, err = run(capsys, *RESUME, copy)
     assert code == 0
-    words = f"warning: threads {before.threads + 1} -> {before.threads} since the last save"
-    assert err.startswith(words)
+    assert f"\nwarning: threads {threads + 1} -> {threads}, processes 2 -> 1 since the last" in err
 
 
 def test_a_resume_with_another_tokenizer_is_refused(

@@ -11,6 +11,8 @@ class Begin:
 
     step: int
     """Where the run begins, or goes on."""
+    differs: str = ""
+    """What is not as it was when the run that goes on was saved: it may end with other bytes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from minigpt.runtime.params import SamplingParams
 from minigpt.tokenizer import CharTokenizer
 from minigpt.torch_decoder import TorchDecoder
 from minigpt.training import checkpoint as checkpoints
-from minigpt.training.checkpoint import Checkpoint
+from minigpt.training.checkpoint import Checkpoint, Machine
 from minigpt.training.data import windows
 from minigpt.training.events import Begin, End, Evaluation, Event, Sample, Saved, Step, Why
 from minigpt.training.memory import must_fit, step_or_advice
@@ -81,7 +81,7 @@ def train(
     """
     config = run.train
     training = Training(run, resume)
-    yield Begin(training.step)
+    yield Begin(training.step, training.machine.difference(resume.machine) if resume else "")
     start = training.step
     while True:
         step = training.step
@@ -113,6 +113,7 @@ class Training:
         with must_fit(run.model):
             self.model = GPT(run.model).to(run.world.device)
         self._optimizers = make_optimizers(self.model, run.train)
+        self.machine = Machine(processes=run.world.size)
         self.step = 0
         """Done so far."""
         self.best_val_loss = math.inf
@@ -233,6 +234,7 @@ class Training:
             evaluations_since_best=self.since_best,
             weights=checkpoints.model_weights(self.model),
             optimizer=state_tensors(self.model, self._optimizers) if full else {},
+            machine=self.machine,
         )
 
 

@@ -13,8 +13,8 @@ pytest.importorskip("torch")
 
 from minigpt.corpus import Corpus
 from minigpt.errors import InputError
-from minigpt.training.checkpoint import BEST, LAST
-from minigpt.training.events import Step
+from minigpt.training.checkpoint import BEST, LAST, load
+from minigpt.training.events import Begin, Step
 from minigpt.training.loop import train
 from minigpt.training.world import World, joined
 from tests.training.test_loop import small_run
@@ -87,6 +87,9 @@ def test_two_processes_resume_exactly(tmp_path: Path, corpus: Corpus) -> None:
     two_processes(parts, corpus, dropout=0.1, resume="yes")
     for name in (LAST, BEST, "metrics.jsonl"):
         assert (whole / name).read_bytes() == (parts / name).read_bytes(), name
+    alone = small_run(whole, corpus, sample_chars=0)
+    begin = next(train(alone, load(whole / LAST)))
+    assert begin == Begin(alone.train.max_steps, "processes 2 -> 1")
 
 
 def test_alone_nothing_is_averaged() -> None:
