@@ -58,7 +58,7 @@ def runs_table(runs: list[RunSummary]) -> Table:
             "-" if run.best_val_loss is None else f"{run.best_val_loss:.4f}",
             "-" if run.best_step is None else f"{run.best_step:,}",
             "-" if run.val_loss is None else f"{run.val_loss:.4f}",
-            "yes" if run.finished else "no",
+            {"finished": "yes", "patience": "patience", None: "no"}[run.ended],
             Text(one_line(run.corpus or "-")),
             style="bold" if i == 0 and len(runs) > 1 else "",
         )

@@ -575,6 +575,7 @@ def test_patience_ends_a_run_and_says_so(
     assert code == 0
     assert "ended at step 10: the last 2 evaluations brought no better validation loss" in err
     assert "this model" in err
+    assert " patience book" in " ".join(run(capsys, "runs", tmp_path / "run")[1].split())
 
 
 def test_minutes_become_a_fixed_number_of_steps(
@@ -762,7 +763,7 @@ def test_runs_are_compared(
 
     code, out, _ = run(capsys, "runs", trained, "--json")
     (facts,) = json.loads(out)["runs"]
-    assert (facts["steps"], facts["finished"], facts["notes"]) == (10, True, [])
+    assert (facts["steps"], facts["ended"], facts["notes"]) == (10, "finished", [])
     losses = [row for row in read_metrics(trained) if "val_loss" in row]
     assert facts["best_val_loss"] == min(row["val_loss"] for row in losses)
 

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from minigpt.config import GPTConfig, ModelCard, from_json
 from minigpt.errors import InputError
@@ -32,7 +32,8 @@ class RunSummary:
     best_step: int | None
     val_loss: float | None
     """The last one."""
-    finished: bool
+    ended: Literal["finished", "patience"] | None
+    """All steps are done, or `patience` ran out; None for a run that can go on."""
     training: list[tuple[int, float]]
     """Steps and losses."""
     validation: list[tuple[int, float]]
@@ -47,6 +48,9 @@ class _Header:
     model: GPTConfig
     card: ModelCard
     max_steps: int
+    patience: int
+    evaluations_since_best: int
+    """Of those before its step."""
 
 
 def find_runs(folders: Sequence[Path]) -> list[RunSummary]:
@@ -118,11 +122,23 @@ def read_run(folder: Path) -> RunSummary:
         best_val_loss=best[1] if best else None,
         best_step=best[0] if best else None,
         val_loss=validation[-1][1] if validation else None,
-        finished=newest is not None and newest.card.steps >= newest.max_steps,
+        ended=_ended(newest, rows) if newest else None,
         training=training,
         validation=validation,
         notes=notes,
     )
+
+
+def _ended(
+    newest: _Header, rows: Sequence[dict[str, float]]
+) -> Literal["finished", "patience"] | None:
+    """Why nothing follows the newest checkpoint, which was saved before the evaluation there."""
+    step, since_best = newest.card.steps, newest.evaluations_since_best
+    if step >= newest.max_steps:
+        return "finished"
+    if any(row["step"] == step and row.get("best") == 0 for row in rows):
+        since_best += 1
+    return "patience" if 0 < newest.patience <= since_best else None
 
 
 def _read_header(path: Path) -> _Header:
@@ -141,7 +157,10 @@ def _read_header(path: Path) -> _Header:
         found = _Header(
             model=from_json(GPTConfig, json.dumps(info["model"])),
             card=from_json(ModelCard, json.dumps(info["card"])),
-            max_steps=int(info["train"]["max_steps"]),  # its other settings may be newer than ours
+            # its other settings may be newer than ours
+            max_steps=int(info["train"]["max_steps"]),
+            patience=int(info["train"]["patience"]),
+            evaluations_since_best=int(info["evaluations_since_best"]),
         )
     except InputError:
         raise
