@@ -684,15 +684,19 @@ def test_training_goes_on_when_nobody_looks(tmp_path: Path) -> None:
     assert max(row["step"] for row in rows) == 12
 
 
+@pytest.mark.parametrize("failing", ["GPT", "next_token_loss"])
 def test_a_failing_start_loses_no_older_run(
-    trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    trained: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    failing: str,
 ) -> None:
     from minigpt.training import loop
 
     def no_memory(*_: object) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr(loop, "GPT", no_memory)
+    monkeypatch.setattr(loop, failing, no_memory)
     before = {p.name: p.read_bytes() for p in trained.iterdir()}
     code, _, err = run(capsys, "train", "--corpus", "pydoc", "--out", trained, "--force", *TRAIN)
     assert code == 2

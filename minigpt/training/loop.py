@@ -29,7 +29,7 @@ from minigpt.training import checkpoint as checkpoints
 from minigpt.training.checkpoint import Checkpoint, Machine
 from minigpt.training.data import windows
 from minigpt.training.events import Begin, End, Evaluation, Event, Sample, Saved, Step, Why
-from minigpt.training.memory import must_fit, step_or_advice
+from minigpt.training.memory import Done, must_fit, step_or_advice
 from minigpt.training.optim import (
     load_state_tensors,
     make_optimizers,
@@ -81,6 +81,7 @@ def train(
     """
     config = run.train
     training = Training(run, resume)
+    training.rehearse()
     yield Begin(training.step, training.machine.difference(resume.machine) if resume else "")
     start = training.step
     while True:
@@ -131,6 +132,19 @@ class Training:
         self._forward = run.world.wrap(self.model)
         self._draft = Draft.from_text(self._train_ids, run.model.vocab_size).to_text()
 
+    def rehearse(self) -> None:
+        """Try a batch and forget it: that it fits is known before an older run is cleared away.
+
+        Raises:
+            InputError: memory is short.
+        """
+        self._or_advice(self._try)
+
+    def _try(self, config: TrainConfig) -> None:
+        self.model.train()
+        self._backward(config, 0, last=True)
+        self.model.zero_grad(set_to_none=True)
+
     def take_step(self, share: float | None = None) -> Step:
         """One optimizer step, of `accumulation` batches; this process's share of their rows.
 
@@ -141,10 +155,11 @@ class Training:
             Diverged: the loss or the gradient is not a number any more.
             InputError: memory is short.
         """
-        return step_or_advice(
-            partial(self._step, share), self._run.train, self._run.model,
-            alone=self._run.world.size == 1,
-        )  # fmt: skip
+        return self._or_advice(partial(self._step, share))
+
+    def _or_advice(self, step: Callable[[TrainConfig], Done]) -> Done:
+        run = self._run
+        return step_or_advice(step, run.train, run.model, alone=run.world.size == 1)
 
     def _step(self, share: float | None, config: TrainConfig) -> Step:
         world, step = self._run.world, self.step
