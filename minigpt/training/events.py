@@ -50,6 +50,13 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Saving:
+    """A checkpoint is about to be written, which counts on a record of all that was told so far."""
+
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
 class Saved:
     """A checkpoint is on the disk."""
 
@@ -71,4 +78,4 @@ class End:
     (then the run can be resumed)."""
 
 
-Event = Begin | Step | Evaluation | Sample | Saved | End
+Event = Begin | Step | Evaluation | Sample | Saving | Saved | End

@@ -28,7 +28,7 @@ from minigpt.torch_decoder import TorchDecoder
 from minigpt.training import checkpoint as checkpoints
 from minigpt.training.checkpoint import Checkpoint, Machine
 from minigpt.training.data import windows
-from minigpt.training.events import Begin, End, Evaluation, Event, Sample, Saved, Step, Why
+from minigpt.training.events import Begin, End, Evaluation, Event, Sample, Saved, Saving, Step, Why
 from minigpt.training.memory import Done, must_fit, step_or_advice
 from minigpt.training.optim import (
     load_state_tensors,
@@ -88,6 +88,7 @@ def train(
         step = training.step
         if step % config.eval_interval == 0 or step == config.max_steps:
             if step > start or not resume:  # the first, too: a run can be resumed from its start
+                yield Saving(step)
                 yield training.save()
             yield training.evaluate()
             if config.sample_chars and step and run.world.first:
@@ -98,6 +99,7 @@ def train(
             return
         yield training.take_step()
         if run.world.any(stop()) and training.step < config.max_steps:
+            yield Saving(training.step)
             yield training.save()
             yield End(training.step, training.best_val_loss, "stopped")
             return

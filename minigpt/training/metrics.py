@@ -4,12 +4,13 @@ Reading it needs no PyTorch.
 """
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 
 from minigpt.errors import InputError
 from minigpt.files import open_regular, write_atomically
-from minigpt.training.events import Evaluation, Event, Step
+from minigpt.training.events import Evaluation, Event, Saving, Step
 
 METRICS = "metrics.jsonl"
 
@@ -28,20 +29,21 @@ class MetricsLog:
         write_atomically(self._path, "".join(lines).encode())
 
     def write(self, event: Event) -> None:
-        """Append a step or an evaluation.
+        """Append a step or an evaluation; put all on the disk before a checkpoint counts on it.
 
         Raises:
             InputError: the disk is full, or the like.
         """
-        match event:
-            case Step() | Evaluation():
-                try:
-                    with self._path.open("a", encoding="utf-8") as file:
-                        file.write(json.dumps(asdict(event)) + "\n")
-                except OSError as error:
-                    raise InputError(f"cannot write {self._path}: {error.strerror}") from None
-            case _:
-                pass
+        if not isinstance(event, Step | Evaluation | Saving):
+            return
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                if isinstance(event, Saving):
+                    os.fsync(file.fileno())
+                else:
+                    file.write(json.dumps(asdict(event)) + "\n")
+        except OSError as error:
+            raise InputError(f"cannot write {self._path}: {error.strerror}") from None
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:

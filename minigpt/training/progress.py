@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from minigpt.training.baselines import Baselines
-from minigpt.training.events import Begin, End, Evaluation, Event, Sample, Saved, Step
+from minigpt.training.events import Begin, End, Evaluation, Event, Sample, Saved, Saving, Step
 from minigpt.training.metrics import smoothed
 
 MAX_CURVE_POINTS = 512
@@ -95,7 +95,7 @@ class Progress:
             case Sample():
                 self.samples.append((event.step, event.text))
                 self._recent.clear()
-            case Begin() | Saved() | End():
+            case Begin() | Saving() | Saved() | End():
                 pass
 
     def _evaluated(self, event: Evaluation) -> None:
