@@ -35,7 +35,7 @@ from minigpt.training.baselines import MOST_COUNTED, baselines
 from minigpt.training.checkpoint import Checkpoint
 from minigpt.training.events import Begin, End, Event
 from minigpt.training.live_view import live_view
-from minigpt.training.loop import Run, check_run, train
+from minigpt.training.loop import Diverged, Run, check_run, train
 from minigpt.training.metrics import read_events
 from minigpt.training.plan import measure_pace, plan_steps
 from minigpt.training.plot import plot_losses
@@ -142,8 +142,11 @@ def _train_along(arguments: argparse.Namespace, folder: Path, cache: Path, world
     if arguments.minutes is not None:
         run = _as_planned(run)
     with _stop_signal() as received:
-        for event in train(run, resume, stop=lambda: received() is not None):
-            last = event
+        try:
+            for event in train(run, resume, stop=lambda: received() is not None):
+                last = event
+        except Diverged:  # in all of them at once: the first one says so
+            return EXIT_REFUSED
     assert isinstance(last, End)
     return EXIT_STOPPED[received() or signal.SIGTERM] if last.why == "stopped" else 0
 
