@@ -28,7 +28,7 @@ from minigpt.run_folder import (
     resumed,
 )
 from minigpt.settings import to_toml
-from minigpt.terminal import say
+from minigpt.terminal import one_line, say
 from minigpt.torch_decoder import check_device
 from minigpt.training import checkpoint, tensorboard
 from minigpt.training.baselines import MOST_COUNTED, baselines
@@ -98,8 +98,13 @@ def _train(run: Run, resume: Checkpoint | None, arguments: argparse.Namespace) -
     with contextlib.ExitStack() as stack:
         received = stack.enter_context(_stop_signal())
         events = train(run, resume, stop=lambda: received() is not None)
+        if run.compile:
+            say("compiling: the first time takes about half a minute, later ones a few seconds")
         event: Event = next(events)
         assert isinstance(event, Begin)
+        if event.not_compiled:
+            say(one_line(f"note: training without torch.compile, which fails here with "
+                         f"{event.not_compiled:.300}"))  # fmt: skip
         if event.differs:
             say(f"warning: {event.differs} since the last save; going on, but not to the very "
                  "same bytes")  # fmt: skip

@@ -45,6 +45,8 @@ class Machine:
     """Of torch on the CPU: sums differ in their last bits with their number."""
     processes: int = 1
     """Each has its own part of a batch, and dropout of its own."""
+    compiled: bool = False
+    """By torch.compile, whose dropout is another one."""
 
     def difference(self, before: "Machine") -> str:
         """What has changed since, to be shown; "" if nothing."""
@@ -140,7 +142,9 @@ def _from_parts(info: dict[str, Any], tensors: dict[str, Tensor]) -> Checkpoint:
         machine=Machine(
             torch_version=str(info["torch"]),
             threads=int(info["threads"]),
-            processes=int(info.get("processes", 1)),  # older ones do not tell
+            # older ones do not tell
+            processes=int(info.get("processes", 1)),
+            compiled=bool(info.get("compiled", False)),
         ),
     )
     if not 0 <= checkpoint.card.steps <= checkpoint.train.max_steps:
@@ -214,6 +218,7 @@ def _to_bytes(checkpoint: Checkpoint) -> bytes:
         "torch": checkpoint.machine.torch_version,
         "threads": checkpoint.machine.threads,
         "processes": checkpoint.machine.processes,
+        "compiled": checkpoint.machine.compiled,
         "model": json.loads(to_json(checkpoint.model)),
         "train": json.loads(to_json(checkpoint.train)),
         "tokenizer": json.loads(checkpoint.tokenizer.to_json()),

@@ -13,6 +13,8 @@ class Begin:
     """Where the run begins, or goes on."""
     differs: str = ""
     """What is not as it was when the run that goes on was saved: it may end with other bytes."""
+    not_compiled: str = ""
+    """Why there is no torch.compile, though it was asked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,8 @@ class Run:
     folder: Path
     world: World = field(default_factory=World)
     """This process among those that train the model together."""
+    compile: bool = False
+    """Whether torch.compile makes the steps faster, after half a minute's wait."""
 
     @property
     def parts(self) -> tuple[Ids, Ids]:
@@ -81,8 +83,9 @@ def train(
     """
     config = run.train
     training = Training(run, resume)
-    training.rehearse()
-    yield Begin(training.step, training.machine.difference(resume.machine) if resume else "")
+    not_compiled = training.rehearse() if training.step < config.max_steps else ""
+    differs = training.machine.difference(resume.machine) if resume else ""
+    yield Begin(training.step, differs, not_compiled)
     start = training.step
     while True:
         step = training.step
@@ -116,7 +119,7 @@ class Training:
         with must_fit(run.model):
             self.model = GPT(run.model).to(run.world.device)
         self._optimizers = make_optimizers(self.model, run.train)
-        self.machine = Machine(processes=run.world.size)
+        self.machine = Machine(processes=run.world.size, compiled=run.compile)
         self.step = 0
         """Done so far."""
         self.best_val_loss = math.inf
@@ -131,16 +134,31 @@ class Training:
             # the first process may have found the best checkpoint lost
             self.best_val_loss = run.world.of_first(resume.best_val_loss)
             self.since_best = resume.evaluations_since_best
-        self._forward = run.world.wrap(self.model)
+        self._averaged = run.world.wrap(self.model)
+        # for the steps only: scores and texts are those of the model as it is
+        self._forward = torch.compile(self._averaged) if run.compile else self._averaged
         self._draft = Draft.from_text(self._train_ids, run.model.vocab_size).to_text()
 
-    def rehearse(self) -> None:
-        """Try a batch and forget it: that it fits is known before an older run is cleared away.
+    def rehearse(self) -> str:
+        """Try a batch and forget it: what fails does so before an older run is cleared away.
+
+        Returns:
+            Why there will be no torch.compile; "" if there will be, or it was not asked for.
 
         Raises:
             InputError: memory is short.
         """
-        self._or_advice(self._try)
+        why = ""
+        try:
+            self._or_advice(self._try)
+        except (RuntimeError, ImportError, OSError) as error:  # as many kinds as ways to fail
+            if not self.machine.compiled:
+                raise
+            why = f"{type(error).__name__}: {error}".splitlines()[0]
+            self.machine = replace(self.machine, compiled=False)
+            self._forward = self._averaged
+            self._or_advice(self._try)
+        return why
 
     def _try(self, config: TrainConfig) -> None:
         self.model.train()
@@ -195,7 +213,7 @@ class Training:
             count=rows,
             block_size=self._run.model.block_size,
         )
-        with nullcontext() if last else without_averaging(self._forward):
+        with nullcontext() if last else without_averaging(self._averaged):
             with autocast(torch.device(world.device)):
                 logits = self._forward(inputs.to(world.device))
             loss = next_token_loss(logits, targets.to(world.device)) / config.accumulation
