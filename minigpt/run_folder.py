@@ -55,7 +55,7 @@ def lock(folder: Path, until_the_end: contextlib.ExitStack) -> None:
 
 
 def resumed(folder: Path, corpus: TokenizedCorpus) -> Checkpoint:
-    """What the run goes on from; what was lost or has changed is told.
+    """What the run goes on from; what was lost is told.
 
     Raises:
         InputError: nothing in the folder is whole, or it is of another text.
@@ -72,8 +72,6 @@ def resumed(folder: Path, corpus: TokenizedCorpus) -> Checkpoint:
         # out of the way: the next save would keep it as the previous one, in the good one's place
         damaged = folder / checkpoint.LAST
         damaged.replace(damaged.with_suffix(".damaged"))
-    if differs := checkpoint.differing_machine(found):
-        say(f"warning: {differs} since the last save; going on, but not to the very same bytes")
     return _with_its_best(folder, found)
 
 

@@ -26,10 +26,10 @@ from minigpt.runtime.params import SamplingParams
 from minigpt.tokenizer import CharTokenizer
 from minigpt.torch_decoder import TorchDecoder
 from minigpt.training import checkpoint as checkpoints
-from minigpt.training.checkpoint import Checkpoint
+from minigpt.training.checkpoint import Checkpoint, Machine
 from minigpt.training.data import windows
-from minigpt.training.events import Begin, End, Evaluation, Event, Sample, Saved, Step, Why
-from minigpt.training.memory import must_fit, step_or_advice
+from minigpt.training.events import Begin, End, Evaluation, Event, Sample, Saved, Saving, Step, Why
+from minigpt.training.memory import Done, must_fit, step_or_advice
 from minigpt.training.optim import (
     load_state_tensors,
     make_optimizers,
@@ -53,6 +53,8 @@ class Run:
     folder: Path
     world: World = field(default_factory=World)
     """This process among those that train the model together."""
+    compile: bool = False
+    """Whether torch.compile makes the steps faster, after half a minute's wait."""
 
     @property
     def parts(self) -> tuple[Ids, Ids]:
@@ -81,12 +83,15 @@ def train(
     """
     config = run.train
     training = Training(run, resume)
-    yield Begin(training.step)
+    not_compiled = training.rehearse() if training.step < config.max_steps else ""
+    differs = training.machine.difference(resume.machine) if resume else ""
+    yield Begin(training.step, differs, not_compiled)
     start = training.step
     while True:
         step = training.step
         if step % config.eval_interval == 0 or step == config.max_steps:
             if step > start or not resume:  # the first, too: a run can be resumed from its start
+                yield Saving(step)
                 yield training.save()
             yield training.evaluate()
             if config.sample_chars and step and run.world.first:
@@ -97,6 +102,7 @@ def train(
             return
         yield training.take_step()
         if run.world.any(stop()) and training.step < config.max_steps:
+            yield Saving(training.step)
             yield training.save()
             yield End(training.step, training.best_val_loss, "stopped")
             return
@@ -113,6 +119,7 @@ class Training:
         with must_fit(run.model):
             self.model = GPT(run.model).to(run.world.device)
         self._optimizers = make_optimizers(self.model, run.train)
+        self.machine = Machine(processes=run.world.size, compiled=run.compile)
         self.step = 0
         """Done so far."""
         self.best_val_loss = math.inf
@@ -127,8 +134,36 @@ class Training:
             # the first process may have found the best checkpoint lost
             self.best_val_loss = run.world.of_first(resume.best_val_loss)
             self.since_best = resume.evaluations_since_best
-        self._forward = run.world.wrap(self.model)
+        self._averaged = run.world.wrap(self.model)
+        # for the steps only: scores and texts are those of the model as it is
+        self._forward = torch.compile(self._averaged) if run.compile else self._averaged
         self._draft = Draft.from_text(self._train_ids, run.model.vocab_size).to_text()
+
+    def rehearse(self) -> str:
+        """Try a batch and forget it: what fails does so before an older run is cleared away.
+
+        Returns:
+            Why there will be no torch.compile; "" if there will be, or it was not asked for.
+
+        Raises:
+            InputError: memory is short.
+        """
+        why = ""
+        try:
+            self._or_advice(self._try)
+        except (RuntimeError, ImportError, OSError) as error:  # as many kinds as ways to fail
+            if not self.machine.compiled:
+                raise
+            why = f"{type(error).__name__}: {error}".splitlines()[0]
+            self.machine = replace(self.machine, compiled=False)
+            self._forward = self._averaged
+            self._or_advice(self._try)
+        return why
+
+    def _try(self, config: TrainConfig) -> None:
+        self.model.train()
+        self._backward(config, 0, last=True)
+        self.model.zero_grad(set_to_none=True)
 
     def take_step(self, share: float | None = None) -> Step:
         """One optimizer step, of `accumulation` batches; this process's share of their rows.
@@ -140,10 +175,11 @@ class Training:
             Diverged: the loss or the gradient is not a number any more.
             InputError: memory is short.
         """
-        return step_or_advice(
-            partial(self._step, share), self._run.train, self._run.model,
-            alone=self._run.world.size == 1,
-        )  # fmt: skip
+        return self._or_advice(partial(self._step, share))
+
+    def _or_advice(self, step: Callable[[TrainConfig], Done]) -> Done:
+        run = self._run
+        return step_or_advice(step, run.train, run.model, alone=run.world.size == 1)
 
     def _step(self, share: float | None, config: TrainConfig) -> Step:
         world, step = self._run.world, self.step
@@ -177,7 +213,7 @@ class Training:
             count=rows,
             block_size=self._run.model.block_size,
         )
-        with nullcontext() if last else without_averaging(self._forward):
+        with nullcontext() if last else without_averaging(self._averaged):
             with autocast(torch.device(world.device)):
                 logits = self._forward(inputs.to(world.device))
             loss = next_token_loss(logits, targets.to(world.device)) / config.accumulation
@@ -233,6 +269,7 @@ class Training:
             evaluations_since_best=self.since_best,
             weights=checkpoints.model_weights(self.model),
             optimizer=state_tensors(self.model, self._optimizers) if full else {},
+            machine=self.machine,
         )
 
 

@@ -75,7 +75,8 @@ def joined(device: str) -> Iterator[World]:
         device: "cpu" or "cuda"; on a machine of several GPUs each process takes its own.
 
     Raises:
-        InputError: this is one of several, but not as torchrun starts them, or has no GPU.
+        InputError: this is one of several, but not as torchrun starts them, or has no GPU; or
+            another one ended in the middle.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
@@ -98,5 +99,13 @@ def joined(device: str) -> Iterator[World]:
     dist.init_process_group("gloo" if device == "cpu" else "nccl", timeout=timedelta(days=1))
     try:
         yield World(dist.get_rank(), size, device)
+    except RuntimeError as error:
+        # gloo has no exception of its own
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+            raise
+        raise InputError(
+            f"process {dist.get_rank()} of {size} lost another one, which was killed or has said "
+            "why it ended; the last checkpoint is untouched"
+        ) from None
     finally:
         dist.destroy_process_group()

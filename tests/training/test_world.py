@@ -13,8 +13,8 @@ pytest.importorskip("torch")
 
 from minigpt.corpus import Corpus
 from minigpt.errors import InputError
-from minigpt.training.checkpoint import BEST, LAST
-from minigpt.training.events import Step
+from minigpt.training.checkpoint import BEST, LAST, load
+from minigpt.training.events import Begin, Step
 from minigpt.training.loop import train
 from minigpt.training.world import World, joined
 from tests.training.test_loop import small_run
@@ -49,6 +49,16 @@ with joined("cpu") as world:
 """
 
 
+def torchrun(*command: object) -> subprocess.CompletedProcess[str]:
+    """Start two processes of a command, and wait for their end."""
+    return subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+         *map(str, command)],
+        capture_output=True, text=True, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+
+
 def two_processes(
     folder: Path, corpus: Corpus, *, dropout: float = 0.0, stop_at: int = 99, resume: str = "no"
 ) -> list[dict[str, float]]:
@@ -57,12 +67,7 @@ def two_processes(
     script, text = folder.parent / "train.py", folder.parent / "text"
     script.write_text(TRAIN, encoding="utf-8")
     text.write_text(corpus.text, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-         str(script), str(folder), str(text), str(dropout), str(stop_at), resume],
-        capture_output=True, text=True, check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
-    )  # fmt: skip
+    done = torchrun(script, folder, text, dropout, stop_at, resume)
     assert done.returncode == 0, done.stderr
     lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
@@ -87,6 +92,9 @@ def test_two_processes_resume_exactly(tmp_path: Path, corpus: Corpus) -> None:
     two_processes(parts, corpus, dropout=0.1, resume="yes")
     for name in (LAST, BEST, "metrics.jsonl"):
         assert (whole / name).read_bytes() == (parts / name).read_bytes(), name
+    alone = small_run(whole, corpus, sample_chars=0)
+    begin = next(train(alone, load(whole / LAST)))
+    assert begin == Begin(alone.train.max_steps, "processes 2 -> 1")
 
 
 def test_alone_nothing_is_averaged() -> None:
@@ -110,13 +118,47 @@ def test_a_process_that_is_not_torchrun_s_is_one_sentence(monkeypatch: pytest.Mo
 def test_a_mistake_is_told_once(tmp_path: Path, corpus: Corpus) -> None:
     text = tmp_path / "text"
     text.write_text(corpus.text, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-         "-m", "minigpt", "train", str(text), "--set", "batch_size=15",
-         "--out", str(tmp_path / "run")],
-        capture_output=True, text=True, check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
-    )  # fmt: skip
+    out = tmp_path / "run"
+    done = torchrun("-m", "minigpt", "train", text, "--set", "batch_size=15", "--out", out)
     assert done.stderr.count("minigpt: batch_size 15 cannot be shared by 2 processes") == 1
     assert "RuntimeError" not in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+# the arguments are who fails at the fifth loss, and the command
+FAIL = """
+import os, signal, sys
+from minigpt.cli import main
+from minigpt.training import loop
+
+computed, next_token_loss = 0, loop.next_token_loss
+
+def failing(*arguments):
+    global computed
+    computed += 1
+    if computed == 5 and os.environ["RANK"] == sys.argv[1]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return next_token_loss(*arguments)
+
+loop.next_token_loss = failing
+raise SystemExit(main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_the_end_of_one_process_is_a_sentence_of_the_other(
+    tmp_path: Path, text_file: Path, failing: int
+) -> None:
+    script = tmp_path / "fail.py"
+    script.write_text(FAIL, encoding="utf-8")
+    done = torchrun(script, failing, "train", text_file, "--preset=tiny", "--plain",
+                    "--max-steps=9", "--out", tmp_path / "run")  # fmt: skip
+    said = f"minigpt: process {1 - failing} of 2 lost another one"
+    assert [line[: len(said)] for line in done.stderr.splitlines()].count(said) == 1
+    assert "gloo" not in done.stderr
+
+
+def test_divergence_is_told_once(tmp_path: Path, text_file: Path) -> None:
+    settings = ("--preset=tiny", "--set=learning_rate=1e30", "--max-steps=9")
+    done = torchrun("-m", "minigpt", "train", text_file, *settings, "--out", tmp_path / "run")
+    assert done.stderr.count("minigpt: training diverged at step") == 1
