@@ -15,6 +15,7 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.selection import Selection
 from textual.widgets import Input, OptionList, Static
+from textual.widgets._toast import Toast
 from textual.worker import WorkerFailed, WorkerState
 
 from minigpt_tui.minigpt_app import MinigptApp
@@ -482,6 +483,18 @@ async def test_a_double_click_beside_the_palette_closes_it_once() -> None:
                 events.Click(None, 1, 1, 0, 0, 1, False, False, False, 1, 1, chain=chain)
             )
         await until(d.pilot, lambda: d.is_on(MainScreen))
+        await d.press(*"ok")
+        assert d.main.query_one(Prompt).text == "ok"
+
+
+async def test_clicks_on_what_is_just_gone_are_no_error() -> None:
+    async with desk() as d:
+        d.app.notify("Look!", timeout=99)
+        await until(d.pilot, lambda: bool(d.app.screen.query(Toast)))
+        x, y = d.app.screen.query_one(Toast).region.offset + Offset(2, 1)
+        await d.app.screen.query_one(Toast).remove()
+        assert not d.app.get_widget_at(x, y)[0].is_attached  # as the screen is drawn so far
+        d.app.post_message(events.MouseDown(None, x, y, 0, 0, 1, False, False, False, x, y))
         await d.press(*"ok")
         assert d.main.query_one(Prompt).text == "ok"
 

@@ -11,6 +11,7 @@ from textual import events
 from textual.app import App, SystemCommand
 from textual.await_complete import AwaitComplete
 from textual.binding import Binding
+from textual.errors import NoWidget
 from textual.screen import Screen
 
 from minigpt.terminal import printable
@@ -93,10 +94,19 @@ class MinigptApp(App[str]):
             self.watch_run(self._watched)
 
     async def on_event(self, event: events.Event) -> None:
-        """Make what is pasted harmless: a text field would draw an escape sequence as it is."""
-        if isinstance(event, events.Paste):
+        """Keep from Textual what would end it, or reach the terminal as a command."""
+        if isinstance(event, events.Paste):  # a text field would draw an escape sequence as it is
             event.text = printable(event.text.replace("\r\n", "\n").replace("\r", "\n"))
+        if isinstance(event, events.MouseDown) and self._is_gone(event.x, event.y):
+            return
         await super().on_event(event)
+
+    def _is_gone(self, x: int, y: int) -> bool:
+        """Whether what is drawn at a place, a notice for one, was closed since."""
+        try:
+            return not self.get_widget_at(x, y)[0].is_attached
+        except NoWidget:
+            return False
 
     def pop_screen(self) -> AwaitComplete:
         """Close the screen on top, but never the last: two quick keys would close one twice."""
