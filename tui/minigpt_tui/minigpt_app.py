@@ -150,6 +150,7 @@ class MinigptApp(App[str]):
             yield SystemCommand("Stop writing", "The text stays, Esc", screen.action_stop)
             yield SystemCommand("Copy text", "To the clipboard, F4", screen.action_copy_text)
             yield SystemCommand("Save text to file", "In this folder, F5", screen.action_save)
+            yield SystemCommand("Branches", "All that was written, F8", screen.action_branches)
             yield SystemCommand("Choose model", "Open another one, F2", screen.action_models)
             yield SystemCommand("Watch a run", "See a model learn, F9", self.action_runs)
             yield SystemCommand(

@@ -23,6 +23,7 @@ AREAS: dict[str, tuple[tuple[str, str], ...]] = {
         ("mouse", "select; Ctrl+C copies the selection"),
         ("F4", "copy the selection or the whole text"),
         ("F5", "save the text to a file"),
+        ("F8", "the branches: go to one, name it, compare two (B in the text)"),
         ("▎", "beside what the model has in view"),
     ),
     "Sliders": (

@@ -26,6 +26,7 @@ from minigpt_tui.keeper import Keeper
 from minigpt_tui.messages import EngineSpoke, ParamsChanged, Submitted
 from minigpt_tui.preferences import Preferences
 from minigpt_tui.protocol import Engine, Opened, Seen
+from minigpt_tui.screens.branches import BranchesScreen
 from minigpt_tui.screens.help import HelpScreen
 from minigpt_tui.screens.models import ModelPicker
 from minigpt_tui.screens.roles import RolesScreen
@@ -70,6 +71,7 @@ class MainScreen(Screen[None]):
         Binding("ctrl+l", "edit", "Edit last", show=False, priority=True, id="edit"),
         Binding("f6", "heat", "Heat", priority=True, id="heat"),
         Binding("f7", "attention", "Attention", priority=True, id="attention"),
+        Binding("f8", "branches", "Branches", show=False, priority=True, id="branches"),
         # priority, because the prompt has an undo of its own, for what is typed there
         Binding("ctrl+z", "undo", "Undo", show=False, priority=True, id="undo"),
         Binding("ctrl+y", "redo", "Redo", show=False, priority=True, id="redo"),
@@ -494,6 +496,15 @@ class MainScreen(Screen[None]):
         if not panel.display:
             self.action_toggle_panel()
         panel.focus_thoughts()
+
+    def action_branches(self) -> None:
+        if self.app.screen is self:
+            self.app.push_screen(BranchesScreen(self.writer.document), self._go_to_branch)
+
+    def _go_to_branch(self, leaf: int | None) -> None:
+        if leaf is not None:
+            self.writer.checkout(leaf)
+            self._turn_to_end()
 
     def action_new(self) -> None:
         self.save()
