@@ -114,7 +114,7 @@ class MinigptApp(App[str]):
 
     def action_command_palette(self) -> None:
         """Every command, by name."""
-        if not Palette.is_open(self):
+        if not Palette.is_open(self):  # type: ignore[arg-type]
             self.push_screen(Palette(id="--command-palette"))
 
     def get_default_screen(self) -> Screen[None]:
