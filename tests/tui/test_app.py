@@ -352,7 +352,7 @@ async def test_the_picker_opens_another_model(
         await d.press("escape")
         assert d.is_on(MainScreen)
         await d.press("f2", "end", "enter")
-        opened = d.engine.requests[-1]
+        opened = d.engine.asked(Open)[-1]
         assert isinstance(opened, Open)
         assert opened.path.name == "zero.onnx"
 
