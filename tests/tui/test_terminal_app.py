@@ -138,6 +138,18 @@ def test_what_a_stranger_writes_into_a_model_file_commands_nothing(tmp_path: Pat
         assert b"\x1b]0;owned" not in t.drawn
 
 
+def test_two_texts_have_an_engine_each() -> None:
+    with terminal() as t:
+        t.until(b"ready")
+        os.write(t.handle, b"\x1b[21~")  # F10: another engine, from inside the app
+        t.until(b"seed 1337 for both")
+        os.write(t.handle, b"\r")
+        t.until(b"from beginning to end")
+        os.write(t.handle, b"\x11")
+        assert t.end() == 0
+        assert LEAVE_ALTERNATE_SCREEN in t.drawn
+
+
 def test_a_terminated_app_leaves_the_terminal_as_it_was() -> None:
     with terminal() as t:
         t.until(b"ready")

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -15,9 +15,11 @@ from textual.errors import NoWidget
 from textual.screen import Screen
 
 from minigpt.terminal import printable
+from minigpt_tui.engine_client import EngineClient
 from minigpt_tui.keymap import keymap
 from minigpt_tui.preferences import Preferences, choice
 from minigpt_tui.protocol import Engine
+from minigpt_tui.screens.ab import ABScreen
 from minigpt_tui.screens.help import HelpScreen
 from minigpt_tui.screens.main import MainScreen
 from minigpt_tui.screens.models import ModelPicker
@@ -55,8 +57,10 @@ class MinigptApp(App[str]):
         model: Path,
         *,
         watched: Path | None = None,
+        other_model: Path | None = None,
         preferences: Preferences = DEFAULTS,
         sessions: Path | None = None,
+        make_engine: Callable[[], Engine] = EngineClient,
     ) -> None:
         """Make the app.
 
@@ -64,8 +68,10 @@ class MinigptApp(App[str]):
             engine: what opens models and writes.
             model: the one to open.
             watched: the folder of a training run, to be shown over it.
+            other_model: one to write beside it, both to be shown over it.
             preferences: the user's.
             sessions: the database of documents; None: nothing is stored.
+            make_engine: makes a second engine, for two texts side by side.
 
         Raises:
             InputError: the preferences name a theme or a key binding that there is not.
@@ -74,6 +80,8 @@ class MinigptApp(App[str]):
         self._engine = engine
         self._model = model
         self._watched = watched
+        self._other_model = other_model
+        self._make_engine = make_engine
         self.register_theme(NIGHT)
         self.register_theme(PAPER)
         self._preferences = preferences
@@ -92,6 +100,12 @@ class MinigptApp(App[str]):
                 asyncio.get_running_loop().add_signal_handler(getattr(signal, name), end)
         if self._watched:
             self.watch_run(self._watched)
+        elif self._other_model:
+            self.call_after_refresh(self._compare, self._other_model)
+
+    def _compare(self, other_model: Path) -> None:
+        if isinstance(self.screen, MainScreen):
+            self.screen.compare(other_model)
 
     async def on_event(self, event: events.Event) -> None:
         """Keep from Textual what would end it, or reach the terminal as a command."""
@@ -118,7 +132,9 @@ class MinigptApp(App[str]):
             self.push_screen(Palette(id="--command-palette"))
 
     def get_default_screen(self) -> Screen[None]:
-        return MainScreen(self._engine, self._model, self._preferences, self._sessions)
+        return MainScreen(
+            self._engine, self._model, self._preferences, self._sessions, self._make_engine
+        )
 
     def watch_run(self, folder: Path) -> None:
         """Show a training run from its folder; Esc comes back."""
@@ -158,6 +174,7 @@ class MinigptApp(App[str]):
             )
             yield SystemCommand("New seed", "Another text, Ctrl+R", screen.action_new_seed)
             yield SystemCommand("Show or hide sliders", "F3", screen.action_toggle_panel)
+            yield SystemCommand("A/B", "Two texts side by side, F10", screen.action_ab)
             yield SystemCommand("Help", "The keys, F1", screen.action_help)
         yield from super().get_system_commands(screen)
 
@@ -170,7 +187,7 @@ def _copy_to_system(text: str) -> None:
 
 
 OWNERS = (
-    MinigptApp, MainScreen, ModelPicker, HelpScreen, Prompt, SamplingPanel, PresetRow, MoreRow,
-    Slider, TokenView, CandidatesPanel, AttentionPanel,
+    MinigptApp, MainScreen, ABScreen, ModelPicker, HelpScreen, Prompt, SamplingPanel, PresetRow,
+    MoreRow, Slider, TokenView, CandidatesPanel, AttentionPanel,
 )  # fmt: skip
 """All classes that have key bindings."""

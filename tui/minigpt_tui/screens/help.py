@@ -40,6 +40,14 @@ AREAS: dict[str, tuple[tuple[str, str], ...]] = {
         ("← →, - +", "less, more of the last steps"),
         ("L", "the first steps wide, the last ones narrow"),
     ),
+    "Two texts": (
+        ("F10", "two settings or two models side by side, from one seed"),
+        ("Tab", "between the prompt, the sliders of A and those of B"),
+        ("Enter", "write anew with both"),
+        ("F2", "another model for the one whose letter is marked"),
+        ("=", "give the other one its settings, in the sliders"),
+        ("Ctrl+G", "to ◆, where they part, and back to the end"),
+    ),
     "App": (
         ("F2", "choose a model"),
         ("F3", "show or hide the sliders"),

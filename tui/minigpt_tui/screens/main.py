@@ -1,8 +1,10 @@
 """The main screen: the text, the sliders, the prompt."""
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from itertools import takewhile
 from pathlib import Path
 
 from rich.cells import cell_len
@@ -26,6 +28,7 @@ from minigpt_tui.keeper import Keeper
 from minigpt_tui.messages import EngineSpoke, ParamsChanged, Submitted
 from minigpt_tui.preferences import Preferences
 from minigpt_tui.protocol import Engine, Opened, Seen
+from minigpt_tui.screens.ab import ABScreen
 from minigpt_tui.screens.branches import BranchesScreen
 from minigpt_tui.screens.help import HelpScreen
 from minigpt_tui.screens.models import ModelPicker
@@ -72,6 +75,7 @@ class MainScreen(Screen[None]):
         Binding("f6", "heat", "Heat", priority=True, id="heat"),
         Binding("f7", "attention", "Attention", priority=True, id="attention"),
         Binding("f8", "branches", "Branches", show=False, priority=True, id="branches"),
+        Binding("f10", "ab", "A/B", show=False, priority=True, id="ab"),
         # priority, because the prompt has an undo of its own, for what is typed there
         Binding("ctrl+z", "undo", "Undo", show=False, priority=True, id="undo"),
         Binding("ctrl+y", "redo", "Redo", show=False, priority=True, id="redo"),
@@ -88,10 +92,17 @@ class MainScreen(Screen[None]):
     ]
 
     def __init__(
-        self, engine: Engine, model: Path, preferences: Preferences, sessions: Path | None
+        self,
+        engine: Engine,
+        model: Path,
+        preferences: Preferences,
+        sessions: Path | None,
+        make_engine: Callable[[], Engine],
     ) -> None:
         super().__init__()
         self.writer = Writer(engine)
+        self._make_engine = make_engine
+        self._is_lent = False  # the engine, to the A/B screen
         self._preferences = preferences
         self._sessions = sessions
         self.keeper = Keeper(None)
@@ -177,6 +188,8 @@ class MainScreen(Screen[None]):
 
     def _draw(self) -> None:
         self._draws_soon = False
+        if self._is_lent:
+            return
         self._drawn_at = time.monotonic()
         was_running, model = self.writer.is_running, self.writer.model
         for notice in self.writer.hear():
@@ -527,6 +540,42 @@ class MainScreen(Screen[None]):
 
     def action_help(self) -> None:
         self.app.push_screen(HelpScreen())
+
+    def action_ab(self) -> None:
+        self.compare()
+
+    def compare(self, other_model: Path | None = None) -> None:
+        """Open two texts side by side, which go on from the place that is looked at.
+
+        Args:
+            other_model: writes the second one; None: the same model does.
+        """
+        if self.app.screen is not self:
+            return
+        self.writer.stop()
+        self._is_lent = True
+        model = self.writer.model
+        screen = ABScreen(
+            self.writer.engine, self._make_engine, model.path if model else self._first_model,
+            self.query_one(SamplingPanel).params, self._beginning(), other_model=other_model,
+        )  # fmt: skip
+        self.app.push_screen(screen, self._take_engine_back)
+
+    def _beginning(self) -> str:
+        """The text up to the cursor; without one, the words that it began with."""
+        document, cursor = self.writer.document, self.query_one(TokenView).cursor
+        if cursor is not None:
+            return document.text[:cursor]
+        n_words = sum(1 for _ in takewhile(document.is_user, range(len(document))))
+        if n_words:
+            return document.text[:n_words]
+        return self.query_one(Prompt).text or self.query_one(Welcome).marked
+
+    def _take_engine_back(self, _: None) -> None:
+        self._is_lent = False
+        path = self.writer.model.path if self.writer.model else self._first_model
+        self.writer.engine.listen(self._wake)
+        self.open_model(path)  # the engine may have another one open by now
 
     def action_models(self) -> None:
         if self.app.screen is not self:  # a picker, or the help, is open already
