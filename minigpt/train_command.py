@@ -57,7 +57,7 @@ def run_training(arguments: argparse.Namespace) -> int:
     folder: Path = arguments.out or Path("checkpoints") / corpus_stem(arguments)
     cache = folder.parent / IDS_FOLDER  # beside the run: for all runs on this text
     with contextlib.ExitStack() as until_the_end:
-        world = until_the_end.enter_context(joined(arguments.device))
+        world = until_the_end.enter_context(joined(arguments.device, shard=arguments.shard))
         if not world.first:
             return _train_along(arguments, folder, cache, world)
         try:
@@ -173,6 +173,11 @@ def _check_minutes(arguments: argparse.Namespace) -> None:
         raise InputError(
             f"--minutes must be above 0 and at most {MOST_MINUTES} (a year), "
             f"not {arguments.minutes:g}"
+        )
+    if arguments.shard:
+        raise InputError(
+            "--minutes rehearses in one process alone, for which a model that needs --shard is too "
+            "large: give --max-steps"
         )
     if arguments.resume or {"max_steps", "eval_interval"} & set_by_flags(arguments).keys():
         raise InputError(

@@ -37,6 +37,7 @@ from minigpt.training.optim import (
     set_rates,
     state_tensors,
 )
+from minigpt.training.sharding import gathered, own_part, whole
 from minigpt.training.world import World, without_averaging
 
 EXCERPT_CHARS = 8192
@@ -94,8 +95,9 @@ def train(
                 yield Saving(step)
                 yield training.save()
             yield training.evaluate()
-            if config.sample_chars and step and run.world.first:
-                yield Sample(step, sample(training.model, run.corpus.tokenizer, config))
+            if config.sample_chars and step and run.world.takes_part:
+                text = sample(training.model, run.corpus.tokenizer, config)
+                yield Sample(step, text)
         if step == config.max_steps or 0 < config.patience <= training.since_best:
             why: Why = "finished" if step == config.max_steps else "patience"
             yield End(step, training.best_val_loss, why)
@@ -117,9 +119,16 @@ class Training:
         self._train_ids, self._val_ids = run.parts
         torch.manual_seed(run.train.seed)
         with must_fit(run.model):
-            self.model = GPT(run.model).to(run.world.device)
+            self.model = GPT(run.model)
+            if resume:
+                checkpoints.load_weights(self.model, resume.weights)
+            self._averaged = run.world.wrap(self.model)
+        # for the steps only: scores and texts are those of the model as it is
+        self._forward = torch.compile(self._averaged) if run.compile else self._averaged
         self._optimizers = make_optimizers(self.model, run.train)
-        self.machine = Machine(processes=run.world.size, compiled=run.compile)
+        self.machine = Machine(
+            processes=run.world.size, compiled=run.compile, sharded=run.world.shard
+        )
         self.step = 0
         """Done so far."""
         self.best_val_loss = math.inf
@@ -127,16 +136,12 @@ class Training:
         """Evaluations."""
         self._val_loss = math.inf
         if resume:
-            checkpoints.load_weights(self.model, resume.weights)
             if resume.card.steps:
                 load_state_tensors(self.model, self._optimizers, resume.optimizer)
             self.step, self._val_loss = resume.card.steps, resume.card.val_loss
             # the first process may have found the best checkpoint lost
             self.best_val_loss = run.world.of_first(resume.best_val_loss)
             self.since_best = resume.evaluations_since_best
-        self._averaged = run.world.wrap(self.model)
-        # for the steps only: scores and texts are those of the model as it is
-        self._forward = torch.compile(self._averaged) if run.compile else self._averaged
         self._draft = Draft.from_text(self._train_ids, run.model.vocab_size).to_text()
 
     def rehearse(self) -> str:
@@ -192,7 +197,7 @@ class Training:
         losses = [self._backward(config, part, last=part == parts[-1]) for part in parts]
         loss = world.mean(sum(losses))
         limit = config.grad_clip or math.inf
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit).item()
+        norm = whole(torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)).item()
         if not math.isfinite(loss) or not math.isfinite(norm):
             raise _diverged(step + 1, f"loss {loss}, gradient norm {norm}")
         for optimizer in self._optimizers:
@@ -227,24 +232,30 @@ class Training:
             InputError: a weight is no number (the next step's loss would be none either), or the
                 checkpoint cannot be written.
         """
-        if not all(torch.isfinite(parameter).all() for parameter in self.model.parameters()):
+        world = self._run.world
+        finite = all(own_part(p).isfinite().all() for p in self.model.parameters())
+        if world.any(not finite):
             raise _diverged(self.step, "weights that are not finite")
-        if self._run.world.first:
-            checkpoints.save_last(self._snapshot(full=True), self._run.folder)
+        if world.takes_part:
+            snapshot = self._snapshot(full=True)
+            if world.first:
+                checkpoints.save_last(snapshot, self._run.folder)
         return Saved(self.step, self._run.folder / checkpoints.LAST)
 
     def evaluate(self) -> Evaluation:
         """Score the validation part; keep the weights if they are the best so far."""
         world = self._run.world
         with must_fit(self._run.model):
-            loss = evaluate(self.model, self._val_ids) if world.first else 0.0
+            loss = evaluate(self.model, self._val_ids) if world.takes_part else 0.0
         self._val_loss = world.of_first(loss)
         best = self._val_loss < self.best_val_loss
         self.since_best = 0 if best else self.since_best + 1
         if best:
             self.best_val_loss = self._val_loss
-            if world.first:
-                checkpoints.save(self._snapshot(full=False), self._run.folder / checkpoints.BEST)
+            if world.takes_part:
+                snapshot = self._snapshot(full=False)
+                if world.first:
+                    checkpoints.save(snapshot, self._run.folder / checkpoints.BEST)
         return Evaluation(self.step, self._val_loss, best)
 
     def _snapshot(self, *, full: bool) -> Checkpoint:
@@ -267,8 +278,10 @@ class Training:
             draft=self._draft,
             best_val_loss=self.best_val_loss,
             evaluations_since_best=self.since_best,
-            weights=checkpoints.model_weights(self.model),
-            optimizer=state_tensors(self.model, self._optimizers) if full else {},
+            weights=gathered(checkpoints.model_weights(self.model), keep=run.world.first),
+            optimizer=gathered(
+                state_tensors(self.model, self._optimizers) if full else {}, keep=run.world.first
+            ),
             machine=self.machine,
         )
 
