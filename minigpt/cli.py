@@ -84,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     _json_argument(runs)
 
     _generate_arguments(command("generate", commands.generate, "Write text to stdout."))
+    _chat_arguments(command("chat", commands.chat, "Talk with a model, line by line."))
 
     export = command("export", commands.export, "Export a checkpoint to .onnx.")
     export.add_argument("checkpoint", type=Path, help="a folder that minigpt train wrote")
@@ -105,6 +106,16 @@ def _parser() -> argparse.ArgumentParser:
     info = command("info", commands.info, "Show the card of a model.")
     _model_argument(info, optional=True)
     _json_argument(info)
+
+    look = command("look", commands.look, "Show what each layer of a model would say.")
+    look.add_argument("model", nargs="?",
+                      help="an .onnx file or its name; default: the shipped model")  # fmt: skip
+    look.add_argument("--text", required=True, help="what the model reads")
+    look.add_argument("--layer", type=_at_least(1), metavar="L",
+                      help="show where the last character looked in this layer too")  # fmt: skip
+    look.add_argument("--head", type=_at_least(1), metavar="H",
+                      help="with --layer: by this head; default the mean of all")  # fmt: skip
+    _json_argument(look)
 
     bench = command("bench", commands.bench, "Measure speed and memory here.")
     _model_argument(bench, optional=True)
@@ -157,28 +168,13 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
 def _generate_arguments(generate: argparse.ArgumentParser) -> None:
     _model_argument(generate, optional=True)
     generate.add_argument("--prompt", default="", help="text to go on from; - reads stdin")
-    defaults = SamplingParams()
-    for name, knob in KNOBS.items():
-        default = getattr(defaults, name)
-        generate.add_argument(
-            f"--{name.replace('_', '-')}", type=type(default), default=default,
-            metavar=name.split("_")[-1][0].upper(),
-            help=f"{knob.help}; default {default}",
-        )  # fmt: skip
+    _sampling_arguments(generate)
     generate.add_argument("--stop", action="append", default=[], metavar="TEXT",
                           help="end before this text; may be given more than once")  # fmt: skip
     generate.add_argument(
         "--pattern",
         metavar="REGEX",
         help="write only what can become a match of this, and end with it",
-    )
-    generate.add_argument("--ban", default="", metavar="CHARS", help="never write these characters")
-    generate.add_argument(
-        "--bias",
-        action="append",
-        default=[],
-        metavar="C=N",
-        help="add N to the logit of character C, e.g. --bias e=-2; may be given more than once",
     )
     several = generate.add_mutually_exclusive_group()
     several.add_argument(
@@ -202,6 +198,39 @@ def _generate_arguments(generate: argparse.ArgumentParser) -> None:
                           help="first show, on stderr, what each rule leaves")  # fmt: skip
     _device_argument(generate)
     _json_argument(generate)
+
+
+def _chat_arguments(chat: argparse.ArgumentParser) -> None:
+    _model_argument(chat, optional=True)
+    chat.add_argument("--me", metavar="NAME", help="whom you speak as; default: one it knows")
+    chat.add_argument(
+        "--as",
+        dest="you",
+        metavar="NAME",
+        help="whom the model answers as; default: another one it knows; '' for both: no names",
+    )
+    _sampling_arguments(chat)
+    _device_argument(chat)
+
+
+def _sampling_arguments(parser: argparse.ArgumentParser) -> None:
+    """The settings of the draw: a flag for every Knob, and characters to ban or favour."""
+    defaults = SamplingParams()
+    for name, knob in KNOBS.items():
+        default = getattr(defaults, name)
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", type=type(default), default=default,
+            metavar=name.split("_")[-1][0].upper(),
+            help=f"{knob.help}; default {default}",
+        )  # fmt: skip
+    parser.add_argument("--ban", default="", metavar="CHARS", help="never write these characters")
+    parser.add_argument(
+        "--bias",
+        action="append",
+        default=[],
+        metavar="C=N",
+        help="add N to the logit of character C, e.g. --bias e=-2; may be given more than once",
+    )
 
 
 def _evaluate_arguments(evaluate: argparse.ArgumentParser) -> None:

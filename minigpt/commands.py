@@ -48,6 +48,13 @@ def generate(arguments: argparse.Namespace) -> int:
     return run_generation(arguments, open_model(arguments.model, arguments.device))
 
 
+def chat(arguments: argparse.Namespace) -> int:
+    """Talk with a model, line by line."""
+    from minigpt.chat_command import run_chat
+
+    return run_chat(arguments, open_model(arguments.model, arguments.device))
+
+
 def export(arguments: argparse.Namespace) -> int:
     """Write a checkpoint's best model to one .onnx file, or to a folder for other runtimes."""
     from minigpt.files import refuse_to_overwrite, write_atomically, write_folder_atomically
@@ -137,6 +144,13 @@ def info(arguments: argparse.Namespace) -> int:
             shown = repr(value) if key == "characters" else str(value)
             print(f"{key:16} {one_line(shown)}")
     return 0
+
+
+def look(arguments: argparse.Namespace) -> int:
+    """Print what happens inside a model."""
+    from minigpt import look_command
+
+    return look_command.look(arguments)
 
 
 def bench(arguments: argparse.Namespace) -> int:

@@ -32,7 +32,7 @@ def run_generation(arguments: argparse.Namespace, model: Model) -> int:
     """Write as the arguments say; returns the exit code."""
     settings = {name: getattr(arguments, name) for name in KNOBS}
     prompt = _stdin() if arguments.prompt == "-" else arguments.prompt
-    params = model.params(ban=arguments.ban, bias=_biases(arguments.bias), **settings)
+    params = model.params(ban=arguments.ban, bias=biases(arguments.bias), **settings)
     about = {
         "prompt": prompt, "params": settings, "ban": arguments.ban, "bias": arguments.bias,
         "pattern": arguments.pattern, "model": model.card.name,
@@ -131,8 +131,12 @@ def _write(text: str) -> None:
     sys.stdout.flush()
 
 
-def _biases(pairs: list[str]) -> dict[str, float]:
-    """The numbers of texts like "e=-2"."""
+def biases(pairs: list[str]) -> dict[str, float]:
+    """The numbers of texts like "e=-2", by their characters.
+
+    Raises:
+        InputError: a text is not of this form.
+    """
     found: dict[str, float] = {}
     for pair in pairs:
         char, _, number = pair[:1], pair[1:2], pair[2:]

@@ -46,6 +46,9 @@ class TorchDecoder:
         check_batch(self._model.config, n)
         return _TorchBatch(self._model, self._cache, n)
 
+    def beside(self) -> "TorchDecoder":
+        return TorchDecoder(self._model)
+
     def rewind(self, position: int) -> None:
         check_rewind(self, position)
         self._cache.length = position

@@ -36,7 +36,7 @@ from minigpt.training.checkpoint import Checkpoint
 from minigpt.training.events import Begin, End, Event
 from minigpt.training.live_view import live_view
 from minigpt.training.loop import Diverged, Run, check_run, train
-from minigpt.training.metrics import read_events
+from minigpt.training.metrics import read_records
 from minigpt.training.plan import measure_pace, plan_steps
 from minigpt.training.plot import plot_losses
 from minigpt.training.progress import Progress, Show, plain_view, verdict
@@ -110,7 +110,9 @@ def _train(run: Run, resume: Checkpoint | None, arguments: argparse.Namespace) -
                  "same bytes")  # fmt: skip
         step = event.step if resume else None
         log = begin(run, step)
-        progress.recall(read_events(folder))
+        if not resume:
+            log.write(yardsticks)
+        progress.recall(read_records(folder))
         listeners = [log.write, stack.enter_context(_view(progress, plain=arguments.plain))]
         if arguments.tensorboard:
             board = tensorboard.tensorboard_log(folder, resume_step=step)

@@ -120,6 +120,9 @@ class ScriptedDecoder:
     def batch(self, n: int) -> "ScriptedBatch":
         return ScriptedBatch(self, n)
 
+    def beside(self) -> "ScriptedDecoder":
+        return ScriptedDecoder(self._rows.tolist(), self._block_size, self._steady_from)
+
     def rewind(self, position: int) -> None:
         check_rewind(self, position)
         del self._tokens[position:]

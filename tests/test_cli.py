@@ -101,6 +101,43 @@ def test_generate_bans_and_biases(capsys: pytest.CaptureFixture[str]) -> None:
     assert "below" not in refused(capsys, *base, "--bias", "a=-1e307")
 
 
+def test_look_shows_the_ladder_and_where_a_head_looked(capsys: pytest.CaptureFixture[str]) -> None:
+    base = ("look", "--text", "ROMEO:\nO, spea")
+    code, out, err = run(capsys, *base)
+    lines = out.splitlines()
+    assert (code, err, len(lines)) == (0, "", 1 + 1 + 4)
+    assert lines[1].startswith("embedding")
+    assert re.match(r"layer 4 +'k' +\d+%", lines[-1])
+    code, out, _ = run(capsys, *base, "--layer", 2, "--head", 3)
+    assert out.splitlines()[:6] == lines
+    assert out.splitlines()[7] == "layer 2, head 3: where 'a' looked"
+    shares = [float(line.split("%")[0]) for line in out.splitlines()[8:]]
+    assert shares == sorted(shares, reverse=True)
+    assert len(shares) == 8
+
+    found = json.loads(run(capsys, *base, "--layer", 2, "--json")[1])
+    heads = [
+        json.loads(run(capsys, *base, "--layer", 2, "--head", head, "--json")[1])["attention"]
+        for head in range(1, 5)
+    ]
+    mean = [sum(weights) / 4 for weights in zip(*heads, strict=True)]
+    assert found["attention"] == pytest.approx(mean, abs=1e-6)
+    assert sum(mean) == pytest.approx(1, abs=1e-5)
+    assert found["ladder"][4][0]["char"] == "k"
+    assert len(found["ladder"]) == 5
+
+
+def test_look_tells_what_it_cannot_show(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    _, _, err = run(capsys, "look", "--text", "€" + "a" * 65)
+    assert "\\u20ac" in err
+    assert "its last 64" in err
+    assert "from 1 to 4 with" in refused(capsys, "look", "--text", "a", "--layer", 5)
+    assert "from 1 to 4 with" in refused(capsys, "look", "--text", "a", "--layer", 1, "--head", 5)
+    assert "--layer" in refused(capsys, "look", "--text", "a", "--head", 1)
+    assert "no character" in refused(capsys, "look", "--text", "€")
+    assert "a folder" in refused(capsys, "look", tmp_path, "--text", "a")
+
+
 def test_generate_several_texts(capsys: pytest.CaptureFixture[str]) -> None:
     base = ("generate", "--prompt", "ROMEO:", "--max-new-tokens", 30, "--seed", 5)
     code, out, err = run(capsys, *base, "--n", 3)
@@ -681,7 +718,7 @@ def test_training_goes_on_when_nobody_looks(tmp_path: Path) -> None:
     child = f"'{sys.executable}' -m minigpt.cli {' '.join(arguments)} --max-steps 12 2>&1 | head -1"
     subprocess.run(child, shell=True, check=True, capture_output=True)
     rows = read_metrics(tmp_path / "run")
-    assert max(row["step"] for row in rows) == 12
+    assert max(row["step"] for row in rows if "loss" in row) == 12
 
 
 @pytest.mark.parametrize("failing", ["GPT", "next_token_loss"])
@@ -756,8 +793,8 @@ def test_runs_are_compared(
     code, out, err = run(capsys, "runs", trained.parent, tmp_path, "--plot", picture)
     assert code == 0
     lines = [" ".join(line.split()) for line in out.splitlines()]
-    assert lines[0] == "run parameters steps best val at step last val done corpus"
-    assert re.match(r"pydoc [\d,]+ 10/10 (\d\.\d{4}) \d+ \d\.\d{4} yes pydoc", lines[2])
+    assert lines[0] == "run parameters steps best val at step last val state corpus"
+    assert re.match(r"pydoc [\d,]+ 10/10 (\d\.\d{4}) \d+ \d\.\d{4} finished pydoc", lines[2])
     assert lines[3] == "dam[b]aged␛ - 0/? - - - no -"
     assert picture.read_bytes().startswith(b"\x89PNG")
     drawn, note = err.splitlines()
@@ -767,7 +804,8 @@ def test_runs_are_compared(
 
     code, out, _ = run(capsys, "runs", trained, "--json")
     (facts,) = json.loads(out)["runs"]
-    assert (facts["steps"], facts["ended"], facts["notes"]) == (10, "finished", [])
+    assert (facts["steps"], facts["state"], facts["notes"]) == (10, "finished", [])
+    assert set(read_metrics(trained)[0]) == {"uniform", "bigram", "five_gram"}
     losses = [row for row in read_metrics(trained) if "val_loss" in row]
     assert facts["best_val_loss"] == min(row["val_loss"] for row in losses)
 

@@ -28,12 +28,18 @@ def test_a_generation_loads_no_torch_and_no_onnx() -> None:
     assert loaded.isdisjoint(HEAVY)
 
 
-def test_info_and_eval_of_an_onnx_file_load_no_torch(tmp_path: Path) -> None:
+def test_what_an_onnx_file_answers_loads_no_torch(tmp_path: Path) -> None:
     text = tmp_path / "text.txt"
     text.write_text("To be, or not to be, that is the question. " * 5, encoding="utf-8")
     evaluate = ["eval", str(shipped_model()), str(text)]
-    for command in (["info"], evaluate, [*evaluate, "--memorized", "--max-new-tokens", "50"]):
+    look = ["look", "--text", "To be", "--layer", "1"]
+    for command in (["info"], look, evaluate, [*evaluate, "--memorized", "--max-new-tokens", "50"]):
         assert modules_after(f"from minigpt.cli import main; main({command!r})").isdisjoint(HEAVY)
+
+
+def test_turns_are_found_without_numpy() -> None:
+    loaded = modules_after("import minigpt.runtime.chat")
+    assert loaded.isdisjoint({*HEAVY, "onnxruntime", "numpy"})
 
 
 def test_listing_runs_loads_no_torch(tmp_path: Path) -> None:
@@ -45,6 +51,11 @@ def test_listing_runs_loads_no_torch(tmp_path: Path) -> None:
 def test_the_terminal_app_loads_no_torch_and_no_onnxruntime() -> None:
     loaded = modules_after("import minigpt_tui.app")
     assert loaded.isdisjoint({*HEAVY, "onnxruntime"})
+
+
+def test_documents_are_kept_and_exported_without_textual() -> None:
+    loaded = modules_after("import minigpt_tui.sessions, minigpt_tui.exports")
+    assert loaded.isdisjoint({*HEAVY, "onnxruntime", "numpy", "textual"})
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["--version"]])

@@ -16,8 +16,9 @@ from minigpt.errors import InputError
 from minigpt.runtime.decoder import Decoder
 from minigpt.runtime.generation import Drawing, StopTexts, Token
 from minigpt.runtime.params import SamplingParams, neutral
-from minigpt.runtime.reader import newest_half, read
+from minigpt.runtime.reader import read
 from minigpt.runtime.sampling import Logits, distribution
+from minigpt.runtime.window import newest_half
 from minigpt.tokenizer import CharTokenizer
 
 if TYPE_CHECKING:  # as in `generation.py`

@@ -68,6 +68,9 @@ class Decoder(Protocol):
             InputError: their caches take more than MAX_BATCH_BYTES.
         """
 
+    def beside(self) -> "Decoder":
+        """Another decoder of the same model, its cache empty; they share the weights."""
+
     def rewind(self, position: int) -> None:
         """Forget all tokens from `position` on.
 

@@ -9,7 +9,7 @@ from minigpt.runtime.decoder import Decoder
 from minigpt.runtime.draft import Draft
 from minigpt.runtime.params import SamplingParams
 from minigpt.runtime.reader import Reader
-from minigpt.runtime.sampling import Logits, Mirostat, Uniforms, distribution, draw
+from minigpt.runtime.sampling import Logits, Mirostat, Uniforms, distribution, draw, rank
 from minigpt.tokenizer import CharTokenizer
 
 if TYPE_CHECKING:  # most texts follow no pattern, and its automata take 20 ms to import
@@ -25,6 +25,8 @@ class Token(NamedTuple):
     """Natural logarithm of the probability the model itself gave it (before the rules)."""
     entropy: float
     """Of the model's own distribution, in nats: how undecided it was."""
+    rank: int
+    """Its place among all the model could have written, by the model's own probability; from 1."""
     position: int
     """Its index in the text, prompt included."""
     window: int
@@ -45,6 +47,7 @@ def generate(
     pattern: "Pattern | None" = None,
     draft: Draft | None = None,
     keep_logits: bool = False,
+    view: int | None = None,
 ) -> Iterator[Token]:
     """Write on from `prompt`, a token at a time, past the window if need be.
 
@@ -65,6 +68,8 @@ def generate(
         draft: makes it faster, and changes not a letter of what `Draft.idle()` gives; None: each
             token is read alone, see `Reader`.
         keep_logits: give every record its row of logits.
+        view: read at first so many of the prompt's newest tokens instead of block_size, to go on
+            where another text was broken off: see `window.view_after`.
 
     Raises:
         InputError: the prompt is empty, or a stop text is.
@@ -72,7 +77,7 @@ def generate(
     if not prompt:
         raise InputError("the prompt has no character that the model knows; give it another one")
     tokens = _decode(
-        Reader(decoder, prompt, draft),
+        Reader(decoder, prompt, draft, view=view),
         Drawing(tokenizer, pattern),
         len(prompt),
         params,
@@ -151,6 +156,7 @@ class Drawing:
             text=self._tokenizer.decode((chosen,)),
             logprob=float(chances.logprobs[chosen]),
             entropy=chances.entropy,
+            rank=rank(chances.logprobs, chosen),
             position=position,
             window=window,
             slid=slid,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # they import numpy; the terminal app lists models before its
     from minigpt.runtime.decoder import Decoder
     from minigpt.runtime.draft import Draft
     from minigpt.runtime.generation import Token
+    from minigpt.runtime.inspector import Inspection, Inspector
     from minigpt.runtime.pattern import Pattern
     from minigpt.tokenizer import CharTokenizer
 
@@ -38,6 +39,8 @@ class Model:
     """How far a file is from the PyTorch model it was made of: a JSON object."""
     draft: "Draft | None" = None
     """What guesses its next tokens; None: nothing does."""
+    checksum: str = ""
+    """Of the file; none, if it is a checkpoint."""
 
     def generate(
         self,
@@ -118,6 +121,36 @@ class Model:
 
         return evaluation.logprobs(self.decoder, self.tokenizer.encode(text))
 
+    def inspect(self, text: str) -> "Inspection":
+        """What happens inside the model while it reads the last block_size characters of a text.
+
+        The file is opened once more each time, so that a model costs those who never look no
+        memory; whoever looks often keeps an `inspector`.
+
+        Raises:
+            InputError: no character is known, or as `inspector`.
+        """
+        ids = self.tokenizer.encode(text)[-self.config.block_size :]
+        if not ids:
+            raise InputError("the model knows no character of the text: there is nothing to see")
+        return self.inspector().look(ids)
+
+    def inspector(self) -> "Inspector":
+        """A second session over the model's file, that shows what happens inside.
+
+        Raises:
+            InputError: the model is no file but a checkpoint, or the file is gone or has changed.
+        """
+        from minigpt.runtime.inspector import Inspector
+        from minigpt.runtime.onnx_file import open_onnx
+
+        if not self.checksum:
+            raise InputError(f"{self.path} is a checkpoint: look into what is exported of it")
+        file = open_onnx(self.path)
+        if file.checksum != self.checksum:
+            raise InputError(f"{self.path} is another file than when it was opened: open it again")
+        return Inspector(file)
+
 
 def shipped_model() -> Path:
     """The model that comes with the package: in a wheel inside it, in a checkout beside it."""
@@ -173,4 +206,7 @@ def load(name: str | Path | None = None, *, threads: int | None = None) -> Model
     path = name if isinstance(name, Path) else find_model(name)
     file = open_onnx(path)
     decoder = OnnxDecoder(file, threads=threads)
-    return Model(path, file.config, file.tokenizer, file.card, decoder, file.parity, file.draft)
+    return Model(
+        path, file.config, file.tokenizer, file.card, decoder, file.parity, file.draft,
+        file.checksum,
+    )  # fmt: skip

@@ -9,6 +9,7 @@ position and a bit of the mask change in arrays that onnxruntime already looks a
 
 import os
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -58,7 +59,9 @@ class OnnxDecoder:
     def __init__(self, file: OnnxFile, *, threads: int | None = None) -> None:
         self._path = file.path
         self._config = config = file.config
-        self._session = _session(file, threads or default_threads(len(file.content)))
+        self._session = open_session(
+            file.path, file.content, threads or default_threads(len(file.content))
+        )
         _check_signature(self._session, file)
         self._position = 0
         self._buffers = _Buffers(self._session, config, 1)
@@ -116,7 +119,7 @@ class OnnxDecoder:
         each.tokens[0] = tokens
         each.positions[0] = self._positions[start:end]
         self._buffers.mask[0, start:end] = 1
-        _run(self._session, each.binding, self._path)
+        run_bound(self._session, each.binding, self._path)
         self._position = end
         rows: Logits = each.logits[0]
         return rows
@@ -124,6 +127,13 @@ class OnnxDecoder:
     def batch(self, n: int) -> "_OnnxBatch":
         check_batch(self._config, n)
         return _OnnxBatch(self, n)
+
+    def beside(self) -> "OnnxDecoder":
+        other = copy(self)
+        other._position = 0
+        other._buffers = _Buffers(self._session, self._config, 1)
+        other._passes = {}
+        return other
 
     def rewind(self, position: int) -> None:
         check_rewind(self, position)
@@ -154,7 +164,7 @@ class _OnnxBatch:
         self._pass.tokens[:, 0] = tokens
         self._pass.positions[:] = at
         mask[:, at] = 1
-        _run(self._decoder._session, self._pass.binding, self._decoder._path)
+        run_bound(self._decoder._session, self._pass.binding, self._decoder._path)
         self._position += 1
         rows: Logits = self._pass.logits[:, 0]
         return rows
@@ -188,8 +198,8 @@ class _Buffers:
             for i in range(config.n_layer)
             for side in ("key", "value")
         }
-        self._mask_value = _aliasing(self.mask)
-        self._cache_values = {name: _aliasing(array) for name, array in self.cache.items()}
+        self._mask_value = aliasing(self.mask)
+        self._cache_values = {name: aliasing(array) for name, array in self.cache.items()}
 
     def bind(self, n_tokens: int) -> _Pass:
         """Make the arrays for passes over so many tokens of each text."""
@@ -197,10 +207,10 @@ class _Buffers:
         shape = len(self.mask), n_tokens, self._config.exported_vocab_size
         logits = np.zeros(shape, np.float32)
         binding = self._session.io_binding()
-        binding.bind_ortvalue_input("input_ids", _aliasing(tokens))
-        binding.bind_ortvalue_input("position_ids", _aliasing(positions))
+        binding.bind_ortvalue_input("input_ids", aliasing(tokens))
+        binding.bind_ortvalue_input("position_ids", aliasing(positions))
         binding.bind_ortvalue_input("attention_mask", self._mask_value)
-        binding.bind_ortvalue_output("logits", _aliasing(logits))
+        binding.bind_ortvalue_output("logits", aliasing(logits))
         for name, value in self._cache_values.items():
             binding.bind_ortvalue_input(f"past_key_values.{name}", value)
             binding.bind_ortvalue_output(f"present.{name}", value)
@@ -208,7 +218,8 @@ class _Buffers:
         return _Pass(tokens, positions, shown, binding)
 
 
-def _run(session: ort.InferenceSession, binding: ort.IOBinding, path: Path) -> None:
+def run_bound(session: ort.InferenceSession, binding: ort.IOBinding, path: Path) -> None:
+    """Compute what is bound; an InputError says that the file's numbers make that impossible."""
     try:
         session.run_with_iobinding(binding)
     except (RuntimeError, *_ORT_ERRORS) as error:
@@ -227,7 +238,12 @@ def default_threads(n_bytes: int) -> int:
     return os.cpu_count() or 1
 
 
-def _session(file: OnnxFile, threads: int) -> ort.InferenceSession:
+def open_session(path: Path, content: bytes, threads: int) -> ort.InferenceSession:
+    """A session over the content of a file that was checked, or over what was made of it.
+
+    Raises:
+        InputError: onnxruntime cannot read it after all.
+    """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -240,9 +256,9 @@ def _session(file: OnnxFile, threads: int) -> ort.InferenceSession:
     options.add_session_config_entry("session.force_spinning_stop", "1")
     # not session.set_denormal_as_zero: it would change all arithmetic of the calling thread
     try:
-        return ort.InferenceSession(file.content, options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except _ORT_ERRORS as error:
-        raise InputError(f"onnxruntime cannot read {file.path}: {_first_line(error)}") from None
+        raise InputError(f"onnxruntime cannot read {path}: {_first_line(error)}") from None
 
 
 def _check_signature(session: ort.InferenceSession, file: OnnxFile) -> None:
@@ -278,6 +294,6 @@ def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0]
 
 
-def _aliasing(array: np.ndarray[Any, Any]) -> ort.OrtValue:
+def aliasing(array: np.ndarray[Any, Any]) -> ort.OrtValue:
     """An OrtValue over the array's own memory, which keeps the array alive."""
     return ort.OrtValue.ortvalue_from_numpy(array)

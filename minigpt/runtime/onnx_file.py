@@ -72,6 +72,8 @@ class OnnxFile:
     """How far it is from the PyTorch model, as measured at its export: a JSON object."""
     draft: Draft | None = None
     """What guesses its next tokens."""
+    checksum: str = ""
+    """Of its graph, weights and metadata: see `content_hash`."""
 
 
 def open_onnx(path: Path) -> OnnxFile:
@@ -101,8 +103,8 @@ def check_onnx(path: Path, content: bytes) -> OnnxFile:
     with _naming(path):
         if content[4:8] == b"ORTM":  # onnxruntime would not take it for ONNX, but for its own
             raise Damaged
-        config, tokenizer, card, parity, draft = _check(memoryview(content))
-    return OnnxFile(path, config, tokenizer, card, content, parity, draft)
+        config, tokenizer, card, parity, draft, checksum = _check(memoryview(content))
+    return OnnxFile(path, config, tokenizer, card, content, parity, draft, checksum)
 
 
 @contextmanager
@@ -133,8 +135,8 @@ def content_hash(graph: bytes | memoryview, *texts: str) -> str:
     return digest.hexdigest()
 
 
-def _check(content: Bytes) -> tuple[GPTConfig, CharTokenizer, ModelCard, str, Draft]:
-    """What a model file says of itself, the parity report as it stands, if all of it is right.
+def _check(content: Bytes) -> tuple[GPTConfig, CharTokenizer, ModelCard, str, Draft, str]:
+    """What a model file says of itself, report and checksum as they stand, if all of it is right.
 
     Only the checksum of a file that is still unread is left to be checked.
     """
@@ -166,7 +168,7 @@ def _check(content: Bytes) -> tuple[GPTConfig, CharTokenizer, ModelCard, str, Dr
             f"its model {config.vocab_size}"
         )
     draft = Draft.from_stored(metadata[DRAFT_KEY], config.vocab_size)
-    return config, tokenizer, card, metadata[PARITY_KEY], draft
+    return config, tokenizer, card, metadata[PARITY_KEY], draft, metadata[HASH_KEY]
 
 
 def _check_format(metadata: Mapping[str, str]) -> None:

@@ -86,11 +86,14 @@ class Graph:
         self._precision = precision
         self._lengths()
         x = self._embedding()
+        self.streams = [x]
+        """What the blocks add to: its name behind the embedding, and behind every block."""
         # The norm that follows an addition is fused with it, so each block hands on two things:
         # the stream, and the stream normalised for whatever reads it next.
         normed = self._layer_norm(x, "h.0.ln_1")
         for i in range(config.n_layer):
             x, normed = self._block(i, x, normed)
+            self.streams.append(x)
         self._head(normed)
 
     def _op(

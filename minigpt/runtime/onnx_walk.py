@@ -26,17 +26,17 @@ OPERATORS: Mapping[str, frozenset[str]] = {
 }  # fmt: skip
 """What an exported graph is made of, by domain; nothing else runs."""
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_MODEL_GRAPH, _MODEL_OPSET, _MODEL_METADATA, _MODEL_TRAINING, _MODEL_FUNCTIONS = 7, 8, 14, 20, 25
-_MODEL_NUMBERS_AND_NAMES = frozenset(range(1, 7))
-_GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_SPARSE_INITIALIZER = 1, 5, 15
-_GRAPH_NAME_INPUTS_OUTPUTS = frozenset({2, 11, 12})
-_NODE_INPUT, _NODE_OUTPUT, _NODE_NAME, _NODE_OPERATOR, _NODE_ATTRIBUTE = 1, 2, 3, 4, 5
-_NODE_DOMAIN = 7
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+MODEL_GRAPH, MODEL_OPSET, MODEL_METADATA, MODEL_TRAINING, MODEL_FUNCTIONS = 7, 8, 14, 20, 25
+MODEL_NUMBERS_AND_NAMES = frozenset(range(1, 7))
+GRAPH_NODE, GRAPH_NAME, GRAPH_INITIALIZER, GRAPH_SPARSE_INITIALIZER = 1, 2, 5, 15
+GRAPH_NAME_INPUTS_OUTPUTS = frozenset({2, 11, 12})
+NODE_INPUT, NODE_OUTPUT, NODE_NAME, NODE_OPERATOR, NODE_ATTRIBUTE = 1, 2, 3, 4, 5
+NODE_DOMAIN = 7
 _TENSOR_DIMS, _TENSOR_TYPE, _TENSOR_NAME, _TENSOR_RAW_DATA = 1, 2, 8, 9
 _TENSOR_EXTERNAL_DATA, _TENSOR_DATA_LOCATION = 13, 14
-_ATTRIBUTE_NAME, _ATTRIBUTE_TYPE = 1, 20
-_ATTRIBUTE_FLOAT, _ATTRIBUTE_INT, _ATTRIBUTE_INTS = 2, 3, 8
+ATTRIBUTE_NAME, ATTRIBUTE_TYPE = 1, 20
+ATTRIBUTE_FLOAT, ATTRIBUTE_INT, ATTRIBUTE_INTS = 2, 3, 8
 # AttributeProto fields that hold a number or a text, or lists of them; all others nest structures
 _PLAIN_ATTRIBUTE_FIELDS = frozenset({1, 2, 3, 4, 7, 8, 9, 13, 20, 21})
 
@@ -99,8 +99,8 @@ class Walk:
         """What a model that has nothing unusual says of itself; its graph is not looked into."""
         found = self._found
         metadata_bytes = 0
-        for number, value in self._fields(content):
-            if number == _MODEL_METADATA:
+        for number, value in self.fields(content):
+            if number == MODEL_METADATA:
                 metadata_bytes += len(_message(value))
                 if metadata_bytes > MAX_METADATA_BYTES:
                     raise InputError(f"it has more than {MAX_METADATA_BYTES} bytes of metadata")
@@ -108,15 +108,15 @@ class Walk:
                 if key in found.metadata:
                     raise InputError(f"its metadata has {key[:40]!a} twice")
                 found.metadata[key] = text
-            elif number == _MODEL_GRAPH and found.graph is None:
+            elif number == MODEL_GRAPH and found.graph is None:
                 found.graph = _message(value)
-            elif number == _MODEL_OPSET:
-                for part, domain in self._fields(_message(value)):
+            elif number == MODEL_OPSET:
+                for part, domain in self.fields(_message(value)):
                     if part == 1:
                         _check_domain(domain)
-            elif number in (_MODEL_FUNCTIONS, _MODEL_TRAINING):
+            elif number in (MODEL_FUNCTIONS, MODEL_TRAINING):
                 raise InputError("it has functions or training graphs, which no model here needs")
-            elif number not in _MODEL_NUMBERS_AND_NAMES:  # a second graph: protobuf would merge
+            elif number not in MODEL_NUMBERS_AND_NAMES:  # a second graph: protobuf would merge
                 raise Damaged
         if found.graph is None:
             raise Damaged
@@ -126,23 +126,23 @@ class Walk:
         """Add the nodes and weights of the model's graph to what was found."""
         if graph is None:
             raise Damaged
-        for number, value in self._fields(graph):
-            if number == _GRAPH_SPARSE_INITIALIZER:
+        for number, value in self.fields(graph):
+            if number == GRAPH_SPARSE_INITIALIZER:
                 raise InputError("it has sparse weights, which may hide external data")
-            if number == _GRAPH_INITIALIZER:
+            if number == GRAPH_INITIALIZER:
                 name, weight = self._weight(_message(value))
                 if name in self._found.weights:
                     raise InputError(f"it has two weights called {name[:40]!a}")
                 self._found.weights[name] = weight
-            elif number == _GRAPH_NODE:
+            elif number == GRAPH_NODE:
                 self._found.nodes.append(self._node(_message(value)))
-            elif number not in _GRAPH_NAME_INPUTS_OUTPUTS:
+            elif number not in GRAPH_NAME_INPUTS_OUTPUTS:
                 raise InputError("its graph has parts that no model here needs")
 
     def _weight(self, tensor: Bytes) -> tuple[str, Weight]:
         dims: list[int] = []
         found: dict[int, int | Bytes] = {}
-        for part, value in self._fields(tensor):
+        for part, value in self.fields(tensor):
             external = part == _TENSOR_EXTERNAL_DATA
             if external or (part == _TENSOR_DATA_LOCATION and value != 0):
                 raise InputError("its weights are in another file; only one file is read")
@@ -165,21 +165,21 @@ class Walk:
         outputs: list[str] = []
         operators: list[str] = []
         attributes: dict[str, Attribute] = {}
-        for part, value in self._fields(node):
-            if part == _NODE_INPUT:
+        for part, value in self.fields(node):
+            if part == NODE_INPUT:
                 inputs.append(_text(value))
-            elif part == _NODE_OUTPUT:
+            elif part == NODE_OUTPUT:
                 outputs.append(_text(value))
-            elif part == _NODE_OPERATOR:
+            elif part == NODE_OPERATOR:
                 operators.append(_text(value))
-            elif part == _NODE_DOMAIN:
+            elif part == NODE_DOMAIN:
                 domain = _check_domain(value)
-            elif part == _NODE_ATTRIBUTE:
+            elif part == NODE_ATTRIBUTE:
                 name, attribute = self._attribute(_message(value))
                 if name in attributes:
                     raise Damaged
                 attributes[name] = attribute
-            elif part != _NODE_NAME:
+            elif part != NODE_NAME:
                 raise InputError("an operator has parts that no model here needs")
         if len(operators) != 1 or operators[0] not in OPERATORS[domain]:
             raise InputError(f"it uses an operator that no model here does: {operators!a:.60}")
@@ -189,19 +189,19 @@ class Walk:
         """The name and value of a number or a list of whole numbers; no other is ever written."""
         found: dict[int, int | Bytes] = {}
         whole: list[int] = []
-        for part, value in self._fields(attribute):
+        for part, value in self.fields(attribute):
             if part not in _PLAIN_ATTRIBUTE_FIELDS:
                 raise InputError("an operator's attribute holds a tensor or a graph")
             found[part] = value
-            if part == _ATTRIBUTE_INTS:
+            if part == ATTRIBUTE_INTS:
                 whole.append(_signed(_number(value)))
-        kind = found.pop(_ATTRIBUTE_TYPE, None)
-        name = _text(found.pop(_ATTRIBUTE_NAME, 0))
+        kind = found.pop(ATTRIBUTE_TYPE, None)
+        name = _text(found.pop(ATTRIBUTE_NAME, 0))
         match kind, list(found):
-            case 1, [2] if len(single := bytes(_message(found[_ATTRIBUTE_FLOAT]))) == 4:
+            case 1, [2] if len(single := bytes(_message(found[ATTRIBUTE_FLOAT]))) == 4:
                 return name, float(struct.unpack("<f", single)[0])
             case 2, [3]:
-                return name, _signed(_number(found[_ATTRIBUTE_INT]))
+                return name, _signed(_number(found[ATTRIBUTE_INT]))
             case 7, [8]:
                 return name, tuple(whole)
             case _:
@@ -209,10 +209,10 @@ class Walk:
 
     def _entry(self, message: Bytes) -> tuple[str, str]:
         """A StringStringEntryProto."""
-        texts = {part: _text(value, len(message)) for part, value in self._fields(message)}
+        texts = {part: _text(value, len(message)) for part, value in self.fields(message)}
         return texts.get(1, ""), texts.get(2, "")
 
-    def _fields(self, message: Bytes) -> Iterator[tuple[int, int | Bytes]]:
+    def fields(self, message: Bytes) -> Iterator[tuple[int, int | Bytes]]:
         """The (field number, value) pairs of a protobuf message; bytes are views, not copies."""
         at, end = 0, len(message)
         while at < end:
@@ -222,14 +222,14 @@ class Walk:
             # protobuf drops what is above 32 bits: a field could have another number there
             if self._fields_left < 0 or tag > 0xFFFFFFFF or number == 0:
                 raise Damaged
-            if wire_type == _VARINT:
+            if wire_type == VARINT:
                 value, at = _varint(message, at)
                 yield number, value
                 continue
-            if wire_type == _BYTES:
+            if wire_type == BYTES:
                 length, at = _varint(message, at)
-            elif wire_type in (_FIXED32, _FIXED64):
-                length = 4 if wire_type == _FIXED32 else 8
+            elif wire_type in (FIXED32, FIXED64):
+                length = 4 if wire_type == FIXED32 else 8
             else:
                 raise Damaged
             if length > end - at:

@@ -3,8 +3,8 @@
 Standard library only: the command line's --help and the terminal app read it before anything else.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -120,3 +120,27 @@ KNOBS: Mapping[str, Knob] = MappingProxyType(
 def neutral(*names: str) -> dict[str, Any]:
     """The values at which the rules of these names change nothing."""
     return {n: (int if n in _WHOLE else float)(KNOBS[n].neutral) for n in names}
+
+
+def change(params: SamplingParams, pairs: Sequence[str]) -> SamplingParams:
+    """The settings with texts like "temperature=0.5" applied, all at once.
+
+    Raises:
+        InputError: a text is not of this form, or names no parameter, or its value is no number or
+            out of range.
+    """
+    changes: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        name = key.replace("-", "_")
+        if not equals or name not in KNOBS:
+            raise InputError(
+                f"a setting is changed as in temperature=0.5, not {pair!r:.40}; the settings are "
+                f"{', '.join(KNOBS)}"
+            )
+        try:
+            changes[name] = int(value) if name in _WHOLE else float(value)
+        except ValueError:
+            kind = "a whole number" if name in _WHOLE else "a number"
+            raise InputError(f"{name} must be {kind}, not {value!r:.40}") from None
+    return replace(params, **changes)

@@ -19,6 +19,7 @@ from minigpt.errors import InputError
 from minigpt.runtime.decoder import Decoder
 from minigpt.runtime.draft import ORDER, Draft
 from minigpt.runtime.sampling import Logits
+from minigpt.runtime.window import newest_half
 
 CHUNK = 256
 """The most tokens in a pass: their logits, all of them, are kept (50 MB for 50,257 symbols)."""
@@ -33,11 +34,21 @@ class Reader:
         draft: guesses what comes next; a decoder that is never steady goes without. None: each
             token is read alone, which is the fastest way without guesses (by 5% in 32 bits, by a
             quarter in 8 and 4) but in the last bit not the one that guesses take.
+        view: how many of the prompt's newest tokens to read at first; None: all that there is room
+            for.
     """
 
-    def __init__(self, decoder: Decoder, prompt: Sequence[int], draft: Draft | None = None) -> None:
+    def __init__(
+        self,
+        decoder: Decoder,
+        prompt: Sequence[int],
+        draft: Draft | None = None,
+        *,
+        view: int | None = None,
+    ) -> None:
         self._decoder = decoder
         self._draft = draft
+        self._view = decoder.block_size if view is None else max(view, 1)
         # all that a slide can need, so that a million tokens take no more memory than a thousand
         self.newest = deque(prompt, maxlen=decoder.block_size)
         """The tokens in view of the rules on repetition, the newest last."""
@@ -93,7 +104,7 @@ class Reader:
 
     def _read_anew(self) -> Logits:
         """Read the prompt, or the newest half of a full window."""
-        tokens = newest_half(self.newest) if self.slid else list(self.newest)
+        tokens = newest_half(self.newest) if self.slid else list(self.newest)[-self._view :]
         self.window = len(tokens)
         if len(tokens) < self._steady_from <= self._decoder.block_size:
             self._decoder.rewind(0)
@@ -116,11 +127,6 @@ class Reader:
         self._seconds = time.perf_counter() - began
         self.window += 1
         return _row(self._rows, int(again))
-
-
-def newest_half(window: deque[int]) -> list[int]:
-    """What is kept of a full window; at least the newest token."""
-    return list(window)[-max(len(window) // 2, 1) :]
 
 
 def read(decoder: Decoder, tokens: Sequence[int]) -> Logits:

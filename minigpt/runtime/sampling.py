@@ -340,6 +340,13 @@ def draw(probs: Probabilities, uniform: float) -> int:
     return int(cumulative.searchsorted(uniform * cumulative[-1], side="right"))
 
 
+def rank(logprobs: Probabilities, token: int) -> int:
+    """A token's place when the likeliest comes first: 1 for that one."""
+    its = logprobs[token]
+    likelier = np.count_nonzero(logprobs > its) + np.count_nonzero(logprobs[:token] == its)
+    return 1 + int(likelier)
+
+
 class Uniforms:
     """The random number of every position: a pure function of (seed, position).
 

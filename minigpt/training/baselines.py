@@ -5,29 +5,17 @@ validation text that the model itself is scored on.
 """
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from minigpt.corpus import Ids
+from minigpt.training.events import Baselines
 
 MOST_COUNTED = 10_000_000
 """Tokens: counting so many takes 0.7 GB."""
 
 _Array = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Baselines:
-    """Validation losses of three models that need no network."""
-
-    uniform: float
-    """Every symbol equally likely: ln V."""
-    bigram: float
-    """How often each symbol followed the one before it, in the training part."""
-    five_gram: float
-    """The same with up to four symbols of context."""
 
 
 def baselines(train: Ids, val: Ids, vocab_size: int) -> Baselines:

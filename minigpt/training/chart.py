@@ -16,12 +16,12 @@ Points = Sequence[tuple[float, float]]
 # The bit of each dot of a braille character (Unicode, from U+2800 on): by row, then column.
 _BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 
-CURVE, MARK, LEVEL, AXIS = "cyan", "bold yellow", "green", "dim"
+CURVE, MARK, CHOSEN, LEVEL, AXIS = "cyan", "bold yellow", "bold red", "green", "dim"
 """Styles; by the terminal's own palette, so that they suit light and dark."""
 
 ASCII = {
     **dict.fromkeys(range(0x2800, 0x2900), "*"),
-    **{ord(a): b for a, b in zip("┤│└─━╸●…", "||+-#>o~", strict=True)},
+    **{ord(a): b for a, b in zip("┤│└─━╸●◆…", "||+-#>o#~", strict=True)},
 }
 """For `str.translate`, where a terminal has no such characters."""
 
@@ -35,6 +35,9 @@ def chart(
     bounds: tuple[float, float],
     width: int,
     height: int,
+    left: float = 0,
+    log: bool = False,
+    chosen: float | None = None,
 ) -> list[Text]:
     """Draw a curve, single points and labelled dashed lines within the same axes.
 
@@ -42,11 +45,15 @@ def chart(
         curve: joined by a line.
         marks: each shown as ●.
         levels: heights of the dashed lines, by name; left out where outside of the bounds.
-        right: where the x axis, which begins at 0, ends.
+        right: where the x axis ends.
         bounds: lowest and highest y; the ends of the axis are rounded outwards.
         width: of every line, in columns; at least 30.
         height: number of lines, the last of which is the x axis; at least 3.
+        left: where the x axis begins; what is left of it is not to be given.
+        log: whether each doubling of x is as wide as the next; then it begins at 1 or later.
+        chosen: the x of the mark that is shown as ◆.
     """
+    left = max(left, 1) if log else left
     rows = height - 1
     lowest, highest = bounds[0], max(bounds[1], bounds[0] + 0.01)
     step, decimals = _tick_step(lowest, highest, most=max(3, min(rows * 2 // 3, 10)))
@@ -60,10 +67,16 @@ def chart(
     gutter = max((len(f"{tick:.{decimals}f}") for tick in ticks), default=1)
     columns = width - gutter - 2 - margin - 1
 
+    def along(x: float) -> float:
+        """How far right, of 1."""
+        if log:
+            return math.log(max(x, left) / left) / math.log(max(right / left, 1.01))
+        return (x - left) / (right - left)
+
     def dot(x: float, y: float) -> tuple[int, int]:
         """The dot's column and row, from the top left; a far one stays just outside."""
         down = (high - y) / (high - low) * (4 * rows - 1)
-        return round(x / right * (2 * columns - 1)), round(min(max(down, -1), 4 * rows))
+        return round(along(x) * (2 * columns - 1)), round(min(max(down, -1), 4 * rows))
 
     dots: dict[tuple[int, int], int] = {}
     cells: list[dict[int, tuple[str, str]]] = [{} for _ in range(rows)]
@@ -76,15 +89,17 @@ def chart(
                 dots[cell] = dots.get(cell, 0) | _BITS[row % 4][column % 2]
                 cells[row // 4][column // 2] = chr(0x2800 + dots[cell]), style
 
-    level_at = {name: dot(0, y)[1] for name, y in shown.items()}
+    level_at = {name: dot(left, y)[1] for name, y in shown.items()}
     for row in level_at.values():
         put(((column, row) for column in range(2 * columns) if column % 4 < 2), LEVEL)
     put(_joined([dot(x, y) for x, y in curve]), CURVE)
-    for column, row in (dot(x, y) for x, y in marks):
+    for x, y in sorted(marks, key=lambda mark: mark[0] == chosen):  # that one over its neighbours
+        column, row = dot(x, y)
         if 0 <= row < 4 * rows:
-            cells[row // 4][min(column // 2, columns - 1)] = "●", MARK
+            shown_as = ("◆", CHOSEN) if x == chosen else ("●", MARK)
+            cells[row // 4][min(column // 2, columns - 1)] = shown_as
 
-    numbers = {dot(0, t)[1] // 4: f"{t:.{decimals}f} ┤" for t in ticks}
+    numbers = {dot(left, t)[1] // 4: f"{t:.{decimals}f} ┤" for t in ticks}
     names = _beside({name: row // 4 for name, row in level_at.items()}, rows)
     lines = []
     for row in range(rows):
@@ -94,7 +109,10 @@ def chart(
         line.pad_right(gutter + 2 + columns - len(line))
         line.append(f" {names.get(row, ''):{margin}}", LEVEL)
         lines.append(line)
-    return [*lines, _x_axis(gutter, columns, right)]
+    tens = [10.0**n for n in range(math.ceil(math.log10(right)) if log else 0)]
+    between = [x for x in tens if x > left] if log else [(left + right) / 2]
+    labels = {along(x): f" {x:,.0f} " for x in between}
+    return [*lines, _x_axis(gutter, columns, f"{left:,.0f}", labels, f" {right:,.0f} steps")]
 
 
 def _runs(cells: dict[int, tuple[str, str]]) -> list[tuple[str, str]]:
@@ -141,12 +159,23 @@ def _beside(wanted: dict[str, int], rows: int) -> dict[int, str]:
     return placed
 
 
-def _x_axis(gutter: int, columns: int, right: float) -> Text:
-    """The line below, with the numbers of its middle and its end in it."""
-    middle, end = f" {right / 2:,.0f} ", f" {right:,.0f} steps"
-    axis = "─" * columns
-    if columns > 2 * (len(middle) + len(end)):
-        half = columns // 2 - len(middle) // 2
-        axis = axis[:half] + middle + axis[half + len(middle) :]
-    axis = axis[: columns - len(end)] + end
-    return Text(f"{'0':>{gutter}} └{axis}", style=AXIS)
+def _x_axis(gutter: int, columns: int, start: str, labels: Mapping[float, str], end: str) -> Text:
+    """The line below, with the numbers of its ends in it, and those between that have room."""
+    if len(start) > gutter:  # as the numbers of the y axis are narrow
+        labels = {(len(start) + 1) / 2 / columns: f"{start} ", **labels}
+        start = ""
+    axis = "─" * max(0, columns - len(end)) + end[-columns:]
+    for place, label in labels.items():
+        at = max(0, int(place * columns) - len(label) // 2)
+        beyond = at + len(label)
+        if set(axis[max(0, at - 3) : beyond + 3]) == {"─"}:
+            axis = axis[:at] + label + axis[beyond:]
+    return Text(f"{start:>{gutter}} └{axis}", style=AXIS)
+
+
+def right_end(step: int, max_steps: int) -> int:
+    """Where the x axis ends: a half, a quarter, ... of the run, so that much of it is in use."""
+    right = max_steps
+    while (half := (right + 1) // 2) >= max(step, 16):
+        right = half
+    return right

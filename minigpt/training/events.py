@@ -6,6 +6,18 @@ from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
+class Baselines:
+    """Validation losses of three models that need no network: known before the first event."""
+
+    uniform: float
+    """Every symbol equally likely: ln V."""
+    bigram: float
+    """How often each symbol followed the one before it, in the training part."""
+    five_gram: float
+    """The same with up to four symbols of context."""
+
+
+@dataclass(frozen=True, slots=True)
 class Begin:
     """The model is built and fits into memory; nothing was written yet."""
 

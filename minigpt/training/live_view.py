@@ -17,7 +17,7 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 from minigpt.terminal import one_line, printable
-from minigpt.training.chart import ASCII, CURVE, MARK, chart
+from minigpt.training.chart import ASCII, CURVE, MARK, chart, right_end
 from minigpt.training.progress import MEMORISING, Progress, Show, duration_text, loss_text
 from minigpt.training.shards import Report
 
@@ -148,7 +148,7 @@ def _losses(p: Progress, width: int, height: int, now: float) -> list[Text]:
         "bigram": p.baselines.bigram,
         "5-gram": p.baselines.five_gram,
     }
-    right = _right_end(p.step, p.max_steps)
+    right = right_end(p.step, p.max_steps)
     points = [point for point in p.val_losses if math.isfinite(point[1])]
     # the first, steep fall may leave the picture: the rest is what one wants to see
     losses = [loss for step, loss in [*p.curve, *points] if step >= 0.08 * right]
@@ -158,14 +158,6 @@ def _losses(p: Progress, width: int, height: int, now: float) -> list[Text]:
         right=right, bounds=(min(losses), max(losses)), width=width, height=room,
     )  # fmt: skip
     return [Text(), legend, *drawn, Text(), *numbers, Text()]
-
-
-def _right_end(step: int, max_steps: int) -> int:
-    """Where the x axis ends: a half, a quarter, ... of the run, so that much of it is in use."""
-    right = max_steps
-    while (half := (right + 1) // 2) >= max(step, 16):
-        right = half
-    return right
 
 
 def _numbers(p: Progress, width: int, now: float) -> list[Text]:

@@ -8,6 +8,7 @@ import contextlib
 import errno
 import os
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -17,6 +18,8 @@ from minigpt.errors import InputError
 LOCK = ".lock"
 
 _HELD = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
+_GLANCES = 3
+"""So often a folder is tried: somebody else's `is_locked` holds its lock for some microseconds."""
 _FAR = 2**20  # on Windows nobody else can read the byte that is locked
 
 
@@ -48,6 +51,23 @@ def lock_folder(folder: Path) -> Iterator[bool]:
             os.close(handle)
 
 
+def is_locked(folder: Path) -> bool:
+    """Whether a run is writing there now; on a file system without locks, whether one began to."""
+    try:
+        handle = os.open(folder / LOCK, os.O_RDONLY)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    try:
+        _lock(handle, shared=True)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
 def claim(file: BinaryIO) -> None:
     """Let `remove_abandoned` leave a file alone for as long as this process has it open."""
     if os.name != "nt":  # which removes no open file
@@ -66,6 +86,7 @@ def remove_abandoned(paths: Iterable[Path]) -> None:
 
 
 def _open_and_lock(path: Path) -> tuple[int, bool]:
+    glances = 0
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -73,6 +94,11 @@ def _open_and_lock(path: Path) -> tuple[int, bool]:
         except OSError as error:
             if error.errno not in _HELD:
                 return handle, False
+            glances += 1
+            if glances < _GLANCES:
+                os.close(handle)
+                time.sleep(0.01)
+                continue
             owner = os.read(handle, 10).decode("ascii", "replace").strip()
             os.close(handle)
             raise InputError(
@@ -84,8 +110,13 @@ def _open_and_lock(path: Path) -> tuple[int, bool]:
         os.close(handle)  # its run ended, and removed it, between our opening and our locking
 
 
-def _lock(handle: int) -> None:
-    """Lock at once or fail; closing the handle, or the death of the process, unlocks."""
+def _lock(handle: int, *, shared: bool = False) -> None:
+    """Lock at once or fail; closing the handle, or the death of the process, unlocks.
+
+    Args:
+        handle: of the lock's file.
+        shared: beside others that share it; Windows has no such locks.
+    """
     if sys.platform == "win32":
         import msvcrt
 
@@ -94,7 +125,7 @@ def _lock(handle: int) -> None:
     else:
         import fcntl
 
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
 
 
 def _remove(path: Path) -> None:

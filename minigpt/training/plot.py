@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from minigpt.files import write_atomically
 from minigpt.terminal import one_line
-from minigpt.training.baselines import Baselines
+from minigpt.training.events import Baselines
 from minigpt.training.metrics import read_metrics, smoothed
 
 if TYPE_CHECKING:

@@ -15,9 +15,18 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from minigpt.training.baselines import Baselines
-from minigpt.training.events import Begin, End, Evaluation, Event, Sample, Saved, Saving, Step
-from minigpt.training.metrics import smoothed
+from minigpt.training.events import (
+    Baselines,
+    Begin,
+    End,
+    Evaluation,
+    Event,
+    Sample,
+    Saved,
+    Saving,
+    Step,
+)  # fmt: skip
+from minigpt.training.metrics import Record, smoothed
 
 MAX_CURVE_POINTS = 512
 """Of the training loss; more than a terminal has dots for, and few enough to draw in no time."""
@@ -66,10 +75,11 @@ class Progress:
     _recent: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=50))
     """When the last steps ended (seconds), and the tokens of each."""
 
-    def recall(self, events: Sequence[Event]) -> None:
-        """Take in what a resumed run went through before: its losses, but nothing of its speed."""
-        for i, event in enumerate(events):
-            self.update(event, now=i)
+    def recall(self, records: Sequence[Record]) -> None:
+        """Take in what a resumed run went through before, but nothing of its speed."""
+        for i, record in enumerate(records):
+            if not isinstance(record, Baselines):
+                self.update(record, now=i)
         self._recent.clear()
         self.began = self.tokens_per_s = self.seconds_left = None
 

@@ -10,11 +10,16 @@ from typing import Any, Literal
 from minigpt.config import GPTConfig, ModelCard, from_json
 from minigpt.errors import InputError
 from minigpt.files import open_regular
+from minigpt.training.lock import LOCK, is_locked
 from minigpt.training.metrics import METRICS, read_metrics
 
 CHECKPOINTS = "*.safetensors"
 MAX_HEADER_BYTES = 64 * 2**20
 """Far more than names, configs and the table of guesses take."""
+
+State = Literal["running", "finished", "patience", "stopped", "lost"]
+"""A run that goes on; or why it does not: all its steps are done, it had no patience left, it was
+asked to stop or failed, or its process died without a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +37,7 @@ class RunSummary:
     best_step: int | None
     val_loss: float | None
     """The last one."""
-    ended: Literal["finished", "patience"] | None
-    """All steps are done, or `patience` ran out; None for a run that can go on."""
+    state: State
     training: list[tuple[int, float]]
     """Steps and losses."""
     validation: list[tuple[int, float]]
@@ -42,15 +46,13 @@ class RunSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class _Header:
-    """What a checkpoint says of itself."""
+class RunHeader:
+    """What a checkpoint says of its run."""
 
     model: GPTConfig
     card: ModelCard
     max_steps: int
     patience: int
-    evaluations_since_best: int
-    """Of those before its step."""
 
 
 def find_runs(folders: Sequence[Path]) -> list[RunSummary]:
@@ -80,14 +82,8 @@ def _runs_in(folder: Path) -> Iterator[Path]:
 
 def read_run(folder: Path) -> RunSummary:
     """What one folder tells; damage becomes a note."""
-    notes: list[str] = []
-    headers: list[_Header] = []
-    for path in sorted(folder.glob(CHECKPOINTS)):
-        try:
-            headers.append(_read_header(path))
-        except InputError as error:
-            notes.append(f"{path.name}: {error}")
-    newest = max(headers, key=lambda header: header.card.steps, default=None)
+    headers, notes = _read_headers(folder)
+    newest = _newest(headers)
     if not headers and not notes:
         notes.append("no checkpoint")
 
@@ -122,26 +118,57 @@ def read_run(folder: Path) -> RunSummary:
         best_val_loss=best[1] if best else None,
         best_step=best[0] if best else None,
         val_loss=validation[-1][1] if validation else None,
-        ended=_ended(newest, rows) if newest else None,
+        state=run_state(folder, newest, validation),
         training=training,
         validation=validation,
         notes=notes,
     )
 
 
-def _ended(
-    newest: _Header, rows: Sequence[dict[str, float]]
-) -> Literal["finished", "patience"] | None:
-    """Why nothing follows the newest checkpoint, which was saved before the evaluation there."""
-    step, since_best = newest.card.steps, newest.evaluations_since_best
-    if step >= newest.max_steps:
-        return "finished"
-    if any(row["step"] == step and row.get("best") == 0 for row in rows):
-        since_best += 1
-    return "patience" if 0 < newest.patience <= since_best else None
+def run_state(
+    folder: Path, header: RunHeader | None, validation: Sequence[tuple[int, float]]
+) -> State:
+    """How it stands with the run in a folder.
+
+    Args:
+        folder: the run's.
+        header: what its checkpoints say, if there is one.
+        validation: its evaluations so far, steps and losses.
+    """
+    if is_locked(folder):
+        return "running"
+    if header is not None and validation:
+        losses = [loss for _, loss in validation]
+        since_best = len(losses) - 1 - losses.index(min(losses))
+        if validation[-1][0] >= header.max_steps:
+            return "finished"
+        if 0 < header.patience <= since_best:
+            return "patience"
+    # a run that ends takes its lock's file away
+    return "lost" if (folder / LOCK).exists() else "stopped"
 
 
-def _read_header(path: Path) -> _Header:
+def read_newest_header(folder: Path) -> RunHeader | None:
+    """What the newest whole checkpoint in a folder says; None if there is none."""
+    return _newest(_read_headers(folder)[0])
+
+
+def _newest(headers: Sequence[RunHeader]) -> RunHeader | None:
+    return max(headers, key=lambda header: header.card.steps, default=None)
+
+
+def _read_headers(folder: Path) -> tuple[list[RunHeader], list[str]]:
+    """Those of all checkpoints that are whole, and what is wrong with the others."""
+    headers, notes = [], []
+    for path in sorted(folder.glob(CHECKPOINTS)):
+        try:
+            headers.append(_read_header(path))
+        except InputError as error:
+            notes.append(f"{path.name}: {error}")
+    return headers, notes
+
+
+def _read_header(path: Path) -> RunHeader:
     """The safetensors header: its length in 8 bytes, then JSON. `checkpoint.py` writes it.
 
     Raises:
@@ -154,13 +181,11 @@ def _read_header(path: Path) -> _Header:
             info = json.loads(header.pop("__metadata__")["minigpt"])
             end = 8 + length + max(tensor["data_offsets"][1] for tensor in header.values())
             whole = file.seek(0, 2) == end
-        found = _Header(
+        found = RunHeader(
             model=from_json(GPTConfig, json.dumps(info["model"])),
             card=from_json(ModelCard, json.dumps(info["card"])),
-            # its other settings may be newer than ours
-            max_steps=int(info["train"]["max_steps"]),
-            patience=int(info["train"]["patience"]),
-            evaluations_since_best=int(info["evaluations_since_best"]),
+            max_steps=int(info["train"]["max_steps"]),  # its other settings may be newer than ours
+            patience=int(info["train"].get("patience", 0)),
         )
     except InputError:
         raise

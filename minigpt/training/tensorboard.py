@@ -8,7 +8,7 @@ from pathlib import Path
 from minigpt.errors import InputError
 from minigpt.terminal import printable
 from minigpt.training.events import Evaluation, Event, Sample, Saved, Step
-from minigpt.training.metrics import read_events
+from minigpt.training.metrics import read_records
 
 FOLDER = "tensorboard"
 
@@ -56,7 +56,7 @@ def tensorboard_log(folder: Path, *, resume_step: int | None) -> Iterator[Callab
                     pass
 
         # purging takes the evaluation at that step, which comes again, and the step, which does not
-        for event in read_events(folder) if resume_step else ():
+        for event in read_records(folder) if resume_step else ():
             if isinstance(event, Step) and event.step == resume_step:
                 write(event)
         yield write

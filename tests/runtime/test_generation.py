@@ -14,6 +14,7 @@ from minigpt.runtime.generation import generate
 from minigpt.runtime.params import SamplingParams
 from minigpt.runtime.pattern import Pattern
 from minigpt.runtime.sampling import Logits
+from minigpt.runtime.window import view_after
 from minigpt.tokenizer import CharTokenizer
 from tests.conftest import ScriptedDecoder, cycle
 
@@ -67,6 +68,9 @@ def test_records_carry_what_the_model_thought() -> None:
     tokens = list(generate(decoder, CharTokenizer("ab"), [0], params, keep_logits=True))
     assert tokens[0].logprob == pytest.approx(np.log(0.75))
     assert tokens[0].entropy == pytest.approx(-(0.75 * np.log(0.75) + 0.25 * np.log(0.25)))
+    for token in tokens:
+        assert token.logits is not None
+        assert np.argsort(-token.logits, kind="stable")[token.rank - 1] == token.id
     assert tokens[0].logits is not None
     np.testing.assert_allclose(tokens[0].logits, [np.log(3.0), 0.0], rtol=1e-6)
     assert [t.id for t in tokens] == [0, 0]
@@ -98,6 +102,20 @@ def test_a_text_can_be_taken_up_again_at_any_place() -> None:
             max_new_tokens=30 - cut,
         )  # fmt: skip
         assert whole[:cut] + rest == whole
+
+
+def test_a_text_broken_off_goes_on_with_what_was_in_view() -> None:
+    rows = np.random.default_rng(0).normal(0, 2, (8, 8)).tolist()
+    values = {"temperature": 1.0, "repetition_penalty": 1.5, "no_repeat_ngram": 3}
+    params = settings(**values, max_new_tokens=40)
+    whole = list(generate(ScriptedDecoder(rows, 9), ABC, [0, 1], params))
+    assert any(token.slid for token in whole)
+    for cut in range(1, 39):
+        so_far = [0, 1, *(token.id for token in whole[:cut])]
+        params = settings(**values, max_new_tokens=40 - cut)
+        view = view_after(whole[cut - 1].window, 9)
+        rest = generate(ScriptedDecoder(rows, 9), ABC, so_far, params, view=view)
+        assert [(t.id, t.window) for t in rest] == [(t.id, t.window) for t in whole[cut:]]
 
 
 @st.composite

@@ -39,6 +39,19 @@ def test_pieces_give_the_same_logits_as_the_whole(model: Model) -> None:
         np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-5)
 
 
+def test_two_side_by_side_do_not_meddle(model: Model) -> None:
+    decoder, ids = model.decoder, ids_of(model)
+    decoder.rewind(0)
+    whole = decoder.feed(ids).copy()
+    decoder.rewind(9)
+    other = decoder.beside()
+    assert other.position == 0
+    np.testing.assert_array_equal(other.feed(ids), whole)
+    other.rewind(3)
+    np.testing.assert_allclose(decoder.feed(ids[9:20]), whole[9:20], atol=1e-5)
+    assert (decoder.position, other.position) == (20, 3)
+
+
 def test_rewinding_forgets(model: Model) -> None:
     decoder, ids = model.decoder, ids_of(model)
     decoder.rewind(0)

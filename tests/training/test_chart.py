@@ -1,4 +1,6 @@
 import re
+from itertools import pairwise
+from typing import Any
 
 import pytest
 from rich.text import Text
@@ -12,10 +14,10 @@ def draw(
     levels: dict[str, float] | None = None,
     width: int = 40,
     height: int = 11,
+    **options: Any,
 ) -> list[str]:
-    lines = chart(
-        curve, marks or [], levels or {}, right=100, bounds=(0, 1), width=width, height=height
-    )
+    axes: dict[str, Any] = {"right": 100, "bounds": (0, 1), "width": width, "height": height}
+    lines = chart(curve, marks or [], levels or {}, **(axes | options))
     return [line.plain for line in lines]
 
 
@@ -70,11 +72,43 @@ def test_both_axes_have_numbers() -> None:
     assert lines[-1].endswith("100 steps")
 
 
+def test_the_axis_may_begin_late() -> None:
+    whole, late = (
+        draw([(0, 1), (50, 0)]),
+        draw([(12_300, 1), (12_350, 0)], left=12_300, right=12_400),
+    )
+    assert dots(whole) == dots(late)
+    assert late[-1].split() == ["└12,300", late[-1].split()[1], "12,400", "steps"]
+    wide = draw([], left=12_300, right=12_400, width=90)[-1]
+    assert re.search("└12,300 ─+ 12,350 ─+ 12,400 steps$", wide)
+
+
+def test_on_a_log_axis_doublings_are_equally_wide() -> None:
+    lines = draw([], [(1, 0.5), (10, 0.5), (100, 0.5), (1000, 0.5)], width=80, log=True, right=1000)
+    row = next(line for line in lines if "●" in line)
+    places = [i for i, char in enumerate(row) if char == "●"]
+    widths = [b - a for a, b in pairwise(places)]
+    assert max(widths) - min(widths) <= 1
+    assert re.search("1 └─+ 10 ─+ 100 ─+ 1,000 steps$", lines[-1])
+
+
+def test_a_chosen_mark_is_another_sign_over_its_neighbours() -> None:
+    crowd = [(50.0, 0.5), (50.1, 0.5), (50.2, 0.5), (90.0, 0.5)]
+    (row,) = [line for line in draw([], crowd, chosen=50.0) if "◆" in line]
+    assert (row.count("◆"), row.count("●")) == (1, 1)
+
+
+@pytest.mark.parametrize("log", [False, True])
 @pytest.mark.parametrize("width", [30, 31, 77, 200])
 @pytest.mark.parametrize("height", [3, 5, 40])
 @pytest.mark.parametrize("bounds", [(1.0, 1.0), (1.5, 4.2), (-3.0, 1e9), (0.0, 1e-5)])
-def test_nothing_leaves_the_frame(width: int, height: int, bounds: tuple[float, float]) -> None:
+def test_nothing_leaves_the_frame(
+    width: int, height: int, bounds: tuple[float, float], log: bool
+) -> None:
     curve = [(0.0, 1e30), (10.0, -1e30), (20.0, 2.0), (500.0, 2.0)]
-    lines = chart(curve, curve, {"level": 1.6}, right=20, bounds=bounds, width=width, height=height)
+    lines = chart(
+        curve, curve, {"level": 1.6},
+        right=20, bounds=bounds, width=width, height=height, log=log, left=5 * log,
+    )  # fmt: skip
     assert len(lines) == height
     assert max(map(Text.__len__, lines)) <= width

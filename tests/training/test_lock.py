@@ -9,17 +9,29 @@ pytest.importorskip("torch")
 
 from minigpt.errors import InputError
 from minigpt.training import lock
-from minigpt.training.lock import LOCK, lock_folder
+from minigpt.training.lock import LOCK, is_locked, lock_folder
 from tests.stops import leave_after
 
 
 def test_the_second_one_is_refused_and_told_of_the_first(tmp_path: Path) -> None:
     with lock_folder(tmp_path) as held:
         assert held
+        assert is_locked(tmp_path)
         for _ in range(2):  # the refused one takes nothing away
             with pytest.raises(InputError, match=f"process {os.getpid()}"), lock_folder(tmp_path):
                 pass
     assert list(tmp_path.iterdir()) == []
+    assert not is_locked(tmp_path)
+    assert not is_locked(tmp_path / "nowhere")
+    with lock_folder(tmp_path) as held:
+        assert held
+
+
+def test_who_only_looks_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / LOCK).touch()
+    looking = os.open(tmp_path / LOCK, os.O_RDONLY)
+    lock._lock(looking, shared=True)
+    monkeypatch.setattr("minigpt.training.lock.time.sleep", lambda seconds: os.close(looking))
     with lock_folder(tmp_path) as held:
         assert held
 
@@ -43,6 +55,7 @@ def test_the_lock_of_a_killed_run_is_free(tmp_path: Path) -> None:
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     assert (tmp_path / LOCK).exists()
+    assert not is_locked(tmp_path)
     with lock_folder(tmp_path) as held:
         assert held
     assert not (tmp_path / LOCK).exists()

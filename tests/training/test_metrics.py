@@ -8,9 +8,16 @@ pytest.importorskip("torch")
 
 from minigpt.corpus import Corpus
 from minigpt.training import checkpoint
-from minigpt.training.events import End, Evaluation, Event
+from minigpt.training.events import Baselines, End, Evaluation, Event, Sample
 from minigpt.training.loop import train
-from minigpt.training.metrics import METRICS, MetricsLog, read_events, read_metrics, smoothed
+from minigpt.training.metrics import (
+    METRICS,
+    MetricsLog,
+    parse_record,
+    read_metrics,
+    read_records,
+    smoothed,
+)
 from minigpt.training.plot import Curve, plot_losses, plot_runs
 from tests.training.test_loop import small_run
 from tests.training.test_progress import YARDSTICKS, step
@@ -18,22 +25,30 @@ from tests.training.test_progress import YARDSTICKS, step
 
 def test_the_log_is_cut_back_to_where_a_run_goes_on(tmp_path: Path) -> None:
     log = MetricsLog(tmp_path, resume_step=None)
-    events: list[Event] = [
+    events: list[Event | Baselines] = [
+        YARDSTICKS,
         Evaluation(0, 4.0, best=True),
         step(1),
+        Sample(1, "a\n\x1b\ud800é"),
         step(2),
         Evaluation(2, 3.0, best=True),
+        Sample(2, "b"),
         step(3),
     ]
     for event in events:
         log.write(event)
     log.write(End(3, 3.0, "finished"))
     assert len(read_metrics(tmp_path)) == 5
-    assert read_events(tmp_path) == events
+    assert read_records(tmp_path) == events
+    whole = (tmp_path / "metrics.jsonl").read_bytes()
     MetricsLog(tmp_path, resume_step=2)
     assert [(r["step"], "loss" in r) for r in read_metrics(tmp_path)] == [
         (0, False), (1, True), (2, True)
     ]  # fmt: skip
+    assert read_records(tmp_path) == events[:5]
+    for event in events[5:]:
+        log.write(event)
+    assert (tmp_path / "metrics.jsonl").read_bytes() == whole
     MetricsLog(tmp_path, resume_step=None)
     assert read_metrics(tmp_path) == []
 
@@ -71,12 +86,30 @@ def test_half_a_line_at_the_end_is_left_out(tmp_path: Path) -> None:
     assert [row["step"] for row in read_metrics(tmp_path)] == [1]
 
 
-def test_rows_of_other_fields_are_no_events(tmp_path: Path) -> None:
+def test_rows_of_other_fields_are_no_records(tmp_path: Path) -> None:
     log = MetricsLog(tmp_path, resume_step=None)
     log.write(step(1))
     with (tmp_path / "metrics.jsonl").open("a", encoding="utf-8") as file:
         file.write('{"step": 2, "loss": 1.0, "color": "red"}\n')
-    assert read_events(tmp_path) == [step(1)]
+    assert read_records(tmp_path) == [step(1)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b'{"step": 1, "lo',
+        b"[]",
+        b'{"step": 1}',
+        b'{"step": "1", "text": "a"}',
+        b'{"step": true, "text": "a"}',
+        b'{"step": 1' + b"0" * 400 + b', "text": "a"}',
+        b'{"step": 1, "text": "\xff"}',
+        b"[" * 100_000,
+    ],
+)
+def test_a_line_of_something_else_is_no_record(line: bytes) -> None:
+    assert parse_record(line) is None
 
 
 def test_the_log_holds_nothing_of_the_clock(tmp_path: Path) -> None:

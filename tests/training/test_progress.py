@@ -9,10 +9,9 @@ pytest.importorskip("torch")
 from rich.console import Console
 
 from minigpt.errors import InputError
-from minigpt.training.baselines import Baselines
-from minigpt.training.events import Evaluation, Event, Sample, Step
+from minigpt.training.events import Baselines, Evaluation, Event, Sample, Step
 from minigpt.training.live_view import live_view
-from minigpt.training.metrics import MetricsLog, read_events
+from minigpt.training.metrics import MetricsLog, Record, read_records
 from minigpt.training.progress import (
     MAX_CURVE_POINTS,
     MEMORISING,
@@ -66,10 +65,11 @@ def test_the_curve_stays_short_and_even_however_long_the_run() -> None:
 
 def test_what_a_resumed_run_recalls_has_no_speed() -> None:
     whole, resumed = Progress("t", 10, YARDSTICKS), Progress("t", 10, YARDSTICKS)
-    past: list[Event] = [Evaluation(0, 4.0, best=True), *map(step, range(1, 5))]
+    past: list[Record] = [Evaluation(0, 4.0, best=True), *map(step, range(1, 5))]
     for event in past:
+        assert not isinstance(event, Baselines)
         whole.update(event, now=7)
-    resumed.recall(past)
+    resumed.recall([YARDSTICKS, *past])
     assert resumed.tokens_per_s is resumed.seconds_left is resumed.began is None
     assert (resumed.curve, resumed.val_losses) == (whole.curve, whole.val_losses)
     assert (resumed.loss, resumed.best_val_loss) == (whole.loss, 4.0)
@@ -116,7 +116,7 @@ def test_learning_by_heart_is_seen_across_a_stop(tmp_path: Path, cut: int) -> No
     for event in events[:cut]:
         log.write(event)
     progress = Progress("t", 100, YARDSTICKS)
-    progress.recall(read_events(tmp_path))
+    progress.recall(read_records(tmp_path))
     assert (progress.memorising, progress.tokens_per_s) == (False, None)
     lines: list[str] = []
     with plain_view(progress, lines.append) as show:

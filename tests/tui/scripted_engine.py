@@ -8,15 +8,20 @@ from textual.pilot import Pilot
 
 from minigpt.config import GPTConfig, ModelCard
 from minigpt_tui.protocol import (
+    AskSpeakers,
     Done,
     Engine,
     Failed,
     Generate,
+    Look,
     Open,
     Opened,
     Refused,
     Reply,
     Request,
+    Score,
+    Seen,
+    Speakers,
     Tokens,
     Written,
 )
@@ -31,15 +36,21 @@ CARD = ModelCard(
     minigpt_version="0.1.0",
 )
 CONFIG = GPTConfig(block_size=64)
+CHARS = "\n" + "".join(map(chr, range(32, 96)))
+"""As many as CONFIG's vocabulary has: a new line, signs, digits, capital letters."""
+
+ROW = tuple(1.0 * (CHARS[i] in "ABC") + 3.0 * (CHARS[i] == "A") for i in range(len(CHARS)))
+"""What every token is drawn from: A is the likeliest, then B and C, then all others alike."""
 
 
 class ScriptedEngine(Engine):
     """Opens every model at once, unless told to wait or refuse; writes when the test says so."""
 
-    def __init__(self, *, opens: bool = True, refuses: str = "") -> None:
+    def __init__(self, *, opens: bool = True, refuses: str = "", looks: bool = True) -> None:
         self.requests: list[Request] = []
         self.opens = opens
         self.refuses = refuses
+        self.looks = looks
         self._said: list[Reply] = []
         self._wake: Callable[[], None] = lambda: None
 
@@ -49,7 +60,11 @@ class ScriptedEngine(Engine):
             if self.refuses:
                 self.say(Refused(request.path, self.refuses))
             else:
-                self.say(Opened(request.path, CARD, CONFIG))
+                self.open(request.path)
+        elif isinstance(request, AskSpeakers):
+            self.name_speakers()
+        elif isinstance(request, Look) and self.looks:
+            self.see(request)
 
     def receive(self) -> list[Reply]:
         said, self._said = self._said, []
@@ -60,6 +75,19 @@ class ScriptedEngine(Engine):
 
     def close(self) -> None:
         pass
+
+    def open(self, path: Path) -> None:
+        self.say(Opened(path, CARD, CONFIG, CHARS, "f" * 64))
+
+    def name_speakers(self) -> None:
+        self.say(Speakers(("ROMEO", "JULIET", "NURSE")))
+
+    def see(self, look: Look, ghost: str = "GHOST") -> None:
+        """Every character was the third likeliest, and A comes next, as always."""
+        view = look.view or min(len(look.text), CONFIG.block_size)
+        scored = look.text[len(look.text) - look.n_scored :]
+        scores = tuple(Score(CHARS.find(c), -2.0, 1.5, 3, view) for c in scored)
+        self.say(Seen(look.number, ROW, view, scores, ghost if look.n_ghost else ""))
 
     def say(self, reply: Reply) -> None:
         self._said.append(reply)
@@ -83,8 +111,8 @@ class ScriptedEngine(Engine):
         return next(r for r in reversed(self.requests) if isinstance(r, Generate))
 
     def write(self, text: str, *, elapsed_s: float = 0.5, window: int = 32) -> None:
-        tokens = tuple(Written(i, c, -0.5, 1.5, False) for i, c in enumerate(text))
-        self.say(Tokens(self.run, tokens, elapsed_s, window))
+        tokens = tuple(Written(CHARS.find(c), c, -0.5, 1.5, 2, window, False) for c in text)
+        self.say(Tokens(self.run, tokens, elapsed_s, ROW))
 
     def finish(self, reason: str = "length") -> None:
         self.say(Done(self.run, reason, 100, 4321.0, 0.006))

@@ -1,7 +1,7 @@
 """What a person does, from key to screen, with a scripted engine."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,20 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.selection import Selection
 from textual.widgets import Input, OptionList, Static
+from textual.widgets._toast import Toast
+from textual.worker import WorkerFailed, WorkerState
 
 from minigpt_tui.minigpt_app import MinigptApp
 from minigpt_tui.protocol import Change, Generate, Open, Stop
 from minigpt_tui.screens.help import HelpScreen
 from minigpt_tui.screens.main import MainScreen
 from minigpt_tui.screens.models import ModelPicker
+from minigpt_tui.screens.palette import Palette
+from minigpt_tui.widgets.candidates_panel import CandidatesPanel
+from minigpt_tui.widgets.more_row import MoreRow
+from minigpt_tui.widgets.preset_row import PresetRow
 from minigpt_tui.widgets.prompt import MAX_PASTE_CHARS, Prompt
-from minigpt_tui.widgets.sampling_panel import SLIDERS, SamplingPanel
+from minigpt_tui.widgets.sampling_panel import MAIN, SLIDERS, SamplingPanel
 from minigpt_tui.widgets.slider import Slider
 from minigpt_tui.widgets.status_bar import StatusBar
 from minigpt_tui.widgets.token_view import TokenView
@@ -133,7 +139,7 @@ async def test_escape_stops_at_once_and_keeps_the_text() -> None:
         d.engine.write("b")
         await d.sees("ab")
         await d.press("escape")
-        assert d.engine.requests[-1] == Stop(1)
+        assert d.engine.asked(Stop) == [Stop(1)]
         assert "ready" in d.status
         d.engine.write("too late")
         await until(d.pilot, lambda: not d.engine.unheard)
@@ -144,7 +150,7 @@ async def test_ctrl_c_stops_too() -> None:
     async with desk() as d:
         await d.type("a")
         await d.press("enter", "ctrl+c")
-        assert d.engine.requests[-1] == Stop(1)
+        assert d.engine.asked(Stop) == [Stop(1)]
         await d.press("ctrl+c")
         await d.is_told("quit")
 
@@ -165,7 +171,11 @@ async def test_enter_works_while_the_model_still_loads() -> None:
         assert "loading" in d.status
         await d.type("a")
         await d.press("enter")
-        assert [type(r) for r in d.engine.requests] == [Open, Generate]
+        assert [type(r) for r in d.engine.requests] == [Open]
+        assert "loading" in d.status
+        d.engine.open(MODEL)
+        await until(d.pilot, lambda: d.engine.asked(Generate) != [])
+        assert d.engine.last_generate.text == "a"
 
 
 async def test_an_empty_text_invites_and_enter_takes_the_marked_beginning() -> None:
@@ -221,7 +231,7 @@ async def test_ctrl_j_makes_a_new_line() -> None:
 async def test_a_slider_acts_while_the_model_writes() -> None:
     async with desk() as d:
         await d.type("a")
-        await d.press("enter", "tab", "right")
+        await d.press("enter", "tab", "tab", "right")
         await until(d.pilot, lambda: bool(d.engine.asked(Change)))
         change = d.engine.requests[-1]
         assert isinstance(change, Change)
@@ -243,14 +253,25 @@ async def test_every_slider_reaches_the_engine() -> None:
 async def test_tab_goes_round_through_everything() -> None:
     async with desk() as d:
         ids = []
-        for _ in range(len(SLIDERS) + 3):
+        for _ in range(len(MAIN) + 5):
             await d.press("tab")
             ids.append(d.app.focused.id if d.app.focused else None)
-        sliders = [name.replace("_", "-") for name in SLIDERS]
-        assert ids == [*sliders, "seed", "prompt", sliders[0]]
+        sliders = [name.replace("_", "-") for name in MAIN]
+        assert ids == ["preset", *sliders, "seed", "more", "candidates", "prompt"]
+        d.main.query_one("#more").focus()
+        await d.press("enter")
+        ids = []
+        for _ in range(len(SLIDERS) - len(MAIN)):
+            await d.press("tab")
+            ids.append(d.app.focused.id if d.app.focused else None)
+        assert ids == [name.replace("_", "-") for name in SLIDERS if name not in MAIN]
         d.main.query_one(Prompt).focus()
-        await d.press("a", "enter", "tab", "shift+tab")
+        await d.press("a", "enter", "shift+tab")
         assert d.main.query_one(TokenView).has_focus
+        await d.press("shift+tab")
+        assert d.main.query_one(CandidatesPanel).has_focus
+        await d.press("tab", "tab")
+        assert d.main.query_one(Prompt).has_focus
 
 
 async def test_sliders_reset_by_command() -> None:
@@ -361,11 +382,11 @@ async def test_a_damaged_second_model_is_told_and_the_first_one_stays() -> None:
 
 async def test_a_hidden_panel_gives_the_focus_away() -> None:
     async with desk() as d:
-        await d.press("tab")
+        await d.press("tab", "tab")
         assert d.app.focused is d.slider("temperature")
         await d.press("f3")
         await until(d.pilot, lambda: isinstance(d.app.focused, Prompt))
-        await d.press("f3", "tab")
+        await d.press("f3", "tab", "tab")
         assert d.app.focused is d.slider("temperature")
         await d.pilot.resize_terminal(50, 24)
         await until(d.pilot, lambda: isinstance(d.app.focused, Prompt))
@@ -441,15 +462,62 @@ async def test_a_folder_that_cannot_be_written_is_told(
 async def test_pasted_control_characters_become_symbols() -> None:
     async with desk() as d:
         prompt = d.main.query_one(Prompt)
-        prompt.post_message(events.Paste("a\x1b[31m\x00\r\nb\x9b\u202e"))
+        d.app.post_message(events.Paste("a\x1b[31m\x00\r\nb\x9b\u202e"))
         await until(d.pilot, lambda: bool(prompt.text))
         assert prompt.text == "a␛[31m␀\nb��"
+
+
+async def test_what_is_pasted_to_the_palette_is_harmless_too() -> None:
+    async with desk() as d:
+        await d.press("ctrl+p")
+        d.app.post_message(events.Paste("a\x1b[31m"))
+        await until(d.pilot, lambda: d.app.screen.query_one(Input).value == "a␛[31m")
+
+
+async def test_a_double_click_beside_the_palette_closes_it_once() -> None:
+    async with desk() as d:
+        await d.press("ctrl+p")
+        assert d.is_on(Palette)
+        for chain in (1, 2):
+            d.app.screen._forward_event(
+                events.Click(None, 1, 1, 0, 0, 1, False, False, False, 1, 1, chain=chain)
+            )
+        await until(d.pilot, lambda: d.is_on(MainScreen))
+        await d.press(*"ok")
+        assert d.main.query_one(Prompt).text == "ok"
+
+
+async def test_clicks_on_what_is_just_gone_are_no_error() -> None:
+    async with desk() as d:
+        d.app.notify("Look!", timeout=99)
+        await until(d.pilot, lambda: bool(d.app.screen.query(Toast)))
+        x, y = d.app.screen.query_one(Toast).region.offset + Offset(2, 1)
+        await d.app.screen.query_one(Toast).remove()
+        assert not d.app.get_widget_at(x, y)[0].is_attached  # as the screen is drawn so far
+        d.app.post_message(events.MouseDown(None, x, y, 0, 0, 1, False, False, False, x, y))
+        await d.press(*"ok")
+        assert d.main.query_one(Prompt).text == "ok"
+
+
+async def test_a_search_in_the_palette_that_was_closed_is_no_error() -> None:
+    async with desk() as d:
+        await d.press("ctrl+p")
+        palette = d.app.screen
+        assert isinstance(palette, Palette)
+        palette.dismiss()
+        await until(d.pilot, lambda: not palette.is_attached)
+        worker = palette._gather_commands("quit")
+        with suppress(WorkerFailed):
+            await worker.wait()
+        assert worker.state is WorkerState.ERROR
+        await d.press(*"ok")
+        assert d.main.query_one(Prompt).text == "ok"
 
 
 async def test_a_huge_paste_is_cut_and_that_is_told() -> None:
     async with desk() as d:
         prompt = d.main.query_one(Prompt)
-        prompt.post_message(events.Paste("x" * 1_000_000))
+        d.app.post_message(events.Paste("x" * 1_000_000))
         await until(d.pilot, lambda: bool(prompt.text))
         assert len(prompt.text) == MAX_PASTE_CHARS
         await d.is_told("1,000,000")
@@ -457,11 +525,11 @@ async def test_a_huge_paste_is_cut_and_that_is_told() -> None:
 
 async def test_a_narrow_terminal_hides_the_sliders_until_asked() -> None:
     async with desk(size=(60, 20)) as d:
-        panel = d.main.query_one(SamplingPanel)
+        panel = d.main.query_one("#panel")
         shown = [panel.display]
         await d.press("f3")
         shown.append(panel.display)
-        await d.press("tab")
+        await d.press("tab", "tab")
         assert d.slider("temperature").has_focus
         await d.press("f3")
         assert [*shown, panel.display] == [False, True, False]
@@ -469,7 +537,7 @@ async def test_a_narrow_terminal_hides_the_sliders_until_asked() -> None:
 
 async def test_a_wide_terminal_shows_the_sliders_until_asked() -> None:
     async with desk(size=(100, 30)) as d:
-        panel = d.main.query_one(SamplingPanel)
+        panel = d.main.query_one("#panel")
         assert panel.display
         await d.press("f3")
         assert not panel.display
@@ -489,7 +557,18 @@ async def test_survives_any_size_while_it_writes() -> None:
 
 
 def test_every_binding_has_an_id() -> None:
-    for owner in (MinigptApp, MainScreen, ModelPicker, HelpScreen, Slider, Prompt, TokenView):
+    for owner in (
+        MinigptApp,
+        MainScreen,
+        ModelPicker,
+        HelpScreen,
+        Slider,
+        PresetRow,
+        MoreRow,
+        SamplingPanel,
+        Prompt,
+        TokenView,
+    ):
         for binding in owner.__dict__["BINDINGS"]:
             assert binding.id, f"{owner.__name__}: {binding.key}"
 

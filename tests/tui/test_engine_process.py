@@ -4,25 +4,34 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 
 from minigpt.config import GPTConfig, ModelCard
+from minigpt.runtime.library import load
 from minigpt.runtime.onnx_walk import Walk
 from minigpt.runtime.params import SamplingParams
+from minigpt.runtime.sampling import distribution
 from minigpt.tokenizer import CharTokenizer
 from minigpt_tui.engine_client import EngineClient
+from minigpt_tui.engine_process import EngineProcess
+from minigpt_tui.looker import Looker
 from minigpt_tui.protocol import (
+    Applied,
     Change,
     Died,
     Done,
     Failed,
     Generate,
+    Look,
     Open,
     Opened,
     Refused,
     Reply,
+    Seen,
     Skipped,
     Stop,
     Tokens,
@@ -104,7 +113,8 @@ def test_opens_generates_and_is_done(line: Line, model: Path) -> None:
     assert len(text) == 100
     first = next(r for r in line.heard if isinstance(r, Tokens))
     assert len(first.tokens) == 1  # at once, not with the next batch
-    assert first.window == 3
+    assert (first.tokens[0].window, len(first.row)) == (3, len(CHARS))
+    assert max(first.row) == first.row[first.tokens[0].id] or first.tokens[0].rank > 1
     assert any(t.slid for r in line.heard if isinstance(r, Tokens) for t in r.tokens)
     line.client.send(Generate(2, "abc", params))
     line.wait_for(Done)
@@ -243,3 +253,110 @@ def test_the_engine_leaves_when_its_interface_does(line: Line, model: Path) -> N
     assert child.stdin is not None
     child.stdin.close()
     assert child.wait(30) == 0
+
+
+def test_a_run_is_repeated_with_the_changes_that_it_told(line: Line, model: Path) -> None:
+    wild = SamplingParams(max_new_tokens=MANY, temperature=2.0, top_p=1.0)
+    line.client.send(Open(model))
+    line.client.send(Generate(1, "a", wild))
+    line.wait_for(Tokens)
+    careful = replace(wild, temperature=0.3)
+    line.client.send(Change(careful))
+    applied = line.wait_for(Applied)
+    assert isinstance(applied, Applied)
+    assert (applied.run, applied.params) == (1, careful)
+    line.wait_for(Tokens, lambda: len(line.text(1)) > applied.n_tokens + 100)
+    line.client.send(Stop(1))
+    line.wait_for(Done)
+    same = replace(wild, max_new_tokens=len(line.text(1)))
+    careful = replace(careful, max_new_tokens=len(line.text(1)))
+    line.client.send(Generate(2, "a", same, changes=((applied.n_tokens, careful),)))
+    again = line.wait_for(Applied)
+    assert isinstance(again, Applied)
+    assert (again.run, again.n_tokens) == (2, applied.n_tokens)
+    line.wait_for(Done)
+    assert line.text(2) == line.text(1)
+
+
+def test_the_changes_of_a_run_that_is_repeated_are_not_for_the_next_one() -> None:
+    script, mine = SamplingParams(temperature=0.1), SamplingParams(temperature=0.7)
+    engine = EngineProcess(BytesIO(), BytesIO())
+    repeated = Generate(1, "a", SamplingParams(), changes=((1, script),))
+    engine._take(repeated)
+    settings = engine._settings(repeated)
+    settings()
+    engine._take(Generate(2, "a", mine))  # comes in the middle of a token
+    settings()
+    settings()
+    assert engine._params is mine
+
+
+def test_a_stop_text_ends_the_run(line: Line, model: Path) -> None:
+    params = SamplingParams(max_new_tokens=500, temperature=2.0, top_p=1.0)
+    line.client.send(Open(model))
+    line.client.send(Generate(1, "a", params))
+    line.wait_for(Done)
+    stop = line.text(1)[50:53]
+    line.client.send(Generate(2, "a", params, stop=(stop,)))
+    done = line.wait_for(Done)
+    assert isinstance(done, Done)
+    assert done.reason == "stop text"
+    assert line.text(2) == line.text(1)[: line.text(1).index(stop)]
+
+
+def test_a_look_tells_what_the_model_thinks(line: Line, model: Path) -> None:
+    opened = load(model)
+    ids = opened.tokenizer.encode("abcafb")
+    rows = opened.decoder.feed(ids)
+    chances = [distribution(row, ids, SamplingParams()) for row in rows]
+    line.client.send(Open(model))
+    line.client.send(Look(1, "abcXafb", n_scored=4, n_ghost=3))
+    seen = line.wait_for(Seen)
+    assert isinstance(seen, Seen)
+    assert seen.row == pytest.approx(rows[-1], abs=1e-3)
+    assert (seen.number, seen.view) == (1, 6)
+    assert seen.scores[0] is None  # the model does not know an X
+    for score, place in zip(seen.scores[1:], (3, 4, 5), strict=True):
+        assert score is not None
+        before = chances[place - 1]
+        assert score.logprob == pytest.approx(before.logprobs[ids[place]], abs=1e-4)
+        assert score.entropy == pytest.approx(before.entropy, abs=1e-4)
+        assert (score.id, score.window) == (ids[place], place)
+    greedy = opened.generate("abcafb", temperature=0, max_new_tokens=3)
+    assert seen.ghost == "".join(token.text for token in greedy)
+    line.client.send(Look(2, "Y", n_scored=1))
+    assert line.wait_for(Seen) == Seen(2, (), 0, (None,), "")
+    # 16 is all that it can have in view: what it would write next does not end there
+    line.client.send(Look(3, "abcafb" * 5, n_ghost=20))
+    seen = line.wait_for(Seen)
+    assert isinstance(seen, Seen)
+    greedy = opened.generate("abcafb" * 5, temperature=0, max_new_tokens=20)
+    assert (seen.view, seen.ghost) == (16, "".join(token.text for token in greedy))
+
+
+def test_looks_one_after_another_do_not_depend_on_each_other(line: Line, model: Path) -> None:
+    line.client.send(Open(model))
+    texts = ["a", "ab", "abc", "ab", "abcdefgh" * 4, "b" + "abcdefgh" * 4, "abcdefgh" * 3 + "a"]
+    for number, text in enumerate(texts):
+        line.client.send(Look(number, text, n_scored=3, n_ghost=5, view=None if number % 2 else 9))
+        after_others = line.wait_for(Seen)
+        alone = Looker(load(model)).look(
+            Look(number, text, n_scored=3, n_ghost=5, view=None if number % 2 else 9)
+        )
+        assert isinstance(after_others, Seen)
+        assert after_others.row == pytest.approx(alone.row, abs=1e-3)
+        assert after_others.ghost == alone.ghost
+        assert [s and s[0] for s in after_others.scores] == [s and s[0] for s in alone.scores]
+
+
+def test_a_look_in_the_middle_of_a_run_changes_nothing(line: Line, model: Path) -> None:
+    line.client.send(Open(model))
+    line.client.send(Generate(1, "a", SamplingParams(max_new_tokens=3000)))
+    line.wait_for(Tokens)
+    line.client.send(Look(1, "bcd"))
+    line.wait_for(Seen)
+    assert not any(isinstance(reply, Done) for reply in line.heard)
+    line.wait_for(Done)
+    line.client.send(Generate(2, "a", SamplingParams(max_new_tokens=3000)))
+    line.wait_for(Done)
+    assert line.text(1) == line.text(2)

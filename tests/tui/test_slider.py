@@ -1,14 +1,18 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from textual.app import App, ComposeResult
 from textual.events import MouseScrollUp
 from textual.widgets import Input
 
-from minigpt_tui.widgets.scale import Scale
+from minigpt_tui.widgets.sampling_panel import SLIDERS
+from minigpt_tui.widgets.scale import VALUE_CELLS, Scale
 from minigpt_tui.widgets.slider import Slider
 
 TEMPERATURE = Scale(0.0, 2.0, 0.05, 0.8, limit=100.0)
 TOP_K = Scale(0, 100, 1, 0, is_integer=True)
 LENGTH = Scale(1, 5000, 50, 500, is_integer=True)
+PENALTY = Scale(-2.0, 2.0, 0.1, 0.0, limit=100.0)
 
 
 class Host(App[None]):
@@ -53,6 +57,11 @@ class Host(App[None]):
         (TOP_K, ["ctrl+right"], 10),
         (TOP_K, ["3", "0", "0", "enter"], 300),
         (TOP_K, ["2", ".", "6", "enter"], 3),
+        (TOP_K, ["minus", "3", "enter"], 3),
+        (PENALTY, ["minus", "1", ".", "5", "enter"], -1.5),
+        (PENALTY, ["minus", "enter"], 0.0),
+        (PENALTY, ["1", "minus", "enter"], 1.0),
+        (PENALTY, ["minus", "9", "enter"], -2.0),
         (LENGTH, ["right"], 550),
         (LENGTH, ["home", "right"], 50),
         (LENGTH, ["home"], 1),
@@ -126,13 +135,68 @@ async def test_the_value_is_always_there_as_text() -> None:
         assert "12▏" in app.slider.render_line(0).text
 
 
-async def test_the_row_fills_any_width() -> None:
+async def test_the_row_fills_any_width_and_the_value_has_room_first() -> None:
     app = Host(TEMPERATURE)
     async with app.run_test() as pilot:
         for width in range(1, 45):
             app.slider.styles.width = width
             await pilot.pause()
-            assert app.slider.render_line(0).cell_length == width
+            row = app.slider.render_line(0)
+            assert row.cell_length == width
+            assert width < 5 or row.text.endswith("0.80")
+
+
+@pytest.mark.parametrize(
+    ("value", "track"),
+    [
+        (0.0, "●────────"),
+        (0.25, "━●───────"),
+        (0.3, "━●───────"),
+        (0.35, "━●╾──────"),
+        (1.0, "━━━━●────"),
+        (1.9, "━━━━━━━●╾"),
+        (2.0, "━━━━━━━━●"),
+        (2.05, "━━━━━━━━▶"),
+    ],
+)
+async def test_the_knob_is_where_the_value_is(value: float, track: str) -> None:
+    app = Host(TEMPERATURE)
+    async with app.run_test() as pilot:
+        app.slider.styles.width = 26
+        app.slider.set_to(value)
+        await pilot.pause()
+        assert app.slider.render_line(0).text == f"›name     {track} {value:>6.2f}"
+
+
+async def test_a_click_on_the_knob_changes_nothing_it_need_not() -> None:
+    app = Host(TEMPERATURE)
+    async with app.run_test() as pilot:
+        for value in (0.0, 1.0, 2.0):
+            app.slider.set_to(value)
+            knob = app.slider.render_line(0).text.index("●")
+            await pilot.click(app.slider, offset=(knob, 0))
+            assert app.slider.value == pytest.approx(value, abs=2.0 / 22)
+
+
+async def test_the_wheel_too_has_fine_and_coarse_steps() -> None:
+    app = Host(TEMPERATURE)
+    async with app.run_test() as pilot:
+        app.slider.focus()
+        await pilot.pause()
+        await pilot._post_mouse_events([MouseScrollUp], app.slider, offset=(15, 0), shift=True)
+        assert app.slider.value == pytest.approx(0.805)
+        await pilot._post_mouse_events([MouseScrollUp], app.slider, offset=(15, 0), control=True)
+        assert app.slider.value == pytest.approx(1.3)
+
+
+async def test_the_slider_in_words() -> None:
+    app = Host(TEMPERATURE)
+    async with app.run_test():
+        words = [app.slider.text]
+        for value in (0.0, 1.25, 0.805):
+            app.slider.set_to(value)
+            words.append(app.slider.text)
+        assert words == ["name 0.8", "name 0.0", "name 1.25", "name 0.805"]
 
 
 def test_a_long_span_of_whole_numbers_is_logarithmic() -> None:
@@ -156,3 +220,80 @@ def test_steps_land_on_the_grid() -> None:
     for i in range(1, 41):
         value = TEMPERATURE.stepped(value, 1)
         assert value == pytest.approx(i * 0.05)
+
+
+@st.composite
+def places(draw: st.DrawFn) -> tuple[Scale, float]:
+    """A scale of a slider, and a value on its track."""
+    scale = SLIDERS[draw(st.sampled_from(sorted(SLIDERS)))]
+    value = draw(st.floats(scale.low, scale.high))
+    return scale, scale.clamped(value)
+
+
+@given(places(), st.sampled_from([-10, -1, -0.1, 0.1, 1, 10]))
+def test_no_step_leaves_the_range(place: tuple[Scale, float], n_steps: float) -> None:
+    scale, value = place
+    after = scale.stepped(value, n_steps)
+    assert scale.low <= after <= (float("inf") if scale.limit is None else scale.limit)
+    assert (after > value) is (n_steps > 0) or after in {scale.low, scale.limit}
+    assert not scale.is_integer or after == int(after)
+
+
+@given(places(), st.sampled_from([1, 10]))
+def test_a_step_up_and_one_down_return(place: tuple[Scale, float], n_steps: int) -> None:
+    scale, value = place
+    start = scale.stepped(value, n_steps)  # on the grid of steps
+    up = scale.stepped(start, n_steps)
+    if up != scale.limit:
+        assert scale.stepped(up, -n_steps) == pytest.approx(start)
+
+
+@given(places())
+def test_a_fine_step_up_and_one_down_return(place: tuple[Scale, float]) -> None:
+    scale, value = place
+    up = scale.stepped(value, 0.1)
+    if up != scale.limit:
+        assert scale.stepped(up, -0.1) == pytest.approx(value)
+
+
+@given(places())
+def test_the_place_of_a_value_gives_it_back_within_a_step(place: tuple[Scale, float]) -> None:
+    scale, value = place
+    assert 0 <= scale.fraction(value) <= 1
+    assert abs(scale.at(scale.fraction(value)) - value) <= scale.step / 2 + 1e-6
+
+
+@given(places(), st.floats(-1, 2), st.floats(-1, 2))
+def test_places_are_in_range_and_in_order(
+    place: tuple[Scale, float], one: float, other: float
+) -> None:
+    scale, _ = place
+    low, high = sorted((scale.at(one), scale.at(other)))
+    assert scale.low <= low <= high <= scale.high
+    assert (scale.at(one) <= scale.at(other)) or one > other
+
+
+@given(st.sampled_from(sorted(SLIDERS)), st.floats(-99.9, 1e9))
+def test_every_value_has_room_as_text(name: str, value: float) -> None:
+    scale = SLIDERS[name]
+    text = scale.format(scale.clamped(value))
+    assert len(text) <= VALUE_CELLS
+    assert float(text) == pytest.approx(scale.clamped(value), rel=0.5, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("scale", "value", "text"),
+    [
+        (TEMPERATURE, 0.8, "0.80"),
+        (TEMPERATURE, 0.805, "0.805"),
+        (TEMPERATURE, 33.333, "33.33"),
+        (TEMPERATURE, 100.0, "100.0"),
+        (TEMPERATURE, 0.0004, "4e-04"),
+        (PENALTY, -0.1, "-0.10"),
+        (PENALTY, -1.95, "-1.95"),
+        (TOP_K, 99_999, "99999"),
+        (TOP_K, 123_456, "1e+05"),
+    ],
+)
+def test_a_value_as_text(scale: Scale, value: float, text: str) -> None:
+    assert scale.format(value) == text

@@ -19,7 +19,7 @@ class Host(App[None]):
         yield self.view
 
     def write(self, text: str) -> None:
-        self.document.append_tokens(tuple(Written(1, c, 0.0, 0.0, False) for c in text))
+        self.document.append_tokens(tuple(Written(1, c, 0.0, 0.0, 1, 1, False) for c in text))
         self.view.sync()
 
     def rows(self) -> list[str]:

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 from minigpt.runtime.params import SamplingParams
+from minigpt_tui.document import Document
 from minigpt_tui.protocol import Change, Died, Failed, Generate, Open, Skipped, Stop
 from minigpt_tui.writer import State, Writer
 from tests.tui.scripted_engine import MODEL, ScriptedEngine
@@ -88,7 +89,7 @@ def test_a_refused_model_ends_the_run_that_waits_for_it() -> None:
     writer = Writer(engine)
     writer.open(Path("bad.onnx"))
     writer.write("a", PARAMS)
-    engine.fail("no model is open")
+    assert engine.asked(Generate) == []
     assert [n.sentence for n in writer.hear()] == ["it is damaged"]
     assert writer.state == State.NO_MODEL
     writer.write("b", PARAMS)
@@ -104,12 +105,37 @@ def test_a_death_ends_the_run_and_is_told() -> None:
     assert writer.state == State.READY
 
 
+def test_what_is_written_while_a_model_opens_waits_for_it() -> None:
+    engine = ScriptedEngine(opens=False)
+    writer = Writer(engine)
+    writer.open(MODEL)
+    writer.write("a", PARAMS)
+    warmer = SamplingParams(temperature=1.5)
+    writer.change(warmer)
+    assert (engine.asked(Generate), writer.is_running) == ([], True)
+    engine.open(MODEL)
+    writer.hear()
+    assert engine.last_generate == Generate(1, "a", warmer)
+    assert [run.model_sha256 for run in writer.document.runs] == ["f" * 64]
+
+
+def test_a_stop_while_a_model_opens_asks_for_nothing() -> None:
+    engine = ScriptedEngine(opens=False)
+    writer = Writer(engine)
+    writer.open(MODEL)
+    writer.write("a", PARAMS)
+    writer.stop()
+    engine.open(MODEL)
+    writer.hear()
+    assert (engine.asked(Generate), engine.asked(Stop)) == ([], [])
+
+
 def test_a_new_text_forgets_everything_but_the_model() -> None:
     writer, engine = ready()
     writer.write("a", PARAMS)
     engine.write("b")
     writer.hear()
-    writer.clear()
+    writer.adopt(Document())
     engine.write("late")
     writer.hear()
     assert (writer.document.text, writer.window, writer.state) == ("", 0, State.READY)

@@ -9,7 +9,10 @@ from minigpt import __version__
 from minigpt.errors import InputError
 from minigpt.runtime.library import find_model
 from minigpt.terminal import Parser, one_line, say
+from minigpt.training.metrics import METRICS
+from minigpt_tui.database import default_path
 from minigpt_tui.engine_client import EngineClient
+from minigpt_tui.preferences import config_path, read
 
 
 def existing_model(name: str | None) -> Path:
@@ -20,13 +23,27 @@ def existing_model(name: str | None) -> Path:
     """
     path = find_model(name)
     if path.is_dir():
-        raise InputError(f"{path} is a folder; give the .onnx file that minigpt export wrote")
+        raise InputError(
+            f"{path} is a folder without a training run ({METRICS}); give a run's folder, "
+            "or the .onnx file that minigpt export wrote"
+        )
     if not path.exists():
         raise InputError(
             f"the model that ships with minigpt is not at {path}; "
             "give another one: minigpt-tui MODEL.onnx"
         )
     return path.absolute()  # the folder may be gone when it is asked for again
+
+
+def run_folder(name: str | None) -> Path | None:
+    """The folder of a training run, if that is what a person means."""
+    if name is None:
+        return None
+    try:
+        path = Path(name)
+        return path if (path / METRICS).exists() else None
+    except (OSError, ValueError):  # too long for a path, or a NUL in it: then it is none
+        return None
 
 
 def has_terminal() -> bool:
@@ -39,18 +56,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the app; the exit code is 2 for a mistake the user can mend."""
     parser = Parser(
         prog="minigpt-tui",
-        description="Meet a model in the terminal: it writes on from your words.",
+        description="Meet a model in the terminal: it writes on from your words. "
+        "Or watch one learn.",
     )
     parser.add_argument(
         "model",
         metavar="MODEL",
         nargs="?",
-        help="a .onnx file or the name of a model (default: the one that ships with minigpt)",
+        help="a .onnx file, the name of a model (default: the one that ships with minigpt), "
+        "or the folder of a training run, to watch it",
+    )
+    parser.add_argument(
+        "--config-path", action="store_true", help="print where the preferences are kept, and end"
     )
     parser.add_argument("--version", action="version", version=f"minigpt {__version__}")
     args = parser.parse_args(argv)
+    if args.config_path:
+        sys.stdout.write(f"{config_path()}\n")
+        return 0
     try:
-        model = existing_model(args.model)
+        preferences = read()
+        watched = run_folder(args.model)
+        model = existing_model(None if watched else args.model or preferences.model or None)
     except InputError as error:
         say(one_line(str(error)))
         return 2
@@ -65,9 +92,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Textual takes most of the start: meanwhile the engine starts, on another core.
     from minigpt_tui.minigpt_app import MinigptApp
 
-    app = MinigptApp(engine, model)
     try:
+        app = MinigptApp(
+            engine, model, watched=watched, preferences=preferences, sessions=default_path()
+        )
         reason = app.run()
+    except InputError as error:
+        say(one_line(f"{config_path()}: {error}"))
+        return 2
     finally:
         engine.close()
     if reason:

@@ -1,89 +1,335 @@
 """The text as data: what is shown, saved and handed to the model. Knows nothing of Textual."""
 
 from array import array
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
-from minigpt_tui.protocol import Written
+from minigpt.runtime.params import SamplingParams
+from minigpt.terminal import one_line
+from minigpt_tui.nodes import ROOT, UNKNOWN, Author, Nodes, Origin
+from minigpt_tui.protocol import Score, Written
 
-_USER = -1
+__all__ = ["Alternative", "Author", "Branch", "Document", "Fork", "Origin", "RunRecord"]
+
+_PREVIEW = 40
+
+
+@dataclass(slots=True)
+class RunRecord:
+    """What it takes to let a model write the same again."""
+
+    number: int
+    """1 for the document's first run."""
+    head: int
+    """The node that the run went on from."""
+    length: int
+    """Of the text that ends there."""
+    params: SamplingParams
+    window: int = 0
+    """How many of the newest tokens were read first; 0: as many as fit."""
+    stops: tuple[str, ...] = ()
+    model_name: str = ""
+    model_sha256: str = ""
+    """Of the file."""
+    changes: list[tuple[int, SamplingParams]] = field(default_factory=list)
+    """(tokens written before it, the settings from there on)."""
+    n_tokens: int = 0
+    first: int = UNKNOWN
+    """The first node written; -1 before there is one."""
+    n_chars: int = 0
+    """Nodes written: they follow each other from `first` on."""
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a character comes from: the token that wrote it, and what the model thought then."""
+class Branch:
+    """One way through the tree, from the root to a leaf."""
 
-    token_id: int
-    logprob: float
-    entropy: float
-    slid: bool
+    leaf: int
+    name: str
+    """As given by the user, or empty."""
+    fork: int
+    """The length of the text that it shares with the branch it leaves."""
+    length: int
+    preview: str
+    """How it goes on from there, safe to show, on one line."""
+    is_current: bool
+    first: int
+    """Its first node of its own, by which it stays known while it grows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """A branch and the branches that leave it."""
+
+    branch: Branch
+    children: tuple["Fork", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """One of the characters that stand at a place of the text, on one branch or another."""
+
+    node: int
+    char: str
+    author: Author
+    origin: Origin | None
+    leaf: int
+    """Of the branch that goes on with it: what to check out."""
+    is_shown: bool
 
 
 class Document:
-    """A text and, for every character of it, who wrote it.
+    """A tree of texts, of which one is shown: the one that ends with the node `head`.
 
-    Columns instead of a record per character: 13 bytes each, so a million characters stay small.
+    Nothing is ever deleted. Writing on from the middle of the text begins another branch.
 
     >>> document = Document()
     >>> document.append_user("ab")
-    >>> document.append_token(Written(7, "c", -0.5, 1.0, False))
+    >>> document.append_token(Written(7, "c", -0.5, 1.0, 2, 3, False))
     >>> document.text, document.origin(0), document.origin(2).token_id
     ('abc', None, 7)
+    >>> document.rewind(2)
+    >>> document.append_user("x")
+    >>> document.text, [branch.preview for branch in document.leaves()]
+    ('abx', ['abc', 'x'])
     """
 
     def __init__(self) -> None:
+        self.nodes = Nodes()
+        self.head = ROOT
         self.text = ""
         self.version = 0
         """Changes whenever characters are taken away; appending leaves it."""
-        self._token_ids = array("i")
-        self._logprobs = array("f")
-        self._entropies = array("f")
-        self._slid = array("b")
+        self.runs: list[RunRecord] = []
+        self.names: dict[int, str] = {}
+        """By the first node of a branch."""
+        self.undone_to: list[int] = []
+        """Heads that undo goes back to, the next one last."""
+        self.redone_to: list[int] = []
+        self._path = array("i")
 
     def __len__(self) -> int:
         return len(self.text)
 
-    def append_user(self, text: str) -> None:
-        """Add what the user wrote."""
-        self._append(text, Written(_USER, text, 0.0, 0.0, False))
+    # Writing
+
+    def append_user(self, text: str, scores: Sequence[Score | None] = ()) -> None:
+        """Add what the user wrote.
+
+        Args:
+            text: the characters.
+            scores: what is known of them, one a character; those beyond its end are unknown.
+        """
+        tokens = [
+            Written(UNKNOWN, char, 0.0, 0.0, 0, 0, False)
+            if score is None
+            else Written(score.id, char, *score[1:], False)
+            for char, score in zip(text, scores, strict=False)
+        ]
+        tokens.append(Written(UNKNOWN, text[len(tokens) :], 0.0, 0.0, 0, 0, False))
+        self._append(tokens, Author.USER)
 
     def append_token(self, token: Written) -> None:
         """Add what the model wrote."""
-        self._append(token.text, token)
+        self.append_tokens((token,))
 
     def append_tokens(self, tokens: tuple[Written, ...]) -> None:
-        """Add many at once: the text is copied once, not once a token."""
+        """Add what the model wrote in the newest run; the text is copied once, not once a token."""
+        first = len(self.nodes)
+        self._append(tokens, Author.MODEL)
+        if self.runs:
+            run = self.runs[-1]
+            run.n_tokens += len(tokens)
+            run.n_chars += len(self.nodes) - first
+            if run.first == UNKNOWN and run.n_chars:
+                run.first = first
+
+    def append_forced(self, token: Written) -> None:
+        """Add a candidate that the user chose; where it was chosen before, go there."""
+        for node in self.nodes.children(self.head):
+            origin, end = self.nodes.origin(node), node + len(token.text)
+            if (
+                self.nodes.author(node) is Author.FORCED
+                and origin is not None
+                and origin.starts
+                and origin.token_id == token.id
+                and self.nodes.text(range(node, end)) == token.text
+            ):
+                self.checkout(end - 1)
+                return
+        self._append((token,), Author.FORCED)
+
+    def begin_run(
+        self,
+        params: SamplingParams,
+        *,
+        window: int = 0,
+        stops: tuple[str, ...] = (),
+        model_name: str = "",
+        model_sha256: str = "",
+    ) -> RunRecord:
+        """Note that a model writes on from here; `append_tokens` counts what it writes."""
+        run = RunRecord(
+            len(self.runs) + 1,
+            self.head,
+            len(self),
+            params,
+            window,
+            stops,
+            model_name,
+            model_sha256,
+        )
+        self.runs.append(run)
+        return run
+
+    def _append(self, tokens: Iterable[Written], author: Author) -> None:
+        first = len(self.nodes)
         for token in tokens:
-            self._mark(len(token.text), token)
-        self.text += "".join(token.text for token in tokens)
+            self.head = self.nodes.append(self.head, token, author)
+        new = range(first, len(self.nodes))
+        self._path.extend(new)
+        self.text += self.nodes.text(new)
+
+    # Moving in the tree
+
+    def rewind(self, length: int) -> None:
+        """Show only the first `length` characters; the others stay in the tree."""
+        if length < len(self):
+            self.head = self._path[length - 1] if length else ROOT
+            del self._path[length:]
+            self.text = self.text[:length]
+            self.version += 1
 
     def clear(self) -> None:
         """Begin an empty text."""
-        self.text = ""
+        self.rewind(0)
+
+    def checkout(self, node: int) -> None:
+        """Show the text that ends with `node`, of a `Branch.leaf` for one."""
+        if node == self.head:
+            return
+        spans = self.nodes.spans(node)
+        self.head = node
+        self.text = "".join(self.nodes.text(span) for span in spans)
+        self._path = array("i")
+        for span in spans:
+            self._path.extend(span)
         self.version += 1
-        for column in (self._token_ids, self._logprobs, self._entropies, self._slid):
-            del column[:]
+
+    def mark(self) -> None:
+        """Remember the head: call it before whatever the user should be able to undo."""
+        self.undone_to.append(self.head)
+        self.redone_to.clear()
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether `undo` would change what is shown."""
+        return any(head != self.head for head in reversed(self.undone_to))
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether something was undone and nothing marked since."""
+        return any(head != self.head for head in reversed(self.redone_to))
+
+    def undo(self) -> None:
+        """Go back to where the last mark was made; marks that would change nothing are passed."""
+        self._go_back(self.undone_to, self.redone_to)
+
+    def redo(self) -> None:
+        """Take back an undo."""
+        self._go_back(self.redone_to, self.undone_to)
+
+    def _go_back(self, heads: list[int], others: list[int]) -> None:
+        while heads:
+            if (head := heads.pop()) != self.head:
+                others.append(self.head)
+                self.checkout(head)
+                return
+
+    # What is known of the text that is shown
 
     def is_user(self, index: int) -> bool:
-        """Whether the user wrote the character at `index`."""
-        return self._token_ids[index] == _USER
+        """Whether the user typed the character at `index`."""
+        return self.author(index) is Author.USER
+
+    def author(self, index: int) -> Author:
+        """Who put the character at `index` there."""
+        return self.nodes.author(self._path[index])
 
     def origin(self, index: int) -> Origin | None:
-        """Which token wrote the character at `index`; None where the user did."""
-        if self.is_user(index):
-            return None
-        return Origin(
-            self._token_ids[index],
-            self._logprobs[index],
-            self._entropies[index],
-            bool(self._slid[index]),
+        """What a model thought of the character at `index`; None where none has read it."""
+        return self.nodes.origin(self._path[index])
+
+    def children(self, index: int) -> list[Alternative]:
+        """What stands at `index` on the branches that share the text before it, oldest first."""
+        parent = self._path[index - 1] if index else ROOT
+        shown = self._path[index] if index < len(self) else None
+        return [
+            Alternative(
+                node,
+                self.nodes.text(range(node, node + 1)),
+                self.nodes.author(node),
+                self.nodes.origin(node),
+                self.nodes.leaf(self.nodes.stretch(node).branch),
+                node == shown,
+            )
+            for node in self.nodes.children(parent)
+        ]
+
+    def spans(self, start: int = 0) -> list[range]:
+        """The nodes of the shown text from the index `start` on, as few ranges."""
+        return self.nodes.spans(self.head, start)
+
+    # The branches
+
+    def leaves(self) -> list[Branch]:
+        """All branches, the oldest first."""
+        return [self.branch(first) for first in self.nodes.branches()]
+
+    def tree(self) -> tuple[Fork, ...]:
+        """The branches that begin at the root, each with those that leave it."""
+        # children are younger than what they leave: from the youngest on, each is complete
+        children: dict[int, list[Fork]] = {}
+        for branch in reversed(self.leaves()):
+            fork = Fork(branch, tuple(reversed(children.pop(branch.first, []))))
+            parent = self.nodes.stretch(branch.first).parent
+            left = ROOT if parent == ROOT else self.nodes.stretch(parent).branch
+            children.setdefault(left, []).append(fork)
+        return tuple(reversed(children.get(ROOT, [])))
+
+    def name(self, leaf: int, name: str) -> None:
+        """Call a branch something; an empty name takes it away. It stays while the branch grows."""
+        first = self.nodes.stretch(leaf).branch
+        self.names.pop(first, None)
+        if name:
+            self.names[first] = name
+
+    def common(self, one: int, other: int) -> int:
+        """The length of the text that two leaves share."""
+        return self.nodes.common(one, other)
+
+    def text_of(self, leaf: int) -> str:
+        """The text that ends with a node."""
+        return "".join(self.nodes.text(span) for span in self.nodes.spans(leaf))
+
+    def text_of_run(self, run: RunRecord) -> str:
+        """What a run has written."""
+        return self.nodes.text(range(run.first, run.first + run.n_chars)) if run.n_chars else ""
+
+    @property
+    def current_branch(self) -> int:
+        """The first node of the branch that is shown; that of the empty text is the oldest."""
+        return 0 if self.head == ROOT else self.nodes.stretch(self.head).branch
+
+    def branch(self, first: int) -> Branch:
+        """The branch that begins with a node, as it is now."""
+        leaf = self.nodes.leaf(first)
+        return Branch(
+            leaf,
+            self.names.get(first, ""),
+            self.nodes.stretch(first).depth,
+            self.nodes.depth(leaf),
+            one_line(self.nodes.branch_text(first, _PREVIEW)),
+            first == self.current_branch,
+            first,
         )
-
-    def _append(self, text: str, origin: Written) -> None:
-        self._mark(len(text), origin)
-        self.text += text
-
-    def _mark(self, n_chars: int, origin: Written) -> None:
-        self._token_ids.extend([origin.id] * n_chars)
-        self._logprobs.extend([origin.logprob] * n_chars)
-        self._entropies.extend([origin.entropy] * n_chars)
-        self._slid.extend([origin.slid] * n_chars)

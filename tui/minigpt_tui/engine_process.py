@@ -9,26 +9,34 @@ import os
 import sys
 import threading
 import time
-from itertools import islice
+from collections.abc import Callable, Sequence
+from itertools import count, islice
 from pathlib import Path
 from queue import SimpleQueue
 from typing import BinaryIO
 
 from minigpt.errors import InputError
-from minigpt.runtime.generation import generate
+from minigpt.runtime.chat import likely_speakers
+from minigpt.runtime.generation import Token, generate
 from minigpt.runtime.library import Model, load
 from minigpt.runtime.params import SamplingParams
+from minigpt_tui.looker import Looker, plain
 from minigpt_tui.protocol import (
+    Applied,
+    AskSpeakers,
     Change,
     Done,
     Failed,
     Generate,
+    Look,
     Open,
     Opened,
     Refused,
     Reply,
     Request,
+    Seen,
     Skipped,
+    Speakers,
     Stop,
     Tokens,
     Written,
@@ -40,16 +48,23 @@ FLUSH_S = 1 / 60
 """Tokens are sent this often; the first one at once."""
 
 
+Todo = Open | Generate | Look | AskSpeakers
+"""What is done one after another; a change and a stop act at once."""
+
+
 class EngineProcess:
-    """Reads requests in a thread, so that a change or a stop acts on the next token."""
+    """Reads requests in a thread, so that a change, a stop or a look acts on the next token."""
 
     def __init__(self, requests: BinaryIO, replies: BinaryIO) -> None:
         self._requests = requests
         self._replies = replies
-        self._todo: SimpleQueue[Open | Generate | ValueError | None] = SimpleQueue()
-        self._params = SamplingParams()
+        self._todo: SimpleQueue[Todo | ValueError | None] = SimpleQueue()
+        self._params = SamplingParams()  # the newest that came, of whatever run
+        self._drawn_with = SamplingParams()  # the last token
         self._wanted = 0  # the run to go on with
+        self._look: Look | None = None  # the newest one that is not answered
         self._model: Model | None = None
+        self._looker: Looker | None = None
 
     def serve(self) -> None:
         """Answer requests until they end."""
@@ -59,6 +74,10 @@ class EngineProcess:
                 self._open(request.path)
             elif isinstance(request, Generate):
                 self._generate(request)
+            elif isinstance(request, Look):
+                self._answer_look()
+            elif isinstance(request, AskSpeakers):
+                self._name_speakers(request.text)
             else:
                 raise request
 
@@ -82,6 +101,8 @@ class EngineProcess:
         else:
             if isinstance(request, Generate):
                 self._wanted, self._params = request.run, request.params
+            elif isinstance(request, Look):
+                self._look = request
             self._todo.put(request)
 
     def _send(self, reply: Reply) -> None:
@@ -100,8 +121,25 @@ class EngineProcess:
         except InputError as error:
             self._send(Refused(path, str(error)))
             return
-        self._model = model
-        self._send(Opened(path, model.card, model.config))
+        self._model, self._looker = model, None
+        self._send(Opened(path, model.card, model.config, model.tokenizer.chars, model.checksum))
+
+    def _answer_look(self) -> None:
+        """Answer the newest look, if it is not answered already."""
+        request, self._look = self._look, None
+        if request is None or self._model is None:
+            return
+        try:
+            self._looker = self._looker or Looker(self._model)
+            self._send(self._looker.look(request))
+        except InputError:  # a text of which the model knows nothing: there is nothing to say
+            self._send(Seen(request.number, (), 0, (None,) * request.n_scored, ""))
+
+    def _name_speakers(self, text: str) -> None:
+        if self._model is not None:
+            decoder = self._model.decoder.beside()
+            names = likely_speakers(decoder, self._model.tokenizer, text)
+            self._send(Speakers(tuple(names)))
 
     def _generate(self, request: Generate) -> None:
         start = time.perf_counter()
@@ -119,29 +157,64 @@ class EngineProcess:
         if len(prompt) < len(request.text):
             self._send(Skipped(run, model.tokenizer.unknown(request.text)))
         first = now = start
-        n_tokens = window = 0
-        unsent: list[Written] = []
+        n_tokens = 0
+        unsent: list[Token] = []
         due = 0.0
         stream = generate(
-            model.decoder, model.tokenizer, prompt, lambda: self._params, draft=model.draft
-        )
+            model.decoder, model.tokenizer, prompt, self._settings(request), stop=request.stop,
+            draft=model.draft, keep_logits=True, view=request.view,
+        )  # fmt: skip
         for token in stream if self._wanted == run else ():
             now = time.perf_counter()
             first = first if n_tokens else now
             n_tokens += 1
-            unsent.append(Written(token.id, token.text, token.logprob, token.entropy, token.slid))
+            unsent.append(token)
             if now >= due:
-                self._send(Tokens(run, tuple(unsent), now - start, token.window))
+                self._send(_tokens(run, unsent, now - start))
                 unsent.clear()
                 due = now + FLUSH_S
-            window = token.window
+            if self._look:
+                self._answer_look()
             if self._wanted != run:
                 break
         if unsent:
-            self._send(Tokens(run, tuple(unsent), now - start, window))
-        reason = "length" if self._wanted == run else "stopped"
+            self._send(_tokens(run, unsent, now - start))
+        is_full = n_tokens >= self._drawn_with.max_new_tokens
+        reason = "stopped" if self._wanted != run else "length" if is_full else "stop text"
         speed = (n_tokens - 1) / (now - first) if n_tokens > 1 else 0.0
         self._send(Done(run, reason, n_tokens, speed, first - start))
+
+    def _settings(self, request: Generate) -> Callable[[], SamplingParams]:
+        """The settings, to be asked for once a token; tells from which token on they are others."""
+        numbers = count()
+        script = dict(request.changes)
+        heard = self._drawn_with = request.params
+
+        def now() -> SamplingParams:
+            # `_params` is only read: the listening thread may have put the next run's there already
+            nonlocal heard
+            n = next(numbers)
+            params = script.get(n, self._drawn_with)
+            if self._params is not heard:
+                heard = params = self._params
+            if params is not self._drawn_with:
+                self._drawn_with = params
+                self._send(Applied(request.run, n, params))
+            return params
+
+        return now
+
+
+def _tokens(run: int, tokens: Sequence[Token], elapsed_s: float) -> Tokens:
+    row = tokens[-1].logits
+    assert row is not None
+    return Tokens(run, tuple(map(_written, tokens)), elapsed_s, plain(row))
+
+
+def _written(token: Token) -> Written:
+    return Written(
+        token.id, token.text, token.logprob, token.entropy, token.rank, token.window, token.slid
+    )
 
 
 def main() -> None:

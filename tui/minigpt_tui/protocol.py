@@ -8,10 +8,11 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast, get_args
 
 from minigpt.config import GPTConfig, ModelCard
 from minigpt.runtime.params import SamplingParams
+from minigpt_tui.inside import Inside
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,12 @@ class Generate:
     run: int
     text: str
     params: SamplingParams
+    view: int | None = None
+    """How many of the newest tokens to read at first; None: all that there is room for."""
+    stop: tuple[str, ...] = ()
+    """Texts at which the run ends, themselves not written."""
+    changes: tuple[tuple[int, SamplingParams], ...] = ()
+    """Other settings from the n-th token on, to repeat a run in which somebody moved a slider."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +51,33 @@ class Stop:
     run: int
 
 
-Request = Open | Generate | Change | Stop
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Ask what the model thinks after a text, also while it writes; answered by Seen.
+
+    Only the newest one is sure to be answered.
+    """
+
+    number: int
+    text: str
+    view: int | None = None
+    """As in Generate."""
+    n_scored: int = 0
+    """Of so many characters at the end, tell how likely the model found them."""
+    n_ghost: int = 0
+    """Tell what the model would most likely write next, at most so many characters of a line."""
+    inside: bool = False
+    """Tell what its layers do there too."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskSpeakers:
+    """Ask whom the model would let speak after a text; answered by Speakers, between runs."""
+
+    text: str
+
+
+Request = Open | Generate | Change | Stop | Look | AskSpeakers
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +87,10 @@ class Opened:
     path: Path
     card: ModelCard
     config: GPTConfig
+    chars: str
+    """The vocabulary: the character at index i has id i."""
+    checksum: str
+    """The same for the same model, whatever its file is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +116,8 @@ class Written(NamedTuple):
     text: str
     logprob: float
     entropy: float
+    rank: int
+    window: int
     slid: bool
 
 
@@ -90,8 +129,17 @@ class Tokens:
     tokens: tuple[Written, ...]
     elapsed_s: float
     """From the request to the last of these tokens, by the engine's clock."""
-    window: int
-    """Tokens that the model had in view for the last of them."""
+    row: tuple[float, ...] = ()
+    """The logits that the last of them was drawn from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """From its n-th token on (from 0) a run is drawn with these settings."""
+
+    run: int
+    n_tokens: int
+    params: SamplingParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +148,8 @@ class Done:
 
     run: int
     reason: str
-    """"length": max_new_tokens are written. "stopped": somebody asked."""
+    """"length": max_new_tokens are written. "stop text": it came to one of those asked for.
+    "stopped": somebody asked."""
     n_tokens: int
     tokens_per_s: float
     """After the first token; 0 for fewer than two."""
@@ -116,6 +165,40 @@ class Failed:
     sentence: str
 
 
+class Score(NamedTuple):
+    """What the model thought of a character that somebody else wrote."""
+
+    id: int
+    logprob: float
+    entropy: float
+    rank: int
+    window: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the model thinks after a text."""
+
+    number: int
+    row: tuple[float, ...]
+    """The logits of what comes next."""
+    view: int
+    """How many tokens were in view for it."""
+    scores: tuple[Score | None, ...]
+    """Of the characters asked for; None for one that the model does not know or saw first."""
+    ghost: str
+    inside: Inside | None = None
+    trouble: str = ""
+    """Why `inside` is not there, in a sentence; empty: it is, or was not asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speakers:
+    """Whom the model would let speak next, the likeliest first; nobody: it has learned no plays."""
+
+    names: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Died:
     """The engine is gone; it starts again with the next request."""
@@ -123,12 +206,9 @@ class Died:
     sentence: str
 
 
-Reply = Opened | Refused | Skipped | Tokens | Done | Failed | Died
+Reply = Opened | Refused | Skipped | Tokens | Applied | Done | Failed | Seen | Speakers | Died
 
-_KINDS: dict[str, Any] = {
-    kind.__name__: kind
-    for kind in (Open, Generate, Change, Stop, Opened, Refused, Skipped, Tokens, Done, Failed, Died)
-}
+_KINDS: dict[str, Any] = {kind.__name__: kind for kind in (*get_args(Request), *get_args(Reply))}
 
 
 def encode(record: Request | Reply) -> bytes:
@@ -148,19 +228,28 @@ def decode_reply(line: bytes) -> Reply:
 
 def _decode(line: bytes) -> object:
     kind, values = json.loads(line)
-    if "tokens" in values:
-        values["tokens"] = tuple(Written(*row) for row in values["tokens"])
     for name, type_ in _NESTED.items():
         if name in values:
             values[name] = type_(values[name])
     return _KINDS[kind](**values)
 
 
+def _params(fields: dict[str, Any]) -> SamplingParams:
+    return SamplingParams(
+        **{**fields, "logit_bias": tuple((i, bias) for i, bias in fields["logit_bias"])}
+    )
+
+
 _NESTED: dict[str, Callable[[Any], Any]] = {
     "path": Path,
-    "params": lambda fields: SamplingParams(
-        **{**fields, "logit_bias": tuple((i, bias) for i, bias in fields["logit_bias"])}
-    ),
+    "params": _params,
+    "changes": lambda rows: tuple((n, _params(fields)) for n, fields in rows),
+    "stop": tuple,
+    "names": tuple,
+    "row": tuple,
+    "tokens": lambda rows: tuple(Written(*row) for row in rows),
+    "inside": lambda found: Inside(**found) if isinstance(found, dict) else found,
+    "scores": lambda rows: tuple(row and Score(*row) for row in rows),
     "card": lambda fields: ModelCard(**fields),
     "config": lambda fields: GPTConfig(**fields),
 }

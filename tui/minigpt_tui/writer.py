@@ -4,15 +4,21 @@ The interface calls the verbs (`write`, `stop`, ...) and `hear` when the engine 
 shows what it finds in the public attributes.
 """
 
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
+from minigpt.runtime.chat import END, Roles
 from minigpt.runtime.params import SamplingParams
 from minigpt.terminal import printable
-from minigpt_tui.document import Document
+from minigpt_tui.candidates import Candidate, entropy
+from minigpt_tui.document import Document, RunRecord
+from minigpt_tui.gaze import Gaze, view_at
 from minigpt_tui.protocol import (
+    Applied,
+    AskSpeakers,
     Change,
     Died,
     Done,
@@ -23,10 +29,14 @@ from minigpt_tui.protocol import (
     Opened,
     Refused,
     Reply,
+    Seen,
     Skipped,
+    Speakers,
     Stop,
     Tokens,
+    Written,
 )
+from minigpt_tui.replay import Replay
 
 
 class State(StrEnum):
@@ -65,12 +75,24 @@ class Writer:
     """Tokens the model had in view last."""
     n_slides: int = 0
     """How often the window was full and slid in the last run."""
+    roles: Roles | None = None
+    """Who speaks with whom; None: it is no conversation, the model just writes on."""
+    speakers: tuple[str, ...] = ()
+    """Whom the model would let speak, as far as it was asked."""
+    replay: Replay | None = None
+    """Hears what the engine says, too."""
     _opening: bool = False
     _run: int = 0
     _running: bool = False
     _n_tokens: int = 0
+    _waiting: SamplingParams | None = None
+    """Of a run that begins as soon as the model is open."""
+    _record: RunRecord | None = None
     _told: set[str] = field(default_factory=set)
     """Characters of which the user knows that the model does not know them."""
+
+    def __post_init__(self) -> None:
+        self.gaze = Gaze(self.engine)
 
     @property
     def state(self) -> State:
@@ -93,54 +115,179 @@ class Writer:
         self.engine.send(Open(path))
 
     def write(self, text: str, params: SamplingParams) -> None:
-        """Append `text` as the user's and let the model write on from the whole document."""
+        """Append `text` as the user's and let the model write on from the whole document.
+
+        In a conversation it is said, and answered.
+        """
         self.stop()
-        self.document.append_user(text)
-        self._run += 1
+        self.document.mark()
+        self._append_user(self.roles.prompt(self.document.text, text) if self.roles else text)
+        self._begin(params)
+
+    def ask_who_speaks(self) -> None:
+        """Ask the model whom it would let speak next; `speakers` will say."""
+        if self.model is not None:
+            self.engine.send(AskSpeakers(self.document.text[-4 * self.model.config.block_size :]))
+
+    def again(self, params: SamplingParams) -> bool:
+        """Let the model write something else from where the last run began; False: there is none.
+
+        What it wrote stays as another branch.
+        """
+        last, document = self._record, self.document
+        if last is None or document.common(document.head, last.head) != last.length:
+            return False
+        self.stop()
+        document.mark()
+        document.rewind(last.length)
+        self._begin(params)
+        return True
+
+    def force(self, candidate: Candidate, params: SamplingParams) -> None:
+        """Put a candidate where the gaze rests, and let the model write on from there.
+
+        What stood there stays as another branch.
+        """
+        gaze = self.gaze
+        if self.model is None or gaze.place is None:
+            return
+        self.stop()
+        self.document.mark()
+        self.document.rewind(gaze.target.index)
+        self.document.append_user(gaze.target.before)
+        self._append_user(gaze.target.typed)
+        char = self.model.chars[candidate.id]
+        self.document.append_forced(
+            Written(
+                candidate.id, char, candidate.logprob, entropy(gaze.place.row), candidate.rank,
+                gaze.place.view, False,
+            )
+        )  # fmt: skip
+        self._begin(params)
+
+    def go_on(self, index: int, params: SamplingParams) -> None:
+        """Let the model write on from the middle of the text: what stood there stays a branch."""
+        self.stop()
+        self.document.mark()
+        self.document.rewind(index)
+        self._begin(params)
+
+    def _append_user(self, text: str) -> None:
+        scores = self.gaze.scores_of(text)
+        self.document.append_user(text, [*[None] * (len(text) - len(scores)), *scores])
+
+    def _begin(self, params: SamplingParams) -> None:
         self._running = True
         self._n_tokens = self.n_slides = 0
         self.tokens_per_s = 0.0
         self.first_token_s = None
-        self.engine.send(Generate(self._run, self.document.text, params))
+        self.gaze.follow_end()
+        if self._opening:
+            self._waiting = params
+        else:
+            self._generate(params)
+
+    def _generate(self, params: SamplingParams) -> None:
+        self._run += 1
+        document, model, view = self.document, self.model, None
+        self._waiting = self._record = None
+        stops, changes = ((END,), _begun(params, model)) if self.roles else ((), ())
+        if model is not None:
+            view = view_at(document, len(document), model.config.block_size)
+            self._record = document.begin_run(
+                params, window=view or 0, stops=stops, model_name=model.card.name,
+                model_sha256=model.checksum,
+            )  # fmt: skip
+        self.engine.send(Generate(self._run, document.text, params, view, stops, changes))
 
     def change(self, params: SamplingParams) -> None:
         """Let the next token be drawn with other settings."""
-        if self._running:
+        if self._waiting:
+            self._waiting = params
+        elif self._running:
             self.engine.send(Change(params))
 
     def stop(self) -> None:
         """End the run; the text stays as it is shown."""
         if self._running:
             self._running = False
-            self.engine.send(Stop(self._run))
+            if self._waiting is None:
+                self.engine.send(Stop(self._run))
+            self._waiting = None
 
-    def clear(self) -> None:
-        """Begin a new text."""
+    def adopt(self, document: Document) -> None:
+        """Turn to another document."""
         self.stop()
-        self.document.clear()
+        self.document = document
         self.window = self.n_slides = 0
         self._told.clear()
+        self.gaze.forget()
+
+    def undo(self) -> bool:
+        """Go back to the text before the last deed; False: there was none."""
+        self.stop()
+        can = self.document.can_undo
+        self.document.undo()
+        return can
+
+    def redo(self) -> bool:
+        """Take back an undo; False: there was none."""
+        self.stop()
+        can = self.document.can_redo
+        self.document.redo()
+        return can
+
+    def checkout(self, leaf: int) -> None:
+        """Go to another branch."""
+        self.stop()
+        self.document.mark()
+        self.document.checkout(leaf)
+
+    def write_anew(self, document: Document) -> Replay | None:
+        """Let the engine write a document's runs anew, this one's or another's; None: no model."""
+        self.stop()
+        if self.model is None or self._opening:
+            return None
+        self.replay = Replay(self.engine, self.model, document)
+        self.replay.begin()
+        return self.replay
 
     def hear(self) -> list[Notice]:
         """Take in what the engine has said."""
-        return [notice for reply in self.engine.receive() for notice in self._take(reply)]
+        notices: list[Notice] = []
+        for reply in self.engine.receive():
+            if self.replay is not None:
+                self.replay.take(reply)
+            notices += self._take(reply)
+        return notices
 
     def _take(self, reply: Reply) -> Iterable[Notice]:
         match reply:
             case Opened():
                 self._opening = False
                 self.model = reply
+                self.gaze.use(reply)
                 self.window = self.n_slides = 0
                 self.tokens_per_s, self.first_token_s = 0.0, None  # another model's
+                self._go_on_waiting()
             case Refused(sentence=sentence):
                 self._opening = False
                 self._running = self._running and self.model is not None
+                self._go_on_waiting()
                 yield Notice(printable(sentence), is_error=True)
             case Died(sentence=sentence):
                 self._opening = self._running = False
                 yield Notice(printable(sentence), is_error=True)
             case Tokens(run=run) if self._running and run == self._run:
                 self._append(reply)
+            case Applied(run=run) if run == self._run and self._record:
+                self._record.changes.append((reply.n_tokens, reply.params))
+            case Speakers():
+                self.speakers = reply.names
+            case Seen():
+                self.gaze.take(reply)
+                if reply.trouble:
+                    yield Notice(printable(reply.trouble), is_error=True)
             case Skipped(run=run, chars=chars) if run == self._run:
                 yield from self._name_unknown(chars)
             case Done(run=run) if run == self._run and self._running:
@@ -152,9 +299,16 @@ class Writer:
             case _:
                 pass  # late records of a run that was stopped
 
+    def _go_on_waiting(self) -> None:
+        """Begin the run that waited for a model."""
+        if self._running and self._waiting is not None:
+            self._generate(self._waiting)
+        self._waiting = None
+
     def _append(self, batch: Tokens) -> None:
         self.document.append_tokens(batch.tokens)
-        self.window = batch.window
+        self.gaze.follow(self.document, batch)
+        self.window = batch.tokens[-1].window
         self.n_slides += sum(token.slid for token in batch.tokens)
         if self.first_token_s is None:
             self.first_token_s = batch.elapsed_s
@@ -169,3 +323,12 @@ class Writer:
             names = " ".join(printable(c).replace("\n", "↵").replace("\t", "⇥") for c in news[:20])
             more = f" and {len(news) - 20} more" if len(news) > 20 else ""
             yield Notice(f"The model has never seen {names}{more}: it reads past them.")
+
+
+def _begun(params: SamplingParams, model: Opened | None) -> tuple[tuple[int, SamplingParams], ...]:
+    """The settings of an answer, which cannot begin with a line break; see `runtime.chat`."""
+    newline = model.chars.find("\n") if model else -1
+    if newline < 0:
+        return ()
+    first = replace(params, logit_bias=(*params.logit_bias, (newline, -math.inf)))
+    return (0, first), (1, params)

@@ -23,6 +23,7 @@ AREAS: dict[str, tuple[tuple[str, str], ...]] = {
         ("mouse", "select; Ctrl+C copies the selection"),
         ("F4", "copy the selection or the whole text"),
         ("F5", "save the text to a file"),
+        ("F8", "the branches: go to one, name it, compare two (B in the text)"),
         ("▎", "beside what the model has in view"),
     ),
     "Sliders": (
@@ -33,9 +34,16 @@ AREAS: dict[str, tuple[tuple[str, str], ...]] = {
         ("Backspace", "back to the default (or double click)"),
         ("Ctrl+R", "another seed"),
     ),
+    "Watching a run": (
+        ("↑ ↓", "an earlier, a later text; ◆ is its place on the curve"),
+        ("Home End", "the first text, the newest one"),
+        ("← →, - +", "less, more of the last steps"),
+        ("L", "the first steps wide, the last ones narrow"),
+    ),
     "App": (
         ("F2", "choose a model"),
         ("F3", "show or hide the sliders"),
+        ("F9", "watch a training run"),
         ("Ctrl+P", "every command, and the themes"),
         ("Ctrl+Q", "quit"),
     ),

@@ -1,24 +1,42 @@
 """The main screen: the text, the sliders, the prompt."""
 
 import time
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from textual import on
+from rich.cells import cell_len
+from textual import events, on
 from textual.actions import SkipAction
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Container, Horizontal
+from textual.content import Content
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widget import Widget
+from textual.widgets import Footer, Static, TextArea
 
+from minigpt.runtime.chat import Roles, speakers
+from minigpt.terminal import printable
+from minigpt_tui.document import Document
+from minigpt_tui.gaze import surprise
+from minigpt_tui.heat import PALETTES, Heat, level
+from minigpt_tui.inside import Inside
+from minigpt_tui.keeper import Keeper
 from minigpt_tui.messages import EngineSpoke, ParamsChanged, Submitted
-from minigpt_tui.protocol import Engine, Opened
+from minigpt_tui.preferences import Preferences
+from minigpt_tui.protocol import Engine, Opened, Seen
+from minigpt_tui.screens.branches import BranchesScreen
 from minigpt_tui.screens.help import HelpScreen
 from minigpt_tui.screens.models import ModelPicker
+from minigpt_tui.screens.roles import RolesScreen
+from minigpt_tui.widgets import shades
+from minigpt_tui.widgets.attention_panel import AttentionPanel
+from minigpt_tui.widgets.candidates_panel import CandidatesPanel
+from minigpt_tui.widgets.heat_legend import HeatLegend
 from minigpt_tui.widgets.prompt import Prompt
 from minigpt_tui.widgets.sampling_panel import SamplingPanel
-from minigpt_tui.widgets.slider import Slider
+from minigpt_tui.widgets.side_panel import SidePanel
 from minigpt_tui.widgets.status_bar import Status, StatusBar
 from minigpt_tui.widgets.token_view import TokenView
 from minigpt_tui.widgets.welcome import Welcome
@@ -28,6 +46,7 @@ FRAME_S = 1 / 30
 """The text is drawn this often while it grows; more is waste, see Textual's own 1/60 s."""
 STATUS_S = 1 / 5
 NOTICE_S = 8
+SAVE_S = 1 / 2
 
 
 class MainScreen(Screen[None]):
@@ -43,14 +62,22 @@ class MainScreen(Screen[None]):
         Binding("ctrl+r", "new_seed", "New seed", show=False, id="new_seed"),
         Binding("f1", "help", "Help", id="help"),
         Binding("f2", "models", "Models", id="models"),
-        Binding("f3", "toggle_panel", "Sliders", id="sliders"),
+        Binding("f3", "toggle_panel", "Sliders", show=False, id="sliders"),
         Binding("f4", "copy_text", "Copy", show=False, id="copy"),
         Binding("f5", "save", "Save", show=False, id="save"),
+        # priority, because F6 and F7 select in a text area
+        Binding("ctrl+t", "talk", "Talk", show=False, priority=True, id="talk"),
+        Binding("ctrl+g", "again", "Again", show=False, priority=True, id="again"),
+        Binding("ctrl+l", "edit", "Edit last", show=False, priority=True, id="edit"),
+        Binding("f6", "heat", "Heat", priority=True, id="heat"),
+        Binding("f7", "attention", "Attention", priority=True, id="attention"),
+        Binding("f8", "branches", "Branches", show=False, priority=True, id="branches"),
+        # priority, because the prompt has an undo of its own, for what is typed there
+        Binding("ctrl+z", "undo", "Undo", show=False, priority=True, id="undo"),
+        Binding("ctrl+y", "redo", "Redo", show=False, priority=True, id="redo"),
         # priority, or keys typed right after would still go to the widget before
-        Binding("tab", "next", "Next", show=False, priority=True, id="next"),
-        Binding(
-            "shift+tab", "app.focus_previous", "Previous", show=False, priority=True, id="previous"
-        ),
+        Binding("tab", "next(1)", "Next", show=False, priority=True, id="next"),
+        Binding("shift+tab", "next(-1)", "Previous", show=False, priority=True, id="previous"),
         # priority, because the prompt would take these for itself
         Binding("up", "mark(-1)", show=False, priority=True, id="example.above"),
         Binding("down", "mark(1)", show=False, priority=True, id="example.below"),
@@ -60,9 +87,14 @@ class MainScreen(Screen[None]):
         Binding("ctrl+end", "bottom", "End", show=False, priority=True, id="text.bottom"),
     ]
 
-    def __init__(self, engine: Engine, model: Path) -> None:
+    def __init__(
+        self, engine: Engine, model: Path, preferences: Preferences, sessions: Path | None
+    ) -> None:
         super().__init__()
         self.writer = Writer(engine)
+        self._preferences = preferences
+        self._sessions = sessions
+        self.keeper = Keeper(None)
         self._first_model = model
         self._drawn_at = 0.0
         self._draws_soon = False
@@ -70,6 +102,10 @@ class MainScreen(Screen[None]):
         self._status_soon = False
         self._shown_model: Opened | None = None
         self._had_model = False
+        self._heat = Heat(preferences.heat)
+        self._palette = PALETTES[preferences.palette]
+        self._shown_inside: Inside | None = None
+        self._shown_seen: Seen | None = None
 
     def compose(self) -> ComposeResult:
         self._apply_breakpoints()
@@ -78,7 +114,8 @@ class MainScreen(Screen[None]):
             with Container(id="stage"):
                 yield TokenView(self.writer.document, id="text")
                 yield Welcome(id="welcome")
-            yield SamplingPanel(id="panel")
+            yield SidePanel(self._preferences.params, self._preferences.presets, id="panel")
+        yield HeatLegend(id="legend")
         with Horizontal(id="prompt-row"):
             yield Static("›", id="prompt-mark")
             yield Prompt(id="prompt")
@@ -95,6 +132,11 @@ class MainScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self.query_one(Prompt).focus()
+        self.app.theme_changed_signal.subscribe(self, lambda _: self._shade())
+        self._shade()
+        self.set_interval(SAVE_S, self.save)
+        # after the first paint: SQLite takes 20 ms to import and open
+        self.call_after_refresh(self._open_sessions)
         self.writer.engine.listen(self._wake)
         self.open_model(self._first_model)
 
@@ -102,6 +144,19 @@ class MainScreen(Screen[None]):
         """Change to another model; the text stays."""
         self.writer.open(path)
         self._show()
+
+    def _open_sessions(self) -> None:
+        self.keeper = Keeper(self._sessions)
+        self.save()
+
+    def save(self) -> None:
+        """Store what is new; done often, so that a kill loses half a second."""
+        self.keeper.save(self.writer.document)
+        for sentence in self.keeper.hear():
+            self._tell(printable(sentence), is_error=True)
+
+    def on_unmount(self) -> None:
+        self.keeper.close(self.writer.document)
 
     # the engine's side
 
@@ -123,6 +178,7 @@ class MainScreen(Screen[None]):
     def _draw(self) -> None:
         self._draws_soon = False
         self._drawn_at = time.monotonic()
+        was_running, model = self.writer.is_running, self.writer.model
         for notice in self.writer.hear():
             if notice.is_error and not self._had_model and self.writer.state is State.NO_MODEL:
                 # the model that was asked for on the command line: an answer there
@@ -132,6 +188,8 @@ class MainScreen(Screen[None]):
             if notice.is_error and self.writer.state is State.NO_MODEL:
                 self.action_models()
         self._had_model = self._had_model or self.writer.model is not None
+        if (was_running and not self.writer.is_running) or model is not self.writer.model:
+            self._look()  # at what would come next, and what another model thinks
         self._show()
 
     def _show(self) -> None:
@@ -139,14 +197,19 @@ class MainScreen(Screen[None]):
         is_writing = writer.is_running
         self.query_one(TokenView).sync(window=writer.window, is_writing=is_writing)
         self._show_status()
+        if not is_writing:
+            self._show_thoughts()
         is_empty = not len(writer.document)
         self.query_one(Welcome).display = is_empty
         prompt = self.query_one(Prompt)
         prompt.placeholder = (
-            "Type a beginning, or press Enter" if is_empty
+            self._says_who_speaks() if writer.roles
+            else "Type a beginning, or press Enter" if is_empty
             else "Esc stops, Enter adds your words" if is_writing
             else "Enter goes on, or type what comes next"
         )  # fmt: skip
+        if isinstance(self.app.screen, RolesScreen):
+            self.app.screen.offer(writer.speakers)
         if writer.model is not None and writer.model is not self._shown_model:
             self._shown_model = writer.model
             self.query_one(SamplingPanel).show_model(writer.model)
@@ -162,6 +225,9 @@ class MainScreen(Screen[None]):
         if status.state is not bar.status.state or now - self._status_at >= STATUS_S:
             self._status_at = now
             bar.status = status
+            self._show_thoughts()
+            if self._heat is not Heat.OFF:
+                self.query_one(HeatLegend).sum_up(self.writer.document)
         elif not self._status_soon:
             self._status_soon = True
             self.set_timer(STATUS_S, self._show_last_status)
@@ -169,6 +235,82 @@ class MainScreen(Screen[None]):
     def _show_last_status(self) -> None:
         self._status_soon = False
         self._show_status()
+
+    def _look(self) -> None:
+        """Look where the cursor stands, else behind what is typed, else at the end."""
+        document, cursor = self.writer.document, self.query_one(TokenView).cursor
+        if cursor is not None:
+            self.writer.gaze.at(document, cursor)
+        elif not self.writer.is_running:
+            typed = self.query_one(Prompt).text
+            roles = self.writer.roles
+            # in a conversation what one says stands behind one's name
+            before = roles.before(document.text) if roles and typed else ""
+            self.writer.gaze.at(document, len(document), typed, before)
+        else:
+            self.writer.gaze.follow_end()
+        self._show_thoughts()
+
+    def _show_thoughts(self) -> None:
+        """Show what the model thinks where the gaze rests, if it is something new."""
+        gaze, model = self.writer.gaze, self.writer.model
+        if gaze.seen is not self._shown_seen:
+            self._shown_seen = gaze.seen
+            self._show_ghost()
+        if model is not None:
+            self.query_one(SidePanel).show(gaze, model)
+        if gaze.inside is not self._shown_inside:
+            self._shown_inside = gaze.inside
+            self._shade()
+
+    @on(AttentionPanel.Chosen)
+    def _shade(self) -> None:
+        """Colour the text by heat, or by what a head looked at, and say what the colours mean."""
+        is_dark = self.app.current_theme.dark
+        levels = shades.styles(self._palette, is_dark=is_dark)
+        text, legend = self.query_one(TokenView), self.query_one(HeatLegend)
+        document, gaze = self.writer.document, self.writer.gaze
+        if not gaze.looks_inside:
+            text.shade(shades.by_heat(document, self._heat, levels))
+            legend.explain(self._heat, self._palette, is_dark=is_dark)
+            legend.sum_up(document)
+            return
+        panel = self.query_one(AttentionPanel)
+        text.shade(shades.by_attention(gaze.in_view(document), panel.weights, levels))
+        legend.explain_attention(
+            panel.chosen_layer, panel.chosen_head, self._palette, is_dark=is_dark
+        )
+
+    def action_attention(self) -> None:
+        """Show what the layers do at a place instead of the candidates, and back again."""
+        gaze = self.writer.gaze
+        gaze.looks_inside = not gaze.looks_inside
+        self.query_one(SidePanel).turn(inside=gaze.looks_inside)
+        self._shade()
+        self._look()
+
+    def action_heat(self) -> None:
+        """The next kind of heat, and off again."""
+        if self.writer.gaze.looks_inside:
+            self.action_attention()
+        kinds = list(Heat)
+        self._heat = kinds[(kinds.index(self._heat) + 1) % len(kinds)]
+        self._shade()
+
+    def _show_ghost(self) -> None:
+        """Show in the prompt what the model thinks of what is typed there."""
+        seen, prompt = self.writer.gaze.seen, self.query_one(Prompt)
+        row = self.query_one("#prompt-row")
+        if seen is None:
+            prompt.show_thoughts((), "")
+            row.border_subtitle = ""
+            return
+        styles = shades.styles(self._palette, is_dark=self.app.current_theme.dark)
+        levels = [score and level(Heat.PROBABILITY, score) for score in seen.scores]
+        prompt.show_thoughts(
+            [styles[each] if each else None for each in levels], printable(seen.ghost)
+        )
+        row.border_subtitle = surprise(seen)
 
     def _tell(self, sentence: str, *, is_error: bool = False) -> None:
         # markup off: a path or a prompt may hold square brackets
@@ -183,14 +325,50 @@ class MainScreen(Screen[None]):
         text = message.text
         if not text and not len(self.writer.document):
             text = self.query_one(Welcome).marked
-        self.writer.write(text, self.query_one(SamplingPanel).params)
+        self.writer.write(text, self.query_one(SidePanel).params)
         self.query_one(Prompt).focus()
+        self._follow_the_end()
+
+    def _follow_the_end(self) -> None:
+        self.query_one(TokenView).release()
         self._show()
         self.action_bottom()
 
     @on(ParamsChanged)
     def _change(self, message: ParamsChanged) -> None:
         self.writer.change(message.params)
+        self._show_thoughts()
+
+    @on(CandidatesPanel.Forced)
+    def _force(self, message: CandidatesPanel.Forced) -> None:
+        if self.writer.gaze.target.typed:
+            self.query_one(Prompt).text = ""
+        self.writer.force(message.candidate, self.query_one(SidePanel).params)
+        self._follow_the_end()
+
+    @on(TokenView.CursorMoved)
+    def _look_there(self) -> None:
+        self._look()
+
+    @on(TextArea.Changed, "#prompt")
+    def _look_behind_the_words(self) -> None:
+        if not self.writer.is_running:
+            self._look()
+
+    @on(Prompt.WentLeft)
+    def _go_into_the_text(self) -> None:
+        if len(self.writer.document):
+            view = self.query_one(TokenView)
+            view.focus()
+            view.action_move(-1)
+
+    @on(TokenView.WentRight)
+    def _leave_the_text(self) -> None:
+        self.query_one(Prompt).focus()
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        if event.widget is self.query_one(Prompt):  # what is sent there goes to the end
+            self.query_one(TokenView).release()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         match action:
@@ -201,12 +379,22 @@ class MainScreen(Screen[None]):
             case _:
                 return True
 
-    def action_next(self) -> None:
-        """From the prompt to the sliders; Textual's own order, by place, has the text before."""
-        if self.focused is self.query_one(Prompt) and self.query_one(SamplingPanel).display:
-            self.set_focus(self.query(Slider).first())
-        else:
-            self.focus_next()
+    def action_next(self, by: int) -> None:
+        """To the next widget, or the one before: the prompt, the panel's, the text.
+
+        In the prompt, forward, what the model would go on with is accepted first.
+        """
+        prompt, text = self.query_one(Prompt), self.query_one(TokenView)
+        if by > 0 and self.focused is prompt and prompt.ghost:
+            prompt.accept()
+            return
+        # Textual's own order, by place, has the text before the panel
+        panel = self.query_one(SidePanel)
+        order: list[Widget] = [prompt, *(w for w in self.focus_chain if panel in w.ancestors)]
+        if len(self.writer.document):
+            order.append(text)
+        at = order.index(self.focused) if self.focused in order else 0
+        order[(at + by) % len(order)].focus()
 
     def action_stop(self) -> None:
         """Esc: stop, or leave the sliders for the prompt.
@@ -216,6 +404,7 @@ class MainScreen(Screen[None]):
         """
         if self.writer.is_running:
             self.writer.stop()
+            self._look()
             self._show()
         else:
             self.query_one(Prompt).focus()
@@ -229,8 +418,104 @@ class MainScreen(Screen[None]):
         else:
             raise SkipAction
 
+    def action_undo(self) -> None:
+        """Ctrl+Z: of what is typed, else of the text."""
+        self._skip_for_typing()
+        if not self.writer.undo():
+            self._tell("There is nothing to undo.")
+        self._turn_to_end()
+
+    def action_redo(self) -> None:
+        self._skip_for_typing()
+        if not self.writer.redo():
+            self._tell("There is nothing to redo.")
+        self._turn_to_end()
+
+    def _skip_for_typing(self) -> None:
+        if isinstance(self.focused, TextArea) and self.focused.text:
+            raise SkipAction
+
+    def _turn_to_end(self) -> None:
+        self._follow_the_end()
+        self._look()
+
+    # conversations
+
+    def _says_who_speaks(self) -> str:
+        roles = self.writer.roles
+        if roles is None or not roles.named:
+            return "Say something; the model answers with a paragraph"
+        return f"Speak as {printable(roles.me)}; {printable(roles.you)} answers"
+
+    def action_talk(self) -> None:
+        """Begin a conversation, or end it: then the model just writes on."""
+        if self.app.screen is not self:
+            return
+        writer = self.writer
+        if writer.roles is not None:
+            self._take_roles(None)
+            return
+        writer.ask_who_speaks()
+        names = speakers(writer.document.text) or writer.speakers
+        self.app.push_screen(
+            RolesScreen(None, names), lambda roles: self._take_roles(roles) if roles else None
+        )
+
+    def _take_roles(self, roles: Roles | None) -> None:
+        self.writer.roles = roles
+        mark = f"{printable(roles.me)} ›" if roles and roles.named else "››" if roles else "›"
+        self.query_one("#prompt-mark", Static).update(Content(mark))
+        self.query_one("#prompt-mark").styles.width = cell_len(mark) + 1
+        self.query_one(Prompt).focus()
+        self._look()
+        self._show()
+
+    def action_again(self) -> None:
+        """Let the model write something else in place of what it wrote last."""
+        panel = self.query_one(SamplingPanel)
+        seed = panel.new_seed()
+        if not self.writer.again(replace(panel.params, seed=seed)):
+            self._tell("The model has written nothing here that it could write anew.")
+            return
+        self._follow_the_end()
+
+    def action_edit(self) -> None:
+        """Take back the last words, with what the model made of them, into the prompt."""
+        prompt = self.query_one(Prompt)
+        if not prompt.last or not self.writer.undo():
+            self._tell("There is nothing to edit yet.")
+            return
+        prompt.text = prompt.last
+        prompt.move_cursor(prompt.document.end)
+        prompt.focus()
+        self._turn_to_end()
+
+    def action_alternatives(self) -> None:
+        """Enter in the text: to what else could stand at the cursor."""
+        panel = self.query_one(SidePanel)
+        if not panel.display:
+            self.action_toggle_panel()
+        panel.focus_thoughts()
+
+    def action_branches(self) -> None:
+        if self.app.screen is self:
+            self.app.push_screen(BranchesScreen(self.writer.document), self._go_to_branch)
+
+    def _go_to_branch(self, leaf: int | None) -> None:
+        if leaf is not None:
+            self.writer.checkout(leaf)
+            self._turn_to_end()
+
     def action_new(self) -> None:
-        self.writer.clear()
+        self.save()
+        self.adopt(self.keeper.begin())
+
+    def adopt(self, document: Document) -> None:
+        """Turn to another document."""
+        self.writer.adopt(document)
+        self.query_one(TokenView).show(document)
+        self._shade()
+        self._look()
         self.query_one(Prompt).focus()
         self._show()
 
@@ -260,7 +545,7 @@ class MainScreen(Screen[None]):
 
     def _leave_hidden_panel(self) -> None:
         """Keys must not change settings that nobody sees."""
-        panel = self.query_one(SamplingPanel)
+        panel = self.query_one(SidePanel)
         if self.focused is not None and panel in self.focused.ancestors and not panel.display:
             self.query_one(Prompt).focus()
 

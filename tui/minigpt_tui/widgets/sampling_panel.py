@@ -1,18 +1,26 @@
-"""The settings of the draw: a slider for every parameter, a field for the seed."""
+"""The settings of the draw: the preset, a slider for every parameter, a field for the seed."""
 
 import random
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from textual import events, on
 from textual.app import ComposeResult
-from textual.containers import Horizontal, VerticalScroll
+from textual.binding import Binding
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.message import Message
+from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from minigpt.errors import InputError
 from minigpt.runtime.params import KNOBS, SamplingParams
 from minigpt.terminal import printable
+from minigpt_tui import presets
 from minigpt_tui.messages import ParamsChanged
 from minigpt_tui.protocol import Opened
+from minigpt_tui.widgets.more_row import MoreRow
+from minigpt_tui.widgets.preset_row import PresetRow
 from minigpt_tui.widgets.scale import Scale
 from minigpt_tui.widgets.slider import Slider
 
@@ -40,40 +48,125 @@ SLIDERS = {
     if name != "seed"
 }
 """A parameter that SamplingParams gains has its slider here at once."""
+MAIN = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
+"""Always in sight; the others are behind a row, and named there when they are not at rest."""
 HINT = "Tab to a slider: ← → slide it while the model writes, digits set it."
 
 
 class SamplingPanel(VerticalScroll, can_focus=False):
     """Holds the newest SamplingParams and posts ParamsChanged for each new one."""
 
-    def __init__(self, *, id: str | None = None) -> None:
+    DEFAULT_CSS = """
+    SamplingPanel {
+        #seed-row { height: 1; }
+        #seed-row:focus-within #seed-label { color: $primary; text-style: bold; }
+        #seed-label { width: 13; }
+        #seed { width: 1fr; background: $panel; }
+        #seed-hint { width: auto; padding: 0 0 0 1; color: $text-muted; }
+        #more-sliders { height: auto; display: none; }
+        &.-more #more-sliders { display: block; }
+        #hint { color: $text-muted; padding: 0 1; margin: 1 0; height: 3; }
+        #facts { color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis; }
+    }
+    """
+    BINDINGS = [
+        Binding("up", "app.focus_previous", "Row above", show=False, id="sampling.above"),
+        Binding("down", "app.focus_next", "Row below", show=False, id="sampling.below"),
+    ]
+
+    @dataclass
+    class PresetSaved(Message):
+        """The user has made a preset; these are its changes."""
+
+        name: str
+        changes: presets.Changes
+
+    def __init__(
+        self,
+        *,
+        defaults: SamplingParams = DEFAULTS,
+        own_presets: Mapping[str, presets.Changes] | None = None,
+        id: str | None = None,
+    ) -> None:
+        """Make the panel.
+
+        Args:
+            defaults: what it begins with, and what Backspace restores.
+            own_presets: the user's, in the row after the built-in ones.
+            id: of the widget.
+        """
         super().__init__(id=id)
-        self.params = DEFAULTS
+        self.params = defaults
+        self._defaults = defaults
+        self._presets = {**presets.PRESETS, **(own_presets or {})}
 
     def compose(self) -> ComposeResult:
-        yield Static("Sampling", classes="heading")
-        for name, scale in SLIDERS.items():
-            label = SHORT_NAMES.get(name, name.replace("_", "-"))
-            yield Slider(label, scale, label_cells=LABEL_CELLS, id=name.replace("_", "-"))
+        yield PresetRow(tuple(self._presets), presets.BALANCED, id="preset")
+        for name in MAIN:
+            yield self._slider(name)
         with Horizontal(id="seed-row"):
             yield Static(" seed", id="seed-label")
             yield Input(
-                str(DEFAULTS.seed), restrict=r"\d*", max_length=20, compact=True, id="seed",
+                str(self.params.seed), restrict=r"\d*", max_length=20, compact=True, id="seed",
                 select_on_focus=True,
             )  # fmt: skip
             yield Static("^R new", id="seed-hint")
+        yield MoreRow(id="more")
+        with Vertical(id="more-sliders"):
+            for name in SLIDERS:
+                if name not in MAIN:
+                    yield self._slider(name)
         yield Static(HINT, id="hint", markup=False)
         yield Static("Model", classes="heading")
         yield Static("", id="facts", markup=False)
 
+    def on_mount(self) -> None:
+        self._show_rows()
+
+    def _slider(self, name: str) -> Slider:
+        label = SHORT_NAMES.get(name, name.replace("_", "-"))
+        scale = replace(SLIDERS[name], default=getattr(self._defaults, name))
+        slider = Slider(label, scale, label_cells=LABEL_CELLS, id=name.replace("_", "-"))
+        slider.tooltip = KNOBS[name].help
+        return slider
+
+    def take(self, params: SamplingParams) -> None:
+        """Show other settings, and post them once."""
+        for slider in self.query(Slider):
+            with slider.prevent(Slider.Changed):
+                slider.set_to(getattr(params, _parameter(slider)))
+        seed = self.query_one("#seed", Input)
+        with seed.prevent(Input.Changed):
+            seed.value = str(params.seed)
+        self._take(params)
+
+    def reset(self) -> None:
+        """Everything but the seed, and what was banned or favoured, back to its default."""
+        kept = {"seed": self.params.seed, "logit_bias": self.params.logit_bias}
+        self.take(replace(self._defaults, **kept))  # type: ignore[arg-type]
+
+    def choose_preset(self, name: str) -> None:
+        """Apply a preset."""
+        self.query_one(PresetRow).current = name
+        self.take(presets.apply(self.params, self._presets[name]))
+
+    def save_preset(self, name: str) -> None:
+        """Make a preset of the settings, or another one of that name; posts PresetSaved.
+
+        Raises:
+            InputError: the name is not one for a preset.
+        """
+        name = presets.preset_name(name)
+        self._presets[name] = presets.changes_of(self.params)
+        row = self.query_one(PresetRow)
+        row.names = tuple(self._presets)
+        row.current = name
+        self._show_rows()
+        self.post_message(self.PresetSaved(name, self._presets[name]))
+
     def show_model(self, model: Opened) -> None:
         """Say what is known of the model."""
         self.query_one("#facts", Static).update(_facts(model))
-
-    def reset(self) -> None:
-        """Everything but the seed back to its default."""
-        for slider in self.query(Slider):
-            slider.reset()
 
     def new_seed(self) -> int:
         """Draw another seed from the range that the parameter suggests."""
@@ -85,15 +178,26 @@ class SamplingPanel(VerticalScroll, can_focus=False):
     @on(Slider.Changed)
     def _take_slider(self, message: Slider.Changed) -> None:
         message.stop()
-        name = str(message.slider.id).replace("-", "_")
-        value = int(message.value) if SLIDERS[name].is_integer else message.value
-        self._take(**{name: value})
+        name = _parameter(message.slider)
+        value = message.slider.value  # not the message's: a preset may have come in between
+        change: dict[str, Any] = {name: int(value) if SLIDERS[name].is_integer else value}
+        self._take(replace(self.params, **change))
+
+    @on(PresetRow.Chosen)
+    def _take_preset(self, message: PresetRow.Chosen) -> None:
+        message.stop()
+        self.choose_preset(message.name)
+
+    @on(MoreRow.Toggled)
+    def _show_more(self, message: MoreRow.Toggled) -> None:
+        message.stop()
+        self.set_class(message.is_open, "-more")
 
     @on(Input.Changed, "#seed")
     def _take_seed(self, message: Input.Changed) -> None:
         message.stop()
         try:
-            self._take(seed=int(message.value))
+            self._take(replace(self.params, seed=int(message.input.value)))
         except (ValueError, InputError):
             return  # half typed, or too large: the last good seed stays
 
@@ -104,19 +208,36 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         message.stop()
         message.input.value = str(self.params.seed)
 
-    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
-        name = str(event.widget.id).replace("-", "_")
-        if name in KNOBS:
-            self.query_one("#hint", Static).update(KNOBS[name].help)
+    @on(events.DescendantFocus)
+    @on(events.DescendantBlur)
+    def _explain_focused(self) -> None:
+        # not the event's widget: one's blur may come after the next one's focus
+        name = _parameter(self.screen.focused)
+        self.query_one("#hint", Static).update(KNOBS[name].help if name in KNOBS else HINT)
 
-    def on_descendant_blur(self) -> None:
-        self.query_one("#hint", Static).update(HINT)
-
-    def _take(self, **change: float) -> None:
-        params = replace(self.params, **change)  # type: ignore[arg-type]
+    def _take(self, params: SamplingParams) -> None:
         if params != self.params:
             self.params = params
             self.post_message(ParamsChanged(params))
+        self._show_rows()
+
+    def _show_rows(self) -> None:
+        """Name what is in force: the preset, and what was changed out of sight."""
+        row = self.query_one(PresetRow)
+        if presets.apply(self.params, self._presets[row.current]) == self.params:
+            row.show(row.current, is_changed=False)
+        else:
+            name = presets.find(self.params, self._presets)
+            row.show(name or row.current, is_changed=name is None)
+        self.query_one(MoreRow).changed = [
+            slider.text for slider in self.query("#more-sliders Slider").results(Slider)
+            if not slider.is_default
+        ]  # fmt: skip
+
+
+def _parameter(widget: Widget | None) -> str:
+    """The parameter that a widget is for, if it is for one."""
+    return str(widget.id).replace("-", "_") if widget else ""
 
 
 def _facts(model: Opened) -> str:

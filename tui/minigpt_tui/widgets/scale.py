@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+VALUE_CELLS = 5
 LOG_SPAN = 1000
 """A longer span of whole numbers is shown on a logarithmic scale."""
 
@@ -64,8 +65,16 @@ class Scale:
         return min(max(round(value, 6), self.low), highest)
 
     def format(self, value: float) -> str:
-        """A value as text."""
+        """A value as text, of at most VALUE_CELLS characters if it is below 1e100.
+
+        >>> scale = Scale(-2.0, 2.0, 0.1, 0.0)
+        >>> [scale.format(v) for v in (0.8, 0.805, -0.805, 33.333, 0.0004)]
+        ['0.80', '0.805', '-0.81', '33.33', '4e-04']
+        """
         if self.is_integer:
-            return str(int(value)) if value < 100_000 else f"{value / 1000:.4g}k"
-        text = f"{value:.3f}"
-        return text[:-1] if text.endswith("0") else text
+            text = str(int(value))
+            return text if len(text) <= VALUE_CELLS else f"{value:.0e}"
+        if 0 < abs(value) < 0.001:
+            return f"{value:.0e}"
+        text = next(t for n in (3, 2, 1, 0) if len(t := f"{value:.{n}f}") <= VALUE_CELLS)
+        return text.removesuffix("0") if text[-4:-3] == "." else text

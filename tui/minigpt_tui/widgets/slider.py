@@ -1,4 +1,4 @@
-"""A slider in one row: its name, a track, and its value as text."""
+"""A slider in one row: its name, a track with a knob, and its value as text."""
 
 from dataclasses import dataclass
 
@@ -10,9 +10,8 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
-from minigpt_tui.widgets.scale import Scale
+from minigpt_tui.widgets.scale import VALUE_CELLS, Scale
 
-VALUE_CELLS = 5
 COARSE = 10
 FINE = 0.1
 
@@ -24,10 +23,29 @@ class Slider(Widget, can_focus=True):
     COMPONENT_CLASSES = {
         "slider--label",
         "slider--filled",
+        "slider--knob",
         "slider--track",
         "slider--value",
         "slider--typing",
     }
+    DEFAULT_CSS = """
+    Slider {
+        height: 1;
+        .slider--label { color: $foreground; }
+        .slider--filled { color: $secondary; }
+        .slider--knob { color: $secondary; text-style: bold; }
+        .slider--track { color: $foreground 30%; }
+        .slider--value { color: $foreground; }
+        .slider--typing { color: $primary; text-style: bold; }
+
+        &:focus {
+            .slider--label { color: $primary; text-style: bold; }
+            .slider--filled { color: $primary; }
+            .slider--knob { color: $primary; }
+            .slider--value { color: $primary; text-style: bold; }
+        }
+    }
+    """
 
     BINDINGS = [
         Binding("left", "step(-1)", "Less", show=False, id="slider.less"),
@@ -39,8 +57,6 @@ class Slider(Widget, can_focus=True):
         Binding("home", "set_low", "Lowest", show=False, id="slider.low"),
         Binding("end", "set_high", "Highest", show=False, id="slider.high"),
         Binding("backspace,delete", "erase", "Default", show=False, id="slider.default"),
-        Binding("up", "app.focus_previous", "Slider above", show=False, id="slider.above"),
-        Binding("down", "app.focus_next", "Slider below", show=False, id="slider.below"),
     ]
 
     value: reactive[float] = reactive(0.0)
@@ -60,6 +76,17 @@ class Slider(Widget, can_focus=True):
         self._label = label
         self._label_cells = label_cells
         self.set_reactive(Slider.value, scale.default)
+
+    @property
+    def text(self) -> str:
+        """Name and value in words, as "temperature 0.8"."""
+        value = self.scale.format(self.value)
+        return f"{self._label} {value.removesuffix('0') if '.' in value else value}"
+
+    @property
+    def is_default(self) -> bool:
+        """Whether the value is the one that Backspace restores."""
+        return self.value == self.scale.default
 
     def watch_value(self, value: float) -> None:
         self.post_message(self.Changed(self, value))
@@ -91,7 +118,9 @@ class Slider(Widget, can_focus=True):
 
     def on_key(self, event: events.Key) -> None:
         if event.character and event.character in ".,0123456789":
-            self.typed = (self.typed + event.character.replace(",", "."))[:VALUE_CELLS]
+            self._type(event.character.replace(",", "."))
+        elif event.character == "-" and self.scale.low < 0 and not self.typed:
+            self._type("-")
         elif event.key == "enter" and self.typed:
             self._accept_typed()
         elif event.key == "escape" and self.typed:
@@ -103,6 +132,9 @@ class Slider(Widget, can_focus=True):
 
     def on_blur(self) -> None:
         self._accept_typed()
+
+    def _type(self, character: str) -> None:
+        self.typed = (self.typed + character)[:VALUE_CELLS]
 
     def _accept_typed(self) -> None:
         try:
@@ -132,51 +164,65 @@ class Slider(Widget, can_focus=True):
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         self._scroll_by(event, -1)
 
-    def _scroll_by(self, event: events.MouseEvent, n_steps: int) -> None:
+    def _scroll_by(self, event: events.MouseEvent, direction: int) -> None:
         # without the focus the wheel is meant for the page
         if self.has_focus:
-            self.action_step(n_steps)
+            self.action_step(direction * (FINE if event.shift else COARSE if event.ctrl else 1))
             event.stop()
             event.prevent_default()
 
     @property
+    def _value_cells(self) -> int:
+        return min(VALUE_CELLS + 1, self.size.width)
+
+    @property
+    def _name_cells(self) -> int:
+        """Where there is no room for both, the name is cut, never the value."""
+        return min(self._label_cells, self.size.width - self._value_cells)
+
+    @property
     def _track_cells(self) -> int:
-        return max(self.size.width - self._label_cells - VALUE_CELLS - 2, 0)
+        return max(self.size.width - self._name_cells - self._value_cells - 1, 0)
 
     def _is_on_track(self, event: events.MouseEvent) -> bool:
-        x = event.get_content_offset_capture(self).x - self._label_cells
+        x = event.get_content_offset_capture(self).x - self._name_cells
         return 0 <= x < self._track_cells + 1
 
     def _slide_to(self, event: events.MouseEvent) -> None:
         if cells := self._track_cells:
-            x = event.get_content_offset_capture(self).x - self._label_cells
+            x = event.get_content_offset_capture(self).x - self._name_cells
             # the first cell is the lowest value, the last cell the highest
             self.set_to(self.scale.at(x / max(cells - 1, 1)))
 
     def render_line(self, y: int) -> Strip:
-        cells = self._track_cells
-        halves = round(self.scale.fraction(self.value) * cells * 2)
-        filled = "━" * (halves // 2) + "╸" * (halves % 2)
+        focus = "›" if self.has_focus else " "
+        name = f"{focus}{self._label:<{self._label_cells - 1}}"[: self._name_cells]
+        value, style = self.scale.format(self.value), "slider--value"
         if self.typed:
-            value = Segment(
-                f"{self.typed + '▏':>{VALUE_CELLS + 1}}",
-                self.get_component_rich_style("slider--typing"),
-            )
-        else:
-            value = Segment(
-                f" {self.scale.format(self.value):>{VALUE_CELLS}}",
-                self.get_component_rich_style("slider--value"),
-            )
-        mark = "›" if self.has_focus else " "
-        label = f"{mark}{self._label:<{self._label_cells - 1}}"[: self._label_cells]
+            value, style = f"{self.typed}▏", "slider--typing"
+        rest = self.size.width - self._name_cells - self._track_cells
+        parts = [
+            (name, "slider--label"),
+            *self._track(),
+            (f"{value:>{rest}}"[:rest], style),
+        ]
         return Strip(
-            [
-                Segment(label, self.get_component_rich_style("slider--label")),
-                Segment(filled, self.get_component_rich_style("slider--filled")),
-                Segment(
-                    "─" * (cells - len(filled)), self.get_component_rich_style("slider--track")
-                ),
-                Segment(" ", self.rich_style),
-                value,
-            ]
-        ).adjust_cell_length(self.size.width, self.rich_style)
+            Segment(text, self.get_component_rich_style(part)) for text, part in parts if text
+        )
+
+    def _track(self) -> list[tuple[str, str]]:
+        """The track's pieces, each with its style: `━━━●───`, between two cells `━━━●╾──`.
+
+        Where the value is beyond the end of the scale, the knob is an arrow.
+        """
+        cells = self._track_cells
+        if not cells:
+            return []
+        halves = round(self.scale.fraction(self.value) * (cells - 1) * 2)
+        at, half = divmod(halves, 2)
+        return [
+            ("━" * at, "slider--filled"),
+            ("▶" if self.value > self.scale.high else "●", "slider--knob"),
+            ("╾" * half, "slider--filled"),
+            ("─" * (cells - 1 - at - half), "slider--track"),
+        ]

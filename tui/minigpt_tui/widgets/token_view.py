@@ -1,18 +1,33 @@
 """The text as it is written: one widget drawn line by line, fast at any length."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from rich.segment import Segment
+from rich.style import Style
+from textual import events
 from textual.binding import Binding
 from textual.geometry import Offset, Size
+from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.selection import Selection
 from textual.strip import Strip
 
 from minigpt.terminal import printable
-from minigpt_tui.document import Document
+from minigpt_tui.document import Author, Document
 from minigpt_tui.widgets.wrapping import Wrapping, cell_size
 
 GUTTER = 2
 """Cells at the left: a bar beside the rows that the model has in view, and a space."""
+
+
+@dataclass(frozen=True)
+class Shading:
+    """Colours for the characters: levels from 0 on, each with a style."""
+
+    styles: tuple[Style, ...]
+    level: Callable[[int], int | None]
+    """Of the character at an index; None: it has none."""
 
 
 class TokenView(ScrollView, can_focus=True):
@@ -20,30 +35,79 @@ class TokenView(ScrollView, can_focus=True):
 
     An append wraps the last row again and draws only what it must. The view follows the end when
     it is at the end, and otherwise stays where the reader is, also when the terminal is resized.
+
+    With the focus it has a cursor, which stands on a character, or behind the last one; keys and
+    clicks move it.
     """
 
+    DEFAULT_CSS = """
+    TokenView {
+        .token-view--user { color: $primary; text-style: bold; }
+        .token-view--forced { color: $accent; text-style: bold underline; }
+        .token-view--model { color: $foreground; }
+        .token-view--window { color: $secondary; }
+        .token-view--cursor { color: $success; }
+    }
+    TokenView:focus {
+        .token-view--window { color: $primary; }
+    }
+    """
     COMPONENT_CLASSES = {
         "token-view--user",
+        "token-view--forced",
         "token-view--model",
         "token-view--window",
         "token-view--cursor",
     }
 
     BINDINGS = [
-        Binding("up,k", "scroll_up", "Scroll up", show=False, id="text.up"),
-        Binding("down,j", "scroll_down", "Scroll down", show=False, id="text.down"),
-        Binding("home,g", "scroll_home", "To the beginning", show=False, id="text.home"),
-        Binding("end,G", "scroll_end", "To the end", show=False, id="text.end"),
+        Binding("enter", "screen.alternatives", "Alternatives", show=False, id="text.enter"),
+        Binding("h", "screen.heat", "Heat", show=False, id="text.heat"),
+        Binding("a", "screen.attention", "Attention", show=False, id="text.attention"),
+        Binding("b", "screen.branches", "Branches", id="text.branches"),
+        Binding("u", "screen.undo", "Undo", show=False, id="text.undo"),
+        Binding("r", "screen.redo", "Redo", show=False, id="text.redo"),
+        Binding("left", "move(-1)", "Character before", show=False, id="text.left"),
+        Binding("right", "move(1)", "Character after", show=False, id="text.right"),
+        Binding("up,k", "move_rows(-1)", "Row above", show=False, id="text.up"),
+        Binding("down,j", "move_rows(1)", "Row below", show=False, id="text.down"),
+        Binding("home,g", "move_to(0)", "To the beginning", show=False, id="text.home"),
+        Binding("end,G", "move_to(-1)", "To the end", show=False, id="text.end"),
     ]
+
+    @dataclass
+    class CursorMoved(Message):
+        """The cursor stands elsewhere: before the character at `index`, None at the end."""
+
+        index: int | None
+
+    @dataclass
+    class WentRight(Message):
+        """The user wants to leave the text behind its end."""
 
     def __init__(self, document: Document, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.document = document
+        self.cursor: int | None = None
+        """The character that it stands on; None: it is behind the last one."""
         self._rows = Wrapping(1)
         self._version = document.version
         self._follows = True
         self._window = 0
         self._is_writing = False
+        self._shading: Shading | None = None
+
+    def show(self, document: Document) -> None:
+        """Show another document, from its end."""
+        self.document = document
+        self._version = document.version - 1
+        self.cursor = None
+        self.sync()
+
+    def shade(self, shading: Shading | None) -> None:
+        """Colour the characters, or no longer."""
+        self._shading = shading
+        self.refresh()
 
     @property
     def n_rows(self) -> int:
@@ -66,7 +130,9 @@ class TokenView(ScrollView, can_focus=True):
         if self._version != self.document.version:
             self._version = self.document.version
             self._rows = Wrapping(self._rows.width)
-            self._follows = True
+            self._follows = self.cursor is None
+            if self.cursor is not None and self.cursor >= len(self.document):
+                self._put(None)
             self.refresh()
         self._rows.extend(self.document.text)
         self._window, self._is_writing = window, is_writing
@@ -129,31 +195,52 @@ class TokenView(ScrollView, can_focus=True):
     def _segments(self, row: int) -> list[Segment]:
         start, end = self._rows.span(row)
         text = self.document.text
-        if end > start and text[end - 1] == "\n":
-            end -= 1
-        user = self.get_component_rich_style("token-view--user")
-        model = self.get_component_rich_style("token-view--model")
+        newline = end > start and text[end - 1] == "\n"
+        end -= newline
         selected = self._selected(row, end - start)
-        highlight = self.screen.get_component_rich_style("screen--selection")
+        styles = self._styles()
         segments: list[Segment] = []
         at, cells = start, 0
         while at < end:
-            is_user, is_selected = self.document.is_user(at), at - start in selected
+            look = self._look(at, at - start in selected)
             stop = at + 1
-            while (
-                stop < end
-                and self.document.is_user(stop) == is_user
-                and (stop - start in selected) == is_selected
-            ):
+            while stop < end and self._look(stop, stop - start in selected) == look:
                 stop += 1
-            style = user if is_user else model
             shown, cells = _expanded(text[at:stop], cells)
-            segments.append(Segment(shown, style + highlight if is_selected else style))
+            segments.append(Segment(shown, styles(look)))
             at = stop
-        is_last = row == len(self._rows) - 1
-        if is_last and self._is_writing and cells < self._rows.width:
-            segments.append(Segment("▌", self.get_component_rich_style("token-view--cursor")))
+        if newline and self.cursor == end:
+            segments.append(Segment("↵", styles(self._look(end, False))))
+        elif row == len(self._rows) - 1 and cells < self._rows.width:
+            if self._is_writing:
+                segments.append(Segment("▌", self.get_component_rich_style("token-view--cursor")))
+            elif self.has_focus and self.cursor is None:
+                segments.append(Segment(" ", Style(reverse=True)))
         return segments
+
+    def _look(self, index: int, is_selected: bool) -> tuple[Author, int | None, bool, bool]:
+        """All that the style of a character depends on."""
+        level = self._shading.level(index) if self._shading else None
+        return self.document.author(index), level, is_selected, index == self.cursor
+
+    def _styles(self) -> Callable[[tuple[Author, int | None, bool, bool]], Style]:
+        by_author = {
+            Author.USER: self.get_component_rich_style("token-view--user"),
+            Author.FORCED: self.get_component_rich_style("token-view--forced"),
+            Author.MODEL: self.get_component_rich_style("token-view--model"),
+        }
+        highlight = self.screen.get_component_rich_style("screen--selection")
+
+        def style(look: tuple[Author, int | None, bool, bool]) -> Style:
+            author, level, is_selected, is_cursor = look
+            found = by_author[author]
+            if level is not None and self._shading:
+                found += self._shading.styles[level]
+            if is_selected:
+                found += highlight
+            return found + Style(reverse=True) if is_cursor else found
+
+        return style
 
     def _selected(self, row: int, length: int) -> range:
         """The characters of a row that the mouse has selected."""
@@ -171,6 +258,73 @@ class TokenView(ScrollView, can_focus=True):
         row = min(offset.y, len(self._rows) - 1)
         start, end = self._rows.span(row)
         return min(start + offset.x, end)
+
+    # the cursor
+
+    def action_move(self, by: int) -> None:
+        if by > 0 and self.cursor is None:
+            self.post_message(self.WentRight())
+        self._put((len(self.document) if self.cursor is None else self.cursor) + by)
+
+    def action_move_to(self, index: int) -> None:
+        self._put(None if index < 0 else index)
+
+    def action_move_rows(self, by: int) -> None:
+        index = len(self.document) if self.cursor is None else self.cursor
+        row = self._rows.row_of(index)
+        column = index - self._rows.span(row)[0]
+        if not 0 <= row + by < len(self._rows):
+            return
+        start, end = self._rows.span(row + by)
+        is_last = row + by == len(self._rows) - 1
+        self._put(min(start + column, end if is_last else end - 1))
+
+    def _put(self, index: int | None) -> None:
+        """Move the cursor, show it, and say so."""
+        if index is not None:
+            index = max(index, 0)
+            index = None if index >= len(self.document) else index
+        if index == self.cursor:
+            return
+        self.cursor = index
+        if index is None:
+            self.follow()
+        else:
+            self._show_row(self._rows.row_of(index))
+        self.refresh()
+        self.post_message(self.CursorMoved(index))
+
+    def release(self) -> None:
+        """Put the cursor back behind the end."""
+        self._put(None)
+
+    def _show_row(self, row: int) -> None:
+        height = max(self.scrollable_content_region.height, 1)
+        top = min(max(self.scroll_offset.y, row - height + 1), row)
+        self._follows = False
+        self.scroll_to(y=top, animate=False, immediate=True)
+
+    def on_click(self, event: events.Click) -> None:
+        offset = event.get_content_offset(self)
+        if offset is None or not len(self.document):
+            return
+        row = self.scroll_offset.y + offset.y
+        if row >= len(self._rows):
+            self._put(None)
+            return
+        self._put(self._at_cell(row, offset.x - GUTTER))
+
+    def _at_cell(self, row: int, cell: int) -> int:
+        """The character that is drawn at a cell of a row."""
+        start, end = self._rows.span(row)
+        column = 0
+        for index in range(start, end):
+            char = self.document.text[index]
+            size = 1 if char == "\n" else cell_size(char, column)
+            if cell < column + size:
+                return index
+            column += size
+        return max(end - 1, start) if row < len(self._rows) - 1 else end
 
     def selection_updated(self, selection: Selection | None) -> None:
         self.refresh()

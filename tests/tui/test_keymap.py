@@ -1,0 +1,102 @@
+from typing import ClassVar
+
+import pytest
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.dom import DOMNode
+from textual.screen import Screen
+from textual.widget import Widget
+
+from minigpt.errors import InputError
+from minigpt_tui.keymap import keymap
+
+
+class Knob(Widget, can_focus=True):
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left", "app.note('less')", id="knob.less"),
+        Binding("right,plus", "app.note('more')", id="knob.more"),
+    ]
+
+
+class Desk(Screen[None]):
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("h", "app.note('heat')", id="heat"),
+        Binding("f1", "app.note('help')", id="help"),
+        Binding("tab", "app.note('next')", id="next", priority=True),
+        Binding("x", "app.note('no id')"),
+    ]
+
+    def compose(self) -> ComposeResult:
+        yield Knob()
+
+
+class Picker(Screen[None]):
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,f1", "dismiss", id="picker.close")]
+
+
+class Host(App[None]):
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+q", "quit", id="quit", priority=True)]
+
+    def __init__(self, keys: dict[str, str]) -> None:
+        super().__init__()
+        self.set_keymap(keymap(keys, OWNERS))
+        self.notes: list[str] = []
+
+    def get_default_screen(self) -> Screen[None]:
+        return Desk()
+
+    def action_note(self, what: str) -> None:
+        self.notes.append(what)
+
+
+OWNERS: tuple[type[DOMNode], ...] = (Host, Desk, Picker, Knob)
+
+
+@pytest.mark.parametrize(
+    ("keys", "pressed", "notes"),
+    [
+        ({}, ["h", "left", "right", "plus"], ["heat", "less", "more", "more"]),
+        ({"heat": "f7"}, ["h", "f7"], ["heat"]),
+        ({"heat": "?, F7"}, ["question_mark", "f7"], ["heat", "heat"]),
+        ({"heat": "H"}, ["h", "H"], ["heat"]),
+        ({"heat": "Ctrl+G"}, ["ctrl+g"], ["heat"]),
+        ({"knob.more": "l"}, ["right", "plus", "l"], ["more"]),
+        ({"knob.less": "right", "knob.more": "left"}, ["left", "right"], ["more", "less"]),
+        ({"knob.less": "h"}, ["h", "left"], ["less"]),  # while it has the focus
+    ],
+)
+async def test_keys_do_what_the_user_wants(
+    keys: dict[str, str], pressed: list[str], notes: list[str]
+) -> None:
+    app = Host(keys)
+    async with app.run_test() as pilot:
+        app.screen.query_one(Knob).focus()
+        await pilot.press(*pressed)
+        assert app.notes == notes
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"knob.lss": "h"}, "no key binding 'knob.lss'; the closest: knob.less"),
+        ({"zzz": "h"}, "there are heat, help, knob.less, knob.more, next, picker.close, quit"),
+        ({"heat": "ctl+h"}, "'heat' cannot have the key 'ctl\\+h'"),
+        ({"heat": "f99"}, "cannot have the key 'f99'"),
+        ({"heat": ""}, "cannot have the key ''"),
+        ({"heat": "f7,"}, "cannot have the key ''"),
+        ({"knob.less": "+"}, "'knob.less' and 'knob.more' both have the key 'plus'"),
+        ({"heat": "f1"}, "'heat' and 'help' both have the key 'f1'"),
+        ({"knob.less": "plus"}, "'knob.less' and 'knob.more' both have the key 'plus'"),
+        ({"heat": "f7", "help": "f7"}, "'heat' and 'help' both have the key 'f7'"),
+        ({"knob.less": "tab"}, "'next' and 'knob.less' both have the key 'tab'"),
+        ({"knob.less": "ctrl+q"}, "'quit' and 'knob.less' both"),
+        ({"heat": "ctrl+q"}, "'quit' and 'heat' both"),
+    ],
+)
+def test_keys_that_cannot_be_are_told(keys: dict[str, str], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        keymap(keys, OWNERS)
+
+
+def test_two_screens_may_share_a_key() -> None:
+    assert keymap({"picker.close": "f1,h"}, OWNERS) == {"picker.close": "f1,h"}

@@ -1,0 +1,100 @@
+"""The user's own keys, checked, as `App.set_keymap` takes them."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import combinations
+from typing import NamedTuple
+
+from textual.app import App
+from textual.binding import Binding
+from textual.dom import DOMNode
+from textual.keys import REPLACED_KEYS, Keys, _character_to_key, key_to_character
+from textual.screen import Screen
+
+from minigpt.errors import InputError
+from minigpt_tui.preferences import choice
+
+MODIFIERS = frozenset({"ctrl", "shift", "alt", "super", "hyper", "meta"})
+NAMED_KEYS = frozenset(key.value for key in Keys) | REPLACED_KEYS.keys()
+
+
+class _Held(NamedTuple):
+    """A key as a binding holds it."""
+
+    owner: type[DOMNode]
+    binding: Binding
+    key: str
+
+
+def keymap(keys: Mapping[str, str], owners: Iterable[type[DOMNode]]) -> dict[str, str]:
+    """The keys of the bindings that the user has changed.
+
+    Args:
+        keys: of each binding's id the keys that the user wants, with commas between them.
+        owners: all classes that have bindings: the app, its screens and its widgets.
+
+    Raises:
+        InputError: no binding has such an id, there is no such key, or two bindings would have one
+            key in one place, so that one of them could never be reached. The sentence names them.
+    """
+    bindings = [(owner, binding) for owner in owners for binding in _bindings(owner)]
+    ids = sorted({str(binding.id) for _, binding in bindings})
+    wanted: dict[str, str] = {}
+    for id_, text in keys.items():
+        choice("key binding", id_, ids)
+        wanted[id_] = ",".join(_key(id_, key) for key in text.split(","))
+    held = [
+        _Held(owner, binding, key.strip())
+        for owner, binding in bindings
+        for key in wanted.get(str(binding.id), binding.key).split(",")
+    ]
+    for a, b in combinations(held, 2):
+        is_new = a.binding.id in wanted or b.binding.id in wanted
+        if is_new and a.key == b.key and a.binding.id != b.binding.id and _meet(a, b):
+            raise InputError(
+                f"the key bindings {a.binding.id!r} and {b.binding.id!r} both have the key "
+                f"{a.key!r}; give one of them another"
+            )
+    return wanted
+
+
+def _bindings(owner: type[DOMNode]) -> Iterator[Binding]:
+    """Those that have an id, also of the classes above."""
+    for class_ in owner.__mro__:
+        for binding in class_.__dict__.get("BINDINGS", ()):
+            if isinstance(binding, Binding) and binding.id:
+                yield binding
+
+
+def _meet(a: _Held, b: _Held) -> bool:
+    """Whether one of two bindings takes the key from the other for ever.
+
+    What has the focus may have a key that the screen has too: it is the screen's everywhere else.
+    A priority binding of the screen, or of the app, leaves no such place.
+    """
+    if a.owner is b.owner:
+        return True
+    outer = min((a, b), key=lambda held: _depth(held.owner))
+    return outer.binding.priority and _depth(a.owner) != _depth(b.owner)
+
+
+def _depth(owner: type[DOMNode]) -> int:
+    return 0 if issubclass(owner, App) else 1 if issubclass(owner, Screen) else 2
+
+
+def _key(id_: str, text: str) -> str:
+    """A key as Textual calls it: `Ctrl+H` is "ctrl+h", `?` is "question_mark", `H` stays.
+
+    Raises:
+        InputError: no keyboard sends it.
+    """
+    text = text.strip()
+    if len(text) == 1:
+        return _character_to_key(text)
+    *modifiers, key = text.lower().split("+")
+    is_known = len(key) == 1 or key in NAMED_KEYS or (key and key_to_character(key))
+    if not is_known or not MODIFIERS.issuperset(modifiers):
+        raise InputError(
+            f"the key binding {id_!r} cannot have the key {text!r:.40}; keys are called as "
+            'in "h", "f5", "ctrl+g", "shift+left", "question_mark"'
+        )
+    return "+".join((*modifiers, key))

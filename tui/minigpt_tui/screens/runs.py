@@ -1,0 +1,107 @@
+"""Choosing a training run to watch."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical
+from textual.message import Message
+from textual.screen import ModalScreen
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from minigpt.errors import InputError
+from minigpt.terminal import one_line
+from minigpt.training.metrics import METRICS
+from minigpt.training.progress import loss_text
+from minigpt.training.runs import RunSummary, find_runs
+from minigpt_tui.widgets.run_head import STATES
+
+FOLDER = Path("checkpoints")
+NAME_CELLS = 18
+
+
+@dataclass
+class Found(Message):
+    """The runs that there are."""
+
+    runs: list[RunSummary]
+
+
+class RunPicker(ModalScreen[Path | None]):
+    """Lists the runs there are; closes with the folder of the chosen one, or with None.
+
+    Those that go on come first, then the best ones.
+    """
+
+    BINDINGS = [
+        Binding("escape,f9", "dismiss(None)", "Close", id="run_picker.close"),
+    ]
+    CSS = """
+    RunPicker {
+        align: center middle;
+        background: $background 60%;
+        .window { width: 78; }
+        #run-columns { color: $text-muted; }
+    }
+    """
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="window") as window:
+            window.border_title = "Training runs"
+            window.border_subtitle = "Enter watches · Esc closes"
+            yield Static("Reading checkpoints/ ...", markup=False, id="run-columns")
+
+    def on_mount(self) -> None:
+        self._runs: list[RunSummary] = []
+        self._find()
+
+    @work(thread=True)
+    def _find(self) -> None:
+        """In a thread: long logs take some tenths of a second."""
+        try:
+            found = [run for run in find_runs([FOLDER]) if (Path(run.folder) / METRICS).exists()]
+            runs = sorted(found, key=lambda run: run.state != "running")
+        except InputError:
+            runs = []
+        self.post_message(Found(runs))
+
+    @on(Found)
+    def _list(self, message: Found) -> None:
+        self._runs = runs = message.runs
+        text = self.query_one(Static)
+        if not runs:
+            text.update(
+                "There is no training run in checkpoints/.\n\n"
+                "Begin one:     minigpt train book.txt\n"
+                "Watch another: minigpt-tui FOLDER"
+            )
+            return
+        text.update(f"  {'run':<{NAME_CELLS}} {'steps':>15}  best    last step")
+        options = OptionList(
+            *(Option(_describe(run)) for run in runs), markup=False, compact=True
+        )  # fmt: skip
+        self.query_one(".window").mount(options)
+        options.focus()
+        options.highlighted = 0
+
+    @on(OptionList.OptionSelected)
+    def _choose(self, message: OptionList.OptionSelected) -> None:
+        self.dismiss(Path(self._runs[message.option_index].folder).absolute())
+
+
+def _describe(run: RunSummary) -> str:
+    mark, _, word = STATES[run.state]
+    steps = f"{run.steps:,}" + (f"/{run.max_steps:,}" if run.max_steps else "")
+    try:
+        seconds = (Path(run.folder) / METRICS).stat().st_mtime
+        date = f"{datetime.fromtimestamp(seconds):%d %b %H:%M}"
+    except OSError:
+        date = "gone"
+    return (
+        f"{mark} {one_line(run.name)[:NAME_CELLS]:<{NAME_CELLS}} {steps:>15}  "
+        f"{loss_text(run.best_val_loss):<6}  {date}  {word}"
+    )
