@@ -35,11 +35,13 @@ from minigpt.training.baselines import MOST_COUNTED, baselines
 from minigpt.training.checkpoint import Checkpoint
 from minigpt.training.events import Begin, End, Event
 from minigpt.training.live_view import live_view
-from minigpt.training.loop import Diverged, Run, check_run, train
+from minigpt.training.loop import train
 from minigpt.training.metrics import read_records
 from minigpt.training.plan import measure_pace, plan_steps
 from minigpt.training.plot import plot_losses
 from minigpt.training.progress import Progress, Show, plain_view, verdict
+from minigpt.training.run import Run, check_run
+from minigpt.training.state import Diverged
 from minigpt.training.world import World, joined
 
 MOST_MINUTES = 365 * 24 * 60

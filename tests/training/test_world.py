@@ -15,7 +15,8 @@ from minigpt.corpus import Corpus
 from minigpt.errors import InputError
 from minigpt.training.checkpoint import BEST, LAST, load
 from minigpt.training.events import Begin, Step
-from minigpt.training.loop import Run, train
+from minigpt.training.loop import train
+from minigpt.training.run import Run
 from minigpt.training.world import World, joined
 from tests.training.test_loop import small_run
 
@@ -166,9 +167,9 @@ def test_a_mistake_is_told_once(tmp_path: Path, corpus: Corpus) -> None:
 FAIL = """
 import os, signal, sys
 from minigpt.cli import main
-from minigpt.training import loop
+from minigpt.training import state
 
-computed, next_token_loss = 0, loop.next_token_loss
+computed, next_token_loss = 0, state.next_token_loss
 
 def failing(*arguments):
     global computed
@@ -177,7 +178,7 @@ def failing(*arguments):
         os.kill(os.getpid(), signal.SIGKILL)
     return next_token_loss(*arguments)
 
-loop.next_token_loss = failing
+state.next_token_loss = failing
 raise SystemExit(main(sys.argv[2:]))
 """
 
