@@ -143,6 +143,8 @@ def _train_arguments(train: argparse.ArgumentParser) -> None:
     older.add_argument("--force", action="store_true", help="start anew in --out, losing its run")
     train.add_argument("--compile", action=argparse.BooleanOptionalAction,
                        help="faster steps after half a minute; default with cuda")  # fmt: skip
+    train.add_argument("--shard", action="store_true",
+                       help="with torchrun: each process holds a part of the model")  # fmt: skip
     train.add_argument("--plain", action="store_true", help="lines instead of a live view")
     train.add_argument("--tensorboard", action="store_true",
                        help="write event files for TensorBoard too")  # fmt: skip

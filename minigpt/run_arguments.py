@@ -17,7 +17,7 @@ from minigpt.settings import RunFile, apply_settings, parse_settings, read_run_f
 from minigpt.training import shards
 from minigpt.training.checkpoint import Checkpoint
 from minigpt.training.live_view import tokenizing_view
-from minigpt.training.loop import Run
+from minigpt.training.run import Run
 from minigpt.training.shards import read_tokenized, total_bytes
 from minigpt.training.world import World
 

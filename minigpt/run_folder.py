@@ -13,9 +13,9 @@ from minigpt.terminal import one_line, say
 from minigpt.training import checkpoint, tensorboard
 from minigpt.training.checkpoint import Checkpoint
 from minigpt.training.lock import lock_folder
-from minigpt.training.loop import Run
 from minigpt.training.metrics import METRICS, MetricsLog
 from minigpt.training.plot import PLOT
+from minigpt.training.run import Run
 
 
 def make(folder: Path) -> None:

@@ -35,11 +35,13 @@ from minigpt.training.baselines import MOST_COUNTED, baselines
 from minigpt.training.checkpoint import Checkpoint
 from minigpt.training.events import Begin, End, Event
 from minigpt.training.live_view import live_view
-from minigpt.training.loop import Diverged, Run, check_run, train
+from minigpt.training.loop import train
 from minigpt.training.metrics import read_records
 from minigpt.training.plan import measure_pace, plan_steps
 from minigpt.training.plot import plot_losses
 from minigpt.training.progress import Progress, Show, plain_view, verdict
+from minigpt.training.run import Run, check_run
+from minigpt.training.state import Diverged
 from minigpt.training.world import World, joined
 
 MOST_MINUTES = 365 * 24 * 60
@@ -57,7 +59,7 @@ def run_training(arguments: argparse.Namespace) -> int:
     folder: Path = arguments.out or Path("checkpoints") / corpus_stem(arguments)
     cache = folder.parent / IDS_FOLDER  # beside the run: for all runs on this text
     with contextlib.ExitStack() as until_the_end:
-        world = until_the_end.enter_context(joined(arguments.device))
+        world = until_the_end.enter_context(joined(arguments.device, shard=arguments.shard))
         if not world.first:
             return _train_along(arguments, folder, cache, world)
         try:
@@ -175,6 +177,11 @@ def _check_minutes(arguments: argparse.Namespace) -> None:
         raise InputError(
             f"--minutes must be above 0 and at most {MOST_MINUTES} (a year), "
             f"not {arguments.minutes:g}"
+        )
+    if arguments.shard:
+        raise InputError(
+            "--minutes rehearses in one process alone, for which a model that needs --shard is too "
+            "large: give --max-steps"
         )
     if arguments.resume or {"max_steps", "eval_interval"} & set_by_flags(arguments).keys():
         raise InputError(

@@ -728,12 +728,12 @@ def test_a_failing_start_loses_no_older_run(
     monkeypatch: pytest.MonkeyPatch,
     failing: str,
 ) -> None:
-    from minigpt.training import loop
+    from minigpt.training import state
 
     def no_memory(*_: object) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr(loop, failing, no_memory)
+    monkeypatch.setattr(state, failing, no_memory)
     before = {p.name: p.read_bytes() for p in trained.iterdir()}
     code, _, err = run(capsys, "train", "--corpus", "pydoc", "--out", trained, "--force", *TRAIN)
     assert code == 2

@@ -47,6 +47,8 @@ class Machine:
     """Each has its own part of a batch, and dropout of its own."""
     compiled: bool = False
     """By torch.compile, whose dropout is another one."""
+    sharded: bool = False
+    """Each process held a part of the model: the gradient's norm is added up otherwise."""
 
     def difference(self, before: "Machine") -> str:
         """What has changed since, to be shown; "" if nothing."""
@@ -145,6 +147,7 @@ def _from_parts(info: dict[str, Any], tensors: dict[str, Tensor]) -> Checkpoint:
             # older ones do not tell
             processes=int(info.get("processes", 1)),
             compiled=bool(info.get("compiled", False)),
+            sharded=bool(info.get("sharded", False)),
         ),
     )
     if not 0 <= checkpoint.card.steps <= checkpoint.train.max_steps:
@@ -219,6 +222,7 @@ def _to_bytes(checkpoint: Checkpoint) -> bytes:
         "threads": checkpoint.machine.threads,
         "processes": checkpoint.machine.processes,
         "compiled": checkpoint.machine.compiled,
+        "sharded": checkpoint.machine.sharded,
         "model": json.loads(to_json(checkpoint.model)),
         "train": json.loads(to_json(checkpoint.train)),
         "tokenizer": json.loads(checkpoint.tokenizer.to_json()),

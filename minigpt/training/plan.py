@@ -15,7 +15,8 @@ from statistics import median
 from minigpt.config import TrainConfig
 from minigpt.errors import InputError
 from minigpt.training.events import Evaluation, Event, Sample, Saved, Step
-from minigpt.training.loop import Run, train
+from minigpt.training.loop import train
+from minigpt.training.run import Run
 from minigpt.training.world import World
 
 FEWEST_STEPS = 20

@@ -19,7 +19,8 @@ from minigpt.corpus import Corpus
 from minigpt.model import GPT
 from minigpt.training.checkpoint import BEST, LAST, TO_GO_ON, load, load_first, model_weights
 from minigpt.training.events import Begin, Event, Step
-from minigpt.training.loop import Run, train
+from minigpt.training.loop import train
+from minigpt.training.run import Run
 from tests.training.test_loop import small_run
 
 Forward = Callable[[torch.Tensor], torch.Tensor]

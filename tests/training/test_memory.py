@@ -11,7 +11,7 @@ from minigpt.cli import main
 from minigpt.config import GPTConfig
 from minigpt.corpus import Corpus
 from minigpt.errors import InputError
-from minigpt.training import loop
+from minigpt.training import state
 from minigpt.training.loop import train
 from minigpt.training.memory import is_out_of_memory, must_fit
 from tests.stops import in_child
@@ -30,14 +30,14 @@ OF_NUMPY = MemoryError("Unable to allocate 4.00 GiB for an array")
 def test_a_batch_too_large_is_told_with_one_that_fits(
     tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
-    really = loop.next_token_loss
+    really = state.next_token_loss
 
     def short_of_memory(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         if torch.is_grad_enabled() and len(logits) > 6:
             raise error
         return really(logits, targets)
 
-    monkeypatch.setattr(loop, "next_token_loss", short_of_memory)
+    monkeypatch.setattr(state, "next_token_loss", short_of_memory)
     words = r"batch_size 20 x block_size 16 .* batch_size=5, and --set accumulation=8 "
     with pytest.raises(InputError, match=words):
         list(train(small_run(tmp_path, corpus, batch_size=20)))
@@ -61,7 +61,7 @@ def test_a_model_too_large_for_any_batch(
         ("evaluate", whole_model),
     ):
         with monkeypatch.context() as patch:
-            patch.setattr(loop, name, no_memory)
+            patch.setattr(state, name, no_memory)
             with pytest.raises(InputError, match=words):
                 list(train(run))
 

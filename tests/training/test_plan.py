@@ -12,8 +12,8 @@ from minigpt.corpus import Corpus, TokenizedCorpus
 from minigpt.errors import InputError
 from minigpt.training import loop
 from minigpt.training.events import Evaluation, Event, Sample, Saved, Step
-from minigpt.training.loop import Run
 from minigpt.training.plan import Pace, measure_pace, plan_steps
+from minigpt.training.run import Run
 
 
 def seconds_of(config: TrainConfig, pace: Pace) -> float:

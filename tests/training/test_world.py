@@ -16,10 +16,11 @@ from minigpt.errors import InputError
 from minigpt.training.checkpoint import BEST, LAST, load
 from minigpt.training.events import Begin, Step
 from minigpt.training.loop import train
+from minigpt.training.run import Run
 from minigpt.training.world import World, joined
 from tests.training.test_loop import small_run
 
-# run by each of the processes; the last two arguments are for a run that stops and goes on
+# run by each of the processes
 TRAIN = """
 import sys
 from dataclasses import replace
@@ -33,8 +34,8 @@ from minigpt.training.metrics import MetricsLog
 from minigpt.training.world import joined
 from tests.training.test_loop import small_run
 
-folder, text, dropout, stop_at, resume = sys.argv[1:]
-with joined("cpu") as world:
+folder, text, dropout, stop_at, resume, shard = sys.argv[1:]
+with joined("cpu", shard=shard == "yes") as world:
     run = small_run(Path(folder), Corpus("test", Path(text).read_text()), sample_chars=0)
     run = replace(run, model=replace(run.model, dropout=float(dropout)), world=world)
     found = load_first(Path(folder), TO_GO_ON)[0] if resume == "yes" else None
@@ -60,41 +61,73 @@ def torchrun(*command: object) -> subprocess.CompletedProcess[str]:
 
 
 def two_processes(
-    folder: Path, corpus: Corpus, *, dropout: float = 0.0, stop_at: int = 99, resume: str = "no"
+    folder: Path,
+    corpus: Corpus,
+    *,
+    dropout: float = 0.0,
+    stop_at: int = 99,
+    resume: str = "no",
+    shard: str = "no",
 ) -> list[dict[str, float]]:
     """Train on them; the log of the run."""
     folder.mkdir(parents=True, exist_ok=True)
     script, text = folder.parent / "train.py", folder.parent / "text"
     script.write_text(TRAIN, encoding="utf-8")
     text.write_text(corpus.text, encoding="utf-8")
-    done = torchrun(script, folder, text, dropout, stop_at, resume)
+    done = torchrun(script, folder, text, dropout, stop_at, resume, shard)
     assert done.returncode == 0, done.stderr
     lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
 
 
-def test_two_processes_learn_what_one_does(tmp_path: Path, corpus: Corpus) -> None:
+@pytest.mark.parametrize("shard", ["no", "yes"])
+def test_two_processes_learn_what_one_does(tmp_path: Path, corpus: Corpus, shard: str) -> None:
     one = small_run(tmp_path / "one", corpus, sample_chars=0)
     one = replace(one, model=replace(one.model, dropout=0.0))
     steps = [event for event in train(one) if isinstance(event, Step)]
-    together = [row for row in two_processes(tmp_path / "two", corpus) if "loss" in row]
+    together = [
+        row for row in two_processes(tmp_path / "two", corpus, shard=shard) if "loss" in row
+    ]
     assert [row["step"] for row in together] == [step.step for step in steps]
     for row, step in zip(together, steps, strict=True):
         assert row["loss"] == pytest.approx(step.loss, abs=1e-5)
         assert row["gradient_norm"] == pytest.approx(step.gradient_norm, abs=1e-4)
 
 
-def test_two_processes_resume_exactly(tmp_path: Path, corpus: Corpus) -> None:
+@pytest.mark.parametrize("shard", ["no", pytest.param("yes", marks=pytest.mark.slow)])
+def test_two_processes_resume_exactly(tmp_path: Path, corpus: Corpus, shard: str) -> None:
     # folders of one name, as it is the model's name on the card; only the second is asked to stop
     whole, parts = tmp_path / "a" / "run", tmp_path / "b" / "run"
-    two_processes(whole, corpus, dropout=0.1)
-    assert two_processes(parts, corpus, dropout=0.1, stop_at=7)[-1]["step"] == 7
-    two_processes(parts, corpus, dropout=0.1, resume="yes")
+    two_processes(whole, corpus, dropout=0.1, shard=shard)
+    assert two_processes(parts, corpus, dropout=0.1, stop_at=7, shard=shard)[-1]["step"] == 7
+    two_processes(parts, corpus, dropout=0.1, resume="yes", shard=shard)
     for name in (LAST, BEST, "metrics.jsonl"):
         assert (whole / name).read_bytes() == (parts / name).read_bytes(), name
     alone = small_run(whole, corpus, sample_chars=0)
     begin = next(train(alone, load(whole / LAST)))
-    assert begin == Begin(alone.train.max_steps, "processes 2 -> 1")
+    differs = "processes 2 -> 1" + (", sharded True -> False" if shard == "yes" else "")
+    assert begin == Begin(alone.train.max_steps, differs)
+
+
+def test_a_run_goes_on_whole_or_cut_up(tmp_path: Path, corpus: Corpus) -> None:
+    def losses_of(run: Run, stop_at: int) -> list[float]:
+        """From where the run is, if it was begun, to a step."""
+        found = load(run.folder / LAST) if (run.folder / LAST).exists() else None
+        losses: list[float] = []
+        steps_before = found.card.steps if found else 0
+        for event in train(run, found, stop=lambda: steps_before + len(losses) >= stop_at):
+            if isinstance(event, Step):
+                losses.append(event.loss)
+        return losses
+
+    whole, parts = (small_run(tmp_path / name, corpus, sample_chars=0) for name in ("a", "b"))
+    whole, parts = (replace(run, model=replace(run.model, dropout=0.0)) for run in (whole, parts))
+    expected = losses_of(whole, 12)
+    losses = losses_of(parts, 4)
+    rows = two_processes(parts.folder, corpus, resume="yes", shard="yes", stop_at=8)
+    losses += [row["loss"] for row in rows if row["step"] > 4 and "loss" in row]
+    losses += losses_of(parts, 12)
+    assert losses == pytest.approx(expected, abs=1e-5)
 
 
 def test_alone_nothing_is_averaged() -> None:
@@ -102,6 +135,11 @@ def test_alone_nothing_is_averaged() -> None:
         assert world == World()
         assert (world.mean(1.5), world.any(False), world.any(True)) == (1.5, False, True)
         assert world.of_first(2.5) == 2.5
+
+
+def test_a_process_alone_has_nobody_to_share_a_model_with() -> None:
+    with pytest.raises(InputError, match=r"--shard .* torchrun"), joined("cpu", shard=True):
+        pass
 
 
 def test_a_process_that_is_not_torchrun_s_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,9 +167,9 @@ def test_a_mistake_is_told_once(tmp_path: Path, corpus: Corpus) -> None:
 FAIL = """
 import os, signal, sys
 from minigpt.cli import main
-from minigpt.training import loop
+from minigpt.training import state
 
-computed, next_token_loss = 0, loop.next_token_loss
+computed, next_token_loss = 0, state.next_token_loss
 
 def failing(*arguments):
     global computed
@@ -140,7 +178,7 @@ def failing(*arguments):
         os.kill(os.getpid(), signal.SIGKILL)
     return next_token_loss(*arguments)
 
-loop.next_token_loss = failing
+state.next_token_loss = failing
 raise SystemExit(main(sys.argv[2:]))
 """
 
