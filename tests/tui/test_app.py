@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.style import Style
 from textual import events
 from textual.command import CommandList
 from textual.content import Content
@@ -484,6 +485,19 @@ async def test_a_double_click_beside_the_palette_closes_it_once() -> None:
             )
         await until(d.pilot, lambda: d.is_on(MainScreen))
         await d.press(*"ok")
+        assert d.main.query_one(Prompt).text == "ok"
+
+
+async def test_a_click_on_a_command_that_a_search_took_away_is_no_error() -> None:
+    async with desk() as d:
+        await d.press("ctrl+p")
+        commands = d.app.screen.query_one(CommandList)
+        await until(d.pilot, lambda: commands.option_count > 3)
+        click = events.Click(
+            commands, 3, 6, 0, 0, 1, False, False, False, style=Style(meta={"option": 99})
+        )
+        commands.post_message(click)
+        await d.press("escape", *"ok")
         assert d.main.query_one(Prompt).text == "ok"
 
 

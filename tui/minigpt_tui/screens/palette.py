@@ -1,13 +1,28 @@
-"""Textual's command palette, which a quick Esc would otherwise turn into a crash."""
+"""Textual's command palette, without the crashes that quick hands can cause in it."""
 
 from typing import Any
 
-from textual.command import CommandPalette
+from textual import events
+from textual.app import ComposeResult
+from textual.command import CommandList, CommandPalette
 from textual.worker import Worker
 
 
+class Commands(CommandList):
+    """Ignores a click on a command that a search has taken away since."""
+
+    def _on_click(self, event: events.Click) -> None:  # type: ignore[override]
+        # Textual calls its own handler next, unless told not to
+        if event.style.meta.get("option", -1) >= self.option_count:
+            event.prevent_default()
+
+
 class Palette(CommandPalette):
-    """Its search looks for its list, also when both were closed meanwhile: that ends the search."""
+    """A search that finds the palette closed has ended; it is no reason to end the app."""
 
     def run_worker(self, *args: Any, **options: Any) -> Worker[Any]:
         return super().run_worker(*args, **{**options, "exit_on_error": False})
+
+    def compose(self) -> ComposeResult:
+        for widget in super().compose():
+            yield Commands() if isinstance(widget, CommandList) else widget
