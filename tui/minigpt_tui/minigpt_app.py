@@ -17,6 +17,8 @@ from minigpt_tui.protocol import Engine
 from minigpt_tui.screens.help import HelpScreen
 from minigpt_tui.screens.main import MainScreen
 from minigpt_tui.screens.models import ModelPicker
+from minigpt_tui.screens.replay import ReplayScreen
+from minigpt_tui.screens.sessions import SessionsScreen
 from minigpt_tui.theme import NIGHT, PAPER
 from minigpt_tui.widgets.attention_panel import AttentionPanel
 from minigpt_tui.widgets.candidates_panel import CandidatesPanel
@@ -114,7 +116,11 @@ class MinigptApp(App[str]):
             yield SystemCommand("New text", "Begin again, Ctrl+N", screen.action_new)
             yield SystemCommand("Stop writing", "The text stays, Esc", screen.action_stop)
             yield SystemCommand("Copy text", "To the clipboard, F4", screen.action_copy_text)
-            yield SystemCommand("Save text to file", "In this folder, F5", screen.action_save)
+            yield SystemCommand("Save text to file", "Or as a picture, F5", screen.action_save)
+            yield SystemCommand(
+                "Sessions", "What was written before, Ctrl+O", screen.action_sessions
+            )
+            yield SystemCommand("Replay", "Write this text anew and compare", screen.action_replay)
             yield SystemCommand("Choose model", "Open another one, F2", screen.action_models)
             yield SystemCommand("Watch a run", "See a model learn, F9", self.action_runs)
             yield SystemCommand(
@@ -128,6 +134,6 @@ class MinigptApp(App[str]):
 
 OWNERS = (
     MinigptApp, MainScreen, ModelPicker, HelpScreen, Prompt, SamplingPanel, PresetRow, MoreRow,
-    Slider, TokenView, CandidatesPanel, AttentionPanel,
+    Slider, TokenView, CandidatesPanel, AttentionPanel, SessionsScreen, ReplayScreen,
 )  # fmt: skip
 """All classes that have key bindings."""
