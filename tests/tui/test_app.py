@@ -21,10 +21,13 @@ from textual.worker import WorkerFailed, WorkerState
 
 from minigpt_tui.minigpt_app import MinigptApp
 from minigpt_tui.protocol import Change, Generate, Open, Stop
+from minigpt_tui.screens.export import ExportScreen
 from minigpt_tui.screens.help import HelpScreen
 from minigpt_tui.screens.main import MainScreen
 from minigpt_tui.screens.models import ModelPicker
 from minigpt_tui.screens.palette import Palette
+from minigpt_tui.screens.replay import ReplayScreen
+from minigpt_tui.screens.sessions import SessionsScreen
 from minigpt_tui.widgets.candidates_panel import CandidatesPanel
 from minigpt_tui.widgets.more_row import MoreRow
 from minigpt_tui.widgets.preset_row import PresetRow
@@ -84,10 +87,13 @@ class Desk:
 
 @asynccontextmanager
 async def desk(
-    engine: ScriptedEngine | None = None, size: tuple[int, int] = (80, 24)
+    engine: ScriptedEngine | None = None,
+    size: tuple[int, int] = (80, 24),
+    sessions: Path | None = None,
 ) -> AsyncIterator[Desk]:
     engine = engine or ScriptedEngine()
-    async with MinigptApp(engine, MODEL).run_test(size=size, notifications=True) as pilot:
+    app = MinigptApp(engine, MODEL, sessions=sessions)
+    async with app.run_test(size=size, notifications=True) as pilot:
         yield Desk(pilot, engine)
 
 
@@ -434,32 +440,6 @@ async def test_copies_the_text() -> None:
         assert d.app.clipboard == "ab"
 
 
-async def test_saves_to_a_file_and_says_where(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    async with desk() as d:
-        await d.type("é\na")
-        await d.press("enter", "f5")
-        (saved,) = tmp_path.glob("minigpt-*.txt")
-        assert saved.read_text(encoding="utf-8") == "é\na"
-        await d.is_told(str(saved))
-
-
-async def test_a_folder_that_cannot_be_written_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gone = tmp_path / "gone"
-    gone.mkdir()
-    monkeypatch.chdir(gone)
-    async with desk() as d:
-        await d.type("a")
-        await d.press("enter")
-        gone.rmdir()
-        await d.press("f5")
-        await d.is_told("could not be saved")
-
-
 async def test_pasted_control_characters_become_symbols() -> None:
     async with desk() as d:
         prompt = d.main.query_one(Prompt)
@@ -582,6 +562,9 @@ def test_every_binding_has_an_id() -> None:
         SamplingPanel,
         Prompt,
         TokenView,
+        SessionsScreen,
+        ExportScreen,
+        ReplayScreen,
     ):
         for binding in owner.__dict__["BINDINGS"]:
             assert binding.id, f"{owner.__name__}: {binding.key}"

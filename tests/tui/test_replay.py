@@ -73,7 +73,9 @@ def test_every_run_is_asked_for_as_it_was() -> None:
     assert [(v.outcome, v.n_same) for v in replay.verdicts] == [
         (Outcome.SAME, 2), (Outcome.SAME, 3),
     ]  # fmt: skip
-    assert summary(replay.verdicts) == "All 2 runs came out the same, each of 5 characters."
+    assert summary(replay.verdicts) == (
+        "All 2 runs came out the same: 5 characters, and not one is another."
+    )
     assert writer.document.text == "ABCEFG"
     assert len(writer.document.runs) == 2
 
@@ -144,7 +146,7 @@ def test_a_replay_that_is_given_up_hears_nothing_more() -> None:
     engine.write("C")
     again = begun(writer)
     writer.hear()
-    assert (replay.verdicts, replay.run, again.written) == ([], None, "")
+    assert (replay.verdicts, replay.is_writing, again.written) == ([], False, "")
 
 
 def test_a_text_of_the_user_alone_has_no_runs() -> None:

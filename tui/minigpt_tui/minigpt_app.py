@@ -24,6 +24,8 @@ from minigpt_tui.screens.help import HelpScreen
 from minigpt_tui.screens.main import MainScreen
 from minigpt_tui.screens.models import ModelPicker
 from minigpt_tui.screens.palette import Palette
+from minigpt_tui.screens.replay import ReplayScreen
+from minigpt_tui.screens.sessions import SessionsScreen
 from minigpt_tui.theme import NIGHT, PAPER
 from minigpt_tui.widgets.attention_panel import AttentionPanel
 from minigpt_tui.widgets.candidates_panel import CandidatesPanel
@@ -165,8 +167,12 @@ class MinigptApp(App[str]):
             yield SystemCommand("New text", "Begin again, Ctrl+N", screen.action_new)
             yield SystemCommand("Stop writing", "The text stays, Esc", screen.action_stop)
             yield SystemCommand("Copy text", "To the clipboard, F4", screen.action_copy_text)
-            yield SystemCommand("Save text to file", "In this folder, F5", screen.action_save)
+            yield SystemCommand("Save text to file", "Or as a picture, F5", screen.action_save)
             yield SystemCommand("Branches", "All that was written, F8", screen.action_branches)
+            yield SystemCommand(
+                "Sessions", "What was written before, Ctrl+O", screen.action_sessions
+            )
+            yield SystemCommand("Replay", "Write this text anew and compare", screen.action_replay)
             yield SystemCommand("Choose model", "Open another one, F2", screen.action_models)
             yield SystemCommand("Watch a run", "See a model learn, F9", self.action_runs)
             yield SystemCommand(
@@ -188,6 +194,6 @@ def _copy_to_system(text: str) -> None:
 
 OWNERS = (
     MinigptApp, MainScreen, ABScreen, ModelPicker, HelpScreen, Prompt, SamplingPanel, PresetRow,
-    MoreRow, Slider, TokenView, CandidatesPanel, AttentionPanel,
+    MoreRow, Slider, TokenView, CandidatesPanel, AttentionPanel, SessionsScreen, ReplayScreen,
 )  # fmt: skip
 """All classes that have key bindings."""

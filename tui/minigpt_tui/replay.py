@@ -50,13 +50,14 @@ class Replay:
     def __init__(self, engine: Engine, model: Opened, document: Document) -> None:
         self._engine = engine
         self._model = model
-        self._document = document
+        self.document = document
         self._number = 0
         self.runs = tuple(run for run in document.runs if run.n_tokens)
         self._todo = deque(self.runs)
         self.verdicts: list[Verdict] = []
+        self.is_writing = False
         self.run: RunRecord | None = None
-        """The one that is being written; None before the first and after the last."""
+        """The one that is being written, or was last; None before the first."""
         self.stored = ""
         """What it wrote then."""
         self.written = ""
@@ -74,13 +75,13 @@ class Replay:
     def stop(self) -> None:
         """Give it up."""
         self._todo.clear()
-        if self.run is not None:
+        if self.is_writing:
+            self.is_writing = False
             self._engine.send(Stop(self._number))
-            self.run = None
 
     def take(self, reply: Reply) -> None:
         """Take in something that the engine has said."""
-        if self.run is None:
+        if self.run is None or not self.is_writing:
             return
         match reply:
             case Tokens(run=self._number):
@@ -94,8 +95,8 @@ class Replay:
 
     def _go_on(self) -> None:
         """Begin the next run that this model can write; say of the others what they need."""
-        self.run = None
-        while self.run is None and self._todo:
+        self.is_writing = False
+        while self._todo and not self.is_writing:
             run = self._todo.popleft()
             if run.model_sha256 == self._model.checksum:
                 self._write(run)
@@ -107,8 +108,8 @@ class Replay:
         return f"was written by another model: open {name} (sha256 {sha256}…) for it"
 
     def _write(self, run: RunRecord) -> None:
-        self.run, self._number = run, next(_numbers)
-        self.stored, self.written = self._document.text_of_run(run), ""
+        self.run, self.is_writing, self._number = run, True, next(_numbers)
+        self.stored, self.written = self.document.text_of_run(run), ""
 
         def as_many(params: SamplingParams) -> SamplingParams:
             return replace(params, max_new_tokens=run.n_tokens)
@@ -116,7 +117,7 @@ class Replay:
         self._engine.send(
             Generate(
                 self._number,
-                self._document.text_of(run.head),
+                self.document.text_of(run.head),
                 as_many(run.params),
                 run.window or None,
                 run.stops,
@@ -158,7 +159,7 @@ def summary(verdicts: list[Verdict]) -> str:
         return "No model has written here yet: there is nothing to write anew."
     if n_same == len(verdicts):
         runs = "The run came" if n_same == 1 else f"All {n_same} runs came"
-        return f"{runs} out the same, each of {n_chars:,} characters."
+        return f"{runs} out the same: {n_chars:,} characters, and not one is another."
     found = f"{n_same} of {len(verdicts)} runs came out the same."
     if any(verdict.outcome is Outcome.DIFFERENT for verdict in verdicts):
         found += (

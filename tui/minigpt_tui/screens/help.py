@@ -22,7 +22,7 @@ AREAS: dict[str, tuple[tuple[str, str], ...]] = {
         ("Ctrl+Home / End", "the beginning, the end"),
         ("mouse", "select; Ctrl+C copies the selection"),
         ("F4", "copy the selection or the whole text"),
-        ("F5", "save the text to a file"),
+        ("F5", "save the text to a file: plain, Markdown, JSON, a picture"),
         ("F8", "the branches: go to one, name it, compare two (B in the text)"),
         ("▎", "beside what the model has in view"),
     ),
@@ -51,6 +51,7 @@ AREAS: dict[str, tuple[tuple[str, str], ...]] = {
     "App": (
         ("F2", "choose a model"),
         ("F3", "show or hide the sliders"),
+        ("Ctrl+O", "what was written before: open, search, replay"),
         ("F9", "watch a training run"),
         ("Ctrl+P", "every command, and the themes"),
         ("Ctrl+Q", "quit"),

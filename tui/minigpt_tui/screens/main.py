@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
 from itertools import takewhile
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Footer, Static, TextArea
 
+from minigpt.errors import InputError
 from minigpt.runtime.chat import Roles, speakers
 from minigpt.terminal import printable
 from minigpt_tui.document import Document
@@ -32,7 +32,9 @@ from minigpt_tui.screens.ab import ABScreen
 from minigpt_tui.screens.branches import BranchesScreen
 from minigpt_tui.screens.help import HelpScreen
 from minigpt_tui.screens.models import ModelPicker
+from minigpt_tui.screens.replay import ReplayScreen
 from minigpt_tui.screens.roles import RolesScreen
+from minigpt_tui.screens.sessions import Chosen, SessionsScreen
 from minigpt_tui.widgets import shades
 from minigpt_tui.widgets.attention_panel import AttentionPanel
 from minigpt_tui.widgets.candidates_panel import CandidatesPanel
@@ -68,6 +70,7 @@ class MainScreen(Screen[None]):
         Binding("f3", "toggle_panel", "Sliders", show=False, id="sliders"),
         Binding("f4", "copy_text", "Copy", show=False, id="copy"),
         Binding("f5", "save", "Save", show=False, id="save"),
+        Binding("ctrl+o", "sessions", "Sessions", show=False, priority=True, id="sessions"),
         # priority, because F6 and F7 select in a text area
         Binding("ctrl+t", "talk", "Talk", show=False, priority=True, id="talk"),
         Binding("ctrl+g", "again", "Again", show=False, priority=True, id="again"),
@@ -624,15 +627,59 @@ class MainScreen(Screen[None]):
         self._tell(f"Sent {len(text):,} characters to the clipboard. If they did not arrive: F5.")
 
     def action_save(self) -> None:
+        """F5: write the text to a file."""
+        if self.app.screen is not self:
+            return
         if not len(self.writer.document):
             self._tell("There is no text yet.")
             return
-        name = f"minigpt-{datetime.now():%Y%m%d-%H%M%S}.txt"
+        # a twentieth of what the first paint would have to import
+        from minigpt_tui.screens.export import ExportScreen
+
+        self.app.push_screen(
+            ExportScreen(
+                self.writer.document,
+                self._heat,
+                self._palette,
+                is_dark=self.app.current_theme.dark,
+            ),
+            lambda path: self._tell(f"Saved to {printable(str(path))}") if path else None,
+        )
+
+    def action_sessions(self) -> None:
+        """Ctrl+O: everything that was written before."""
+        if self.app.screen is not self:
+            return
+        self.save()
+        if self.keeper.sessions is None:
+            self._tell("Nothing is stored: there is no database.")
+            return
+        screen = SessionsScreen(self.keeper.sessions, self.keeper.id)
+        self.app.push_screen(screen, self._turn_to)
+
+    def _turn_to(self, chosen: Chosen | None) -> None:
+        """What was chosen among the sessions."""
+        assert chosen is not None
+        if chosen.is_gone:
+            self.action_new()
+        if chosen.id is None or self.keeper.sessions is None:
+            return
         try:
-            path = Path(name).absolute()
-            with path.open("x", encoding="utf-8") as file:
-                file.write(self.writer.document.text)
-        except OSError as error:
-            self._tell(f"{name} could not be saved: {error.strerror}", is_error=True)
-        else:
-            self._tell(f"Saved to {path}")
+            if chosen.anew:
+                self._write_anew(self.keeper.sessions.peek(chosen.id))
+            elif chosen.id != self.keeper.id:
+                self.save()
+                self.adopt(self.keeper.open(chosen.id))
+        except InputError as error:
+            self._tell(printable(str(error)), is_error=True)
+
+    def action_replay(self) -> None:
+        """Write the text's runs anew, to see whether the same comes out."""
+        self._write_anew(self.writer.document)
+
+    def _write_anew(self, document: Document) -> None:
+        if (replay := self.writer.write_anew(document)) is None:
+            self._tell("No model is open yet.")
+            return
+        self._look()
+        self.app.push_screen(ReplayScreen(replay))
