@@ -94,8 +94,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         app = MinigptApp(
-            engine, model, watched=watched, preferences=preferences, sessions=default_path()
-        )
+            engine, model, watched=watched, preferences=preferences,
+            preferences_path=config_path(), sessions=default_path(),
+        )  # fmt: skip
         reason = app.run()
     except InputError as error:
         say(one_line(f"{config_path()}: {error}"))

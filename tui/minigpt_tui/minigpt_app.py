@@ -4,19 +4,29 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding
 from textual.screen import Screen
+from textual.theme import Theme
 
-from minigpt_tui.keymap import keymap
+from minigpt.errors import InputError
+from minigpt.runtime.library import list_models
+from minigpt_tui import preferences as user
+from minigpt_tui.commands import COMMANDS
+from minigpt_tui.keymap import key_name, key_names, keymap
+from minigpt_tui.messages import Preferred
 from minigpt_tui.preferences import Preferences, choice
 from minigpt_tui.protocol import Engine
+from minigpt_tui.screens.ask import Ask
 from minigpt_tui.screens.help import HelpScreen
 from minigpt_tui.screens.main import MainScreen
 from minigpt_tui.screens.models import ModelPicker
+from minigpt_tui.screens.note import Note
+from minigpt_tui.screens.roles import RolesScreen
 from minigpt_tui.theme import NIGHT, PAPER
 from minigpt_tui.widgets.attention_panel import AttentionPanel
 from minigpt_tui.widgets.candidates_panel import CandidatesPanel
@@ -51,6 +61,7 @@ class MinigptApp(App[str]):
         *,
         watched: Path | None = None,
         preferences: Preferences = DEFAULTS,
+        preferences_path: Path | None = None,
         sessions: Path | None = None,
     ) -> None:
         """Make the app.
@@ -60,6 +71,7 @@ class MinigptApp(App[str]):
             model: the one to open.
             watched: the folder of a training run, to be shown over it.
             preferences: the user's.
+            preferences_path: the file where they are changed; None: they are not.
             sessions: the database of documents; None: nothing is stored.
 
         Raises:
@@ -72,13 +84,18 @@ class MinigptApp(App[str]):
         self.register_theme(NIGHT)
         self.register_theme(PAPER)
         self._preferences = preferences
+        self._preferences_path = preferences_path
+        self._remembering = asyncio.Lock()
         self._sessions = sessions
-        self.set_keymap(keymap(preferences.keys, OWNERS))
+        keys = keymap(preferences.keys, OWNERS)
+        self.set_keymap(keys)
+        self._key_names = key_names(keys, OWNERS)
         self.theme = choice("theme", preferences.theme, self.available_themes)
         if preferences.reduced_motion:
             self.animation_level = "none"
 
     def on_mount(self) -> None:
+        self.theme_changed_signal.subscribe(self, self._remember_theme)
         """Leave the terminal as it was also when the system ends the app."""
         for name, code in (("SIGTERM", 143), ("SIGHUP", 129)):
             # Windows has neither, and no loop that could wait for them
@@ -89,7 +106,62 @@ class MinigptApp(App[str]):
             self.watch_run(self._watched)
 
     def get_default_screen(self) -> Screen[None]:
-        return MainScreen(self._engine, self._model, self._preferences, self._sessions)
+        return MainScreen(
+            self._engine, self._model, self._preferences, self._sessions, self._key_names
+        )
+
+    def on_preferred(self, message: Preferred) -> None:
+        """Remember what the user chose."""
+        if self._preferences_path is not None:
+            self.run_worker(self._remember(message, self._preferences_path))
+
+    async def _remember(self, message: Preferred, path: Path) -> None:
+        """In a thread, as it takes 30 ms (60 the first time), and one after the other."""
+        try:
+            async with self._remembering:
+                self._preferences = await asyncio.to_thread(user.change, message.edit, path)
+        except InputError as error:
+            self.notify(f"Not remembered: {error}", severity="error", markup=False)
+        else:
+            if message.done:
+                self.notify(f"{message.done} {path}", markup=False)
+
+    def _remember_theme(self, theme: Theme) -> None:
+        if theme.name != self._preferences.theme:
+            self.post_message(Preferred(lambda p: replace(p, theme=theme.name)))
+
+    def action_theme(self, name: str = "") -> None:
+        """Another theme; without a name, let the user choose.
+
+        Raises:
+            InputError: there is none of that name.
+        """
+        if name:
+            self.theme = choice("theme", name, self.available_themes)
+        else:
+            self.action_change_theme()
+
+    def action_help(self) -> None:
+        from minigpt_tui.screens.runs import RunPicker
+        from minigpt_tui.screens.watch import WatchScreen
+
+        runs = key_names(self._keymap, (RunPicker, WatchScreen))
+        palette = {"palette": key_name(self.COMMAND_PALETTE_BINDING)}
+        self.push_screen(HelpScreen({**self._key_names, **runs, **palette}))
+
+    def action_files(self) -> None:
+        """Say where everything lies."""
+        models = "\n".join(str(path) for path in list_models()) or "none"
+        texts = self._sessions or "kept until you quit, not longer"
+        self.push_screen(
+            Note(
+                "Where your files are",
+                ("Preferences and keys", str(self._preferences_path or user.config_path())),
+                ("Texts, and what you sent", str(texts)),
+                ("Models found here", models),
+                ("Saved texts", str(Path.cwd())),
+            )
+        )
 
     def watch_run(self, folder: Path) -> None:
         """Show a training run from its folder; Esc comes back."""
@@ -110,24 +182,20 @@ class MinigptApp(App[str]):
         return super().get_key_display(binding).title()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Those of the table, then Textual's others."""
         if isinstance(screen, MainScreen):
-            yield SystemCommand("New text", "Begin again, Ctrl+N", screen.action_new)
-            yield SystemCommand("Stop writing", "The text stays, Esc", screen.action_stop)
-            yield SystemCommand("Copy text", "To the clipboard, F4", screen.action_copy_text)
-            yield SystemCommand("Save text to file", "In this folder, F5", screen.action_save)
-            yield SystemCommand("Choose model", "Open another one, F2", screen.action_models)
-            yield SystemCommand("Watch a run", "See a model learn, F9", self.action_runs)
-            yield SystemCommand(
-                "Reset sliders", "Back to the defaults", screen.action_reset_sliders
-            )
-            yield SystemCommand("New seed", "Another text, Ctrl+R", screen.action_new_seed)
-            yield SystemCommand("Show or hide sliders", "F3", screen.action_toggle_panel)
-            yield SystemCommand("Help", "The keys, F1", screen.action_help)
-        yield from super().get_system_commands(screen)
+            for command in COMMANDS:
+                key = self._key_names.get(command.key)
+                says = command.says[0].upper() + command.says[1:] + (f", {key}" if key else "")
+                yield SystemCommand(command.title, says, partial(screen.begin, command))
+        ours = {command.title for command in COMMANDS}
+        for known in super().get_system_commands(screen):
+            if not isinstance(screen, MainScreen) or known.title not in ours:
+                yield known
 
 
 OWNERS = (
-    MinigptApp, MainScreen, ModelPicker, HelpScreen, Prompt, SamplingPanel, PresetRow, MoreRow,
-    Slider, TokenView, CandidatesPanel, AttentionPanel,
+    MinigptApp, MainScreen, ModelPicker, RolesScreen, HelpScreen, Note, Ask, Prompt, SamplingPanel,
+    PresetRow, MoreRow, Slider, TokenView, CandidatesPanel, AttentionPanel,
 )  # fmt: skip
 """All classes that have key bindings."""
