@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from minigpt.errors import InputError
-from minigpt.training.loop import Diverged, Run, Training
+from minigpt.training.run import Run
+from minigpt.training.state import Diverged, Training
 
 LOWEST_RATE, HIGHEST_RATE = 1e-5, 10.0
 STEPS = 100

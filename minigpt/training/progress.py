@@ -15,7 +15,17 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from minigpt.training.events import Baselines, Begin, End, Evaluation, Event, Sample, Saved, Step
+from minigpt.training.events import (
+    Baselines,
+    Begin,
+    End,
+    Evaluation,
+    Event,
+    Sample,
+    Saved,
+    Saving,
+    Step,
+)  # fmt: skip
 from minigpt.training.metrics import Record, smoothed
 
 MAX_CURVE_POINTS = 512
@@ -95,7 +105,7 @@ class Progress:
             case Sample():
                 self.samples.append((event.step, event.text))
                 self._recent.clear()
-            case Begin() | Saved() | End():
+            case Begin() | Saving() | Saved() | End():
                 pass
 
     def _evaluated(self, event: Evaluation) -> None:

@@ -1,7 +1,7 @@
 """What a person does, from key to screen, with a scripted engine."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.selection import Selection
 from textual.widgets import Input, OptionList, Static
+from textual.widgets._toast import Toast
+from textual.worker import WorkerFailed, WorkerState
 
 from minigpt_tui.minigpt_app import MinigptApp
 from minigpt_tui.protocol import Change, Generate, Open, Stop
@@ -22,6 +24,7 @@ from minigpt_tui.screens.help import HelpScreen
 from minigpt_tui.screens.main import MainScreen
 from minigpt_tui.screens.models import ModelPicker
 from minigpt_tui.screens.note import Note
+from minigpt_tui.screens.palette import Palette
 from minigpt_tui.widgets.candidates_panel import CandidatesPanel
 from minigpt_tui.widgets.more_row import MoreRow
 from minigpt_tui.widgets.preset_row import PresetRow
@@ -360,7 +363,7 @@ async def test_the_picker_opens_another_model(
         await d.press("escape")
         assert d.is_on(MainScreen)
         await d.press("f2", "end", "enter")
-        opened = d.engine.requests[-1]
+        opened = d.engine.asked(Open)[-1]
         assert isinstance(opened, Open)
         assert opened.path.name == "zero.onnx"
 
@@ -470,15 +473,62 @@ async def test_a_folder_that_cannot_be_written_is_told(
 async def test_pasted_control_characters_become_symbols() -> None:
     async with desk() as d:
         prompt = d.main.query_one(Prompt)
-        prompt.post_message(events.Paste("a\x1b[31m\x00\r\nb\x9b\u202e"))
+        d.app.post_message(events.Paste("a\x1b[31m\x00\r\nb\x9b\u202e"))
         await until(d.pilot, lambda: bool(prompt.text))
         assert prompt.text == "a␛[31m␀\nb��"
+
+
+async def test_what_is_pasted_to_the_palette_is_harmless_too() -> None:
+    async with desk() as d:
+        await d.press("ctrl+p")
+        d.app.post_message(events.Paste("a\x1b[31m"))
+        await until(d.pilot, lambda: d.app.screen.query_one(Input).value == "a␛[31m")
+
+
+async def test_a_double_click_beside_the_palette_closes_it_once() -> None:
+    async with desk() as d:
+        await d.press("ctrl+p")
+        assert d.is_on(Palette)
+        for chain in (1, 2):
+            d.app.screen._forward_event(
+                events.Click(None, 1, 1, 0, 0, 1, False, False, False, 1, 1, chain=chain)
+            )
+        await until(d.pilot, lambda: d.is_on(MainScreen))
+        await d.press(*"ok")
+        assert d.main.query_one(Prompt).text == "ok"
+
+
+async def test_clicks_on_what_is_just_gone_are_no_error() -> None:
+    async with desk() as d:
+        d.app.notify("Look!", timeout=99)
+        await until(d.pilot, lambda: bool(d.app.screen.query(Toast)))
+        x, y = d.app.screen.query_one(Toast).region.offset + Offset(2, 1)
+        await d.app.screen.query_one(Toast).remove()
+        assert not d.app.get_widget_at(x, y)[0].is_attached  # as the screen is drawn so far
+        d.app.post_message(events.MouseDown(None, x, y, 0, 0, 1, False, False, False, x, y))
+        await d.press(*"ok")
+        assert d.main.query_one(Prompt).text == "ok"
+
+
+async def test_a_search_in_the_palette_that_was_closed_is_no_error() -> None:
+    async with desk() as d:
+        await d.press("ctrl+p")
+        palette = d.app.screen
+        assert isinstance(palette, Palette)
+        palette.dismiss()
+        await until(d.pilot, lambda: not palette.is_attached)
+        worker = palette._gather_commands("quit")
+        with suppress(WorkerFailed):
+            await worker.wait()
+        assert worker.state is WorkerState.ERROR
+        await d.press(*"ok")
+        assert d.main.query_one(Prompt).text == "ok"
 
 
 async def test_a_huge_paste_is_cut_and_that_is_told() -> None:
     async with desk() as d:
         prompt = d.main.query_one(Prompt)
-        prompt.post_message(events.Paste("x" * 1_000_000))
+        d.app.post_message(events.Paste("x" * 1_000_000))
         await until(d.pilot, lambda: bool(prompt.text))
         assert len(prompt.text) == MAX_PASTE_CHARS
         await d.is_told("1,000,000")

@@ -1,6 +1,8 @@
 """The command in a real (pseudo) terminal: how it ends, and what it leaves behind."""
 
+import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -13,12 +15,19 @@ from pathlib import Path
 import pytest
 
 from minigpt.runtime.library import shipped_model
+from minigpt.runtime.onnx_file import CARD_KEY
+from minigpt.runtime.onnx_walk import Walk
+from tests.runtime.fuzz_door import sealed
 
 if os.name == "nt":
     pytest.skip("pseudo terminals are for Unix", allow_module_level=True)
+import pty
+import termios
 
 COMMAND = [sys.executable, "-c", "import sys; from minigpt_tui.app import main; sys.exit(main())"]
 LEAVE_ALTERNATE_SCREEN = b"\x1b[?1049l"
+KEPT_MODES = {7, 25}
+"""What is on in a terminal at rest: lines wrap, the cursor shows."""
 
 
 class Terminal:
@@ -28,13 +37,22 @@ class Terminal:
         self.handle = handle
         self.child = child
         self.drawn = b""
+        self._seen = 0
 
     def until(self, words: bytes) -> None:
-        """Read what it draws until `words` are there."""
+        """Read what it draws until `words` are there, behind those waited for before."""
         deadline = time.monotonic() + 30
-        while words not in self.drawn:
+        while (at := self.drawn.find(words, self._seen)) < 0:
             assert time.monotonic() < deadline, self.drawn[-2000:]
             self._read()
+        self._seen = at + len(words)
+
+    def type(self, keys: bytes) -> None:
+        os.write(self.handle, keys)
+
+    def resize(self, width: int, height: int) -> None:
+        termios.tcsetwinsize(self.handle, (height, width))
+        self.child.send_signal(signal.SIGWINCH)
 
     def end(self) -> int:
         """Read until it is gone; returns its exit code."""
@@ -45,6 +63,12 @@ class Terminal:
         self._read()
         return self.child.returncode
 
+    @property
+    def modes(self) -> set[int]:
+        """The private modes (mouse, pasting in brackets, ...) that it has left on."""
+        last = dict(re.findall(rb"\x1b\[\?(\d+)([hl])", self.drawn))
+        return {int(mode) for mode, state in last.items() if state == b"h"}
+
     def _read(self) -> None:
         if select.select([self.handle], [], [], 0.1)[0]:
             try:
@@ -54,14 +78,15 @@ class Terminal:
 
 
 @contextmanager
-def terminal(*arguments: str) -> Iterator[Terminal]:
-    import pty
-
+def terminal(*arguments: str, size: tuple[int, int] = (80, 24)) -> Iterator[Terminal]:
     handle, other = pty.openpty()
-    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"}
+    width, height = size
+    termios.tcsetwinsize(handle, (height, width))
+    # COLUMNS and LINES would be believed over the terminal itself
+    environment = {k: os.environ[k] for k in os.environ if k not in {"COLUMNS", "LINES"}}
     child = subprocess.Popen(
-        [*COMMAND, *arguments], stdin=other, stdout=other, stderr=other, env=environment,
-        start_new_session=True,
+        [*COMMAND, *arguments], stdin=other, stdout=other, stderr=other,
+        env=environment | {"TERM": "xterm-256color"}, start_new_session=True,
     )  # fmt: skip
     os.close(other)
     try:
@@ -72,11 +97,54 @@ def terminal(*arguments: str) -> Iterator[Terminal]:
         os.close(handle)
 
 
-def test_it_writes_and_quits() -> None:
+def test_a_sitting_from_the_first_key_to_the_last() -> None:
+    with terminal() as t:
+        before = termios.tcgetattr(t.handle)
+        t.until(b"ready")
+        t.type(b"ROMEO:\r")
+        t.until(b"writing")
+        t.until(b"tok/s")
+        t.type(b"\x1b")
+        t.until(b"ready")
+        t.resize(120, 40)
+        t.until(b"\x1b[40;1H")  # it draws the last of the new rows
+        t.type(b"\r")
+        t.until(b"writing")
+        t.resize(30, 8)  # in the middle of the stream
+        t.type(b"\x1b")
+        t.type(b"\x11")
+        assert t.end() == 0
+        assert LEAVE_ALTERNATE_SCREEN in t.drawn
+        assert t.modes == KEPT_MODES
+        keyboards = [len(re.findall(code, t.drawn)) for code in (rb"\x1b\[>\d+u", rb"\x1b\[<u")]
+        assert keyboards == [1, 1]  # the keyboard's own mode, begun and ended
+        assert termios.tcgetattr(t.handle) == before
+
+
+def test_what_a_stranger_writes_into_a_model_file_commands_nothing(tmp_path: Path) -> None:
+    found = Walk().model(memoryview(shipped_model().read_bytes()))
+    assert found.graph is not None
+    card = json.loads(found.metadata[CARD_KEY])
+    card |= {"name": "a\x1b]0;owned\x07\x9b31m"}
+    path = tmp_path / "hostile.onnx"
+    path.write_bytes(sealed(bytes(found.graph), {**found.metadata, CARD_KEY: json.dumps(card)}))
+    with terminal(str(path)) as t:
+        t.until("a␛]0;owned␇�31m".encode())
+        t.until(b"ready")
+        t.type("\x1b[200~\x1b]0;owned\x07漢\x1b[201~".encode())
+        t.until("漢".encode())
+        t.type(b"\x11")
+        assert t.end() == 0
+        assert b"\x1b]0;owned" not in t.drawn
+
+
+def test_two_texts_have_an_engine_each() -> None:
     with terminal() as t:
         t.until(b"ready")
+        os.write(t.handle, b"\x1b[21~")  # F10: another engine, from inside the app
+        t.until(b"seed 1337 for both")
         os.write(t.handle, b"\r")
-        t.until(b"tok/s")
+        t.until(b"from beginning to end")
         os.write(t.handle, b"\x11")
         assert t.end() == 0
         assert LEAVE_ALTERNATE_SCREEN in t.drawn
@@ -88,6 +156,7 @@ def test_a_terminated_app_leaves_the_terminal_as_it_was() -> None:
         t.child.send_signal(signal.SIGTERM)
         assert t.end() == 143
         assert LEAVE_ALTERNATE_SCREEN in t.drawn
+        assert t.modes == KEPT_MODES
 
 
 def test_a_damaged_model_is_one_sentence_and_exit_code_2(tmp_path: Path) -> None:

@@ -67,6 +67,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         "or the folder of a training run, to watch it",
     )
     parser.add_argument(
+        "other_model",
+        metavar="OTHER",
+        nargs="?",
+        help="another one: both write, side by side",
+    )
+    parser.add_argument(
         "--config-path", action="store_true", help="print where the preferences are kept, and end"
     )
     parser.add_argument("--version", action="version", version=f"minigpt {__version__}")
@@ -78,6 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         preferences = read()
         watched = run_folder(args.model)
         model = existing_model(None if watched else args.model or preferences.model or None)
+        other_model = existing_model(args.other_model) if args.other_model else None
     except InputError as error:
         say(one_line(str(error)))
         return 2
@@ -94,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         app = MinigptApp(
-            engine, model, watched=watched, preferences=preferences,
+            engine, model, watched=watched, other_model=other_model, preferences=preferences,
             preferences_path=config_path(), sessions=default_path(),
         )  # fmt: skip
         reason = app.run()

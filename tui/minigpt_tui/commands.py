@@ -101,6 +101,8 @@ COMMANDS = (
         "[NAME]", _palettes,
     ),
     Command("attention", "Attention", "what the layers do", "attention", "attention"),
+    Command("branches", "Branches", "all that was written", "branches", "branches"),
+    Command("ab", "A/B", "two texts side by side", "ab", "ab"),
     Command("talk", "Conversation", "speak as one, be answered as another", "talk", "talk"),
     Command("again", "Write anew", "the last part, with another seed", "again", "again"),
     Command("edit", "Edit last words", "back into the prompt", "edit", "edit"),

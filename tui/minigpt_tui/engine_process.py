@@ -48,16 +48,19 @@ FLUSH_S = 1 / 60
 """Tokens are sent this often; the first one at once."""
 
 
+Todo = Open | Generate | Look | AskSpeakers
+"""What is done one after another; a change and a stop act at once."""
+
+
 class EngineProcess:
     """Reads requests in a thread, so that a change, a stop or a look acts on the next token."""
 
     def __init__(self, requests: BinaryIO, replies: BinaryIO) -> None:
         self._requests = requests
         self._replies = replies
-        self._todo: SimpleQueue[Open | Generate | Look | AskSpeakers | ValueError | None] = (
-            SimpleQueue()
-        )
-        self._params = SamplingParams()
+        self._todo: SimpleQueue[Todo | ValueError | None] = SimpleQueue()
+        self._params = SamplingParams()  # the newest that came, of whatever run
+        self._drawn_with = SamplingParams()  # the last token
         self._wanted = 0  # the run to go on with
         self._look: Look | None = None  # the newest one that is not answered
         self._model: Model | None = None
@@ -176,7 +179,7 @@ class EngineProcess:
                 break
         if unsent:
             self._send(_tokens(run, unsent, now - start))
-        is_full = n_tokens >= self._params.max_new_tokens
+        is_full = n_tokens >= self._drawn_with.max_new_tokens
         reason = "stopped" if self._wanted != run else "length" if is_full else "stop text"
         speed = (n_tokens - 1) / (now - first) if n_tokens > 1 else 0.0
         self._send(Done(run, reason, n_tokens, speed, first - start))
@@ -185,17 +188,19 @@ class EngineProcess:
         """The settings, to be asked for once a token; tells from which token on they are others."""
         numbers = count()
         script = dict(request.changes)
-        last = request.params
+        heard = self._drawn_with = request.params
 
         def now() -> SamplingParams:
-            nonlocal last
+            # `_params` is only read: the listening thread may have put the next run's there already
+            nonlocal heard
             n = next(numbers)
-            if n in script:
-                self._params = script[n]
-            if self._params is not last:
-                last = self._params
-                self._send(Applied(request.run, n, last))
-            return last
+            params = script.get(n, self._drawn_with)
+            if self._params is not heard:
+                heard = params = self._params
+            if params is not self._drawn_with:
+                self._drawn_with = params
+                self._send(Applied(request.run, n, params))
+            return params
 
         return now
 

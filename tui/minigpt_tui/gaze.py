@@ -17,6 +17,8 @@ MOST_GHOST = 40
 """Characters of what the model would go on with; more would not be read in passing."""
 MOST_SCORED = 400
 """Characters of what is being typed that are scored: more than a prompt shows."""
+START = "\n"
+"""What is before the first character: texts begin where a line ends."""
 _UNKNOWN_SHARE = 4
 """The engine is sent so many times what it can have in view: the text may hold characters that the
 model does not know."""
@@ -74,14 +76,13 @@ class Gaze:
         self.follows = self.is_at_end and not typed
         self._number += 1
         self.seen = self.seen if typed and self.seen else None
-        if self._model is None or not (index or typed):
+        if self._model is None:
             self.place = self.seen = self.inside = None
             return
-        text = self._before(document, index, before + typed)
+        text = self._before(document, index, before + typed) or START
         self._history = self._encoded(text)
-        is_end = index == len(document)
-        origin = None if is_end else document.origin(index)
-        self._written = origin.token_id if origin else None
+        # by its character: another model may have written it, with other ids
+        self._written = None if self.is_at_end else self._ids.get(document.text[index])
         view = None if typed else view_at(document, index, self._model.config.block_size)
         n_scored = min(len(typed), MOST_SCORED)
         n_ghost = MOST_GHOST if typed else 0

@@ -30,7 +30,7 @@ class History:
         self._told: list[str] = []
         self._is_damaged = False
         self._unsaved: list[str] = []
-        self._prompts = self._read()
+        self._prompts = self._read() or []
         self._at = len(self._prompts)
         self._draft = ""
 
@@ -63,15 +63,15 @@ class History:
         """Store what is new, behind what another window of the app has stored meanwhile."""
         if self._path is None or not self._unsaved:
             return
-        path, prompts = self._path, _newest([*self._read(), *self._unsaved])
+        if (stored := self._read()) is None:
+            return
+        prompts = _newest([*stored, *self._unsaved])
         self._unsaved = []
         content = json.dumps({"version": VERSION, "prompts": prompts}).encode()
-        aside = path.with_name(path.name + ASIDE) if self._is_damaged else None
-        if self._path is None:  # it has become one that cannot be used
-            return
+        aside = self._path.with_name(self._path.name + ASIDE) if self._is_damaged else None
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            write_atomically(path, content, keep_old_as=aside)
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_atomically(self._path, content, keep_old_as=aside)
         except (InputError, OSError) as error:
             self._trouble.append(f"{error}; what you send is remembered until you quit")
             self._path = None
@@ -83,10 +83,11 @@ class History:
         self._trouble = []
         return news
 
-    def _read(self) -> list[str]:
+    def _read(self) -> list[str] | None:
+        """What is stored; None: nothing is, or can be."""
         self._is_damaged = False
         if self._path is None:
-            return []
+            return None
         try:
             if not self._path.exists():
                 return []
@@ -94,6 +95,7 @@ class History:
         except (InputError, OSError) as error:
             self._trouble.append(f"earlier prompts are not at hand: {error}")
             self._path = None
+            return None
         except (ValueError, RecursionError):
             self._is_damaged = True
             self._trouble.append(

@@ -3,37 +3,47 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from textual import events
 from textual.app import App, SystemCommand
+from textual.await_complete import AwaitComplete
 from textual.binding import Binding
+from textual.errors import NoWidget
 from textual.screen import Screen
 from textual.theme import Theme
 
 from minigpt.errors import InputError
 from minigpt.runtime.library import list_models
+from minigpt.terminal import printable
 from minigpt_tui import preferences as user
 from minigpt_tui.commands import COMMANDS
+from minigpt_tui.engine_client import EngineClient
 from minigpt_tui.keymap import key_name, key_names, keymap
 from minigpt_tui.messages import Preferred
 from minigpt_tui.preferences import Preferences, choice
 from minigpt_tui.protocol import Engine
+from minigpt_tui.screens.ab import ABScreen
 from minigpt_tui.screens.ask import Ask
+from minigpt_tui.screens.branches import BranchesScreen
 from minigpt_tui.screens.help import HelpScreen
 from minigpt_tui.screens.main import MainScreen
 from minigpt_tui.screens.models import ModelPicker
 from minigpt_tui.screens.note import Note
+from minigpt_tui.screens.palette import Palette
 from minigpt_tui.screens.roles import RolesScreen
 from minigpt_tui.theme import NIGHT, PAPER
 from minigpt_tui.widgets.attention_panel import AttentionPanel
+from minigpt_tui.widgets.branch_tree import BranchTree
 from minigpt_tui.widgets.candidates_panel import CandidatesPanel
 from minigpt_tui.widgets.more_row import MoreRow
 from minigpt_tui.widgets.preset_row import PresetRow
 from minigpt_tui.widgets.prompt import Prompt
 from minigpt_tui.widgets.sampling_panel import SamplingPanel
+from minigpt_tui.widgets.side_by_side import SideBySide
 from minigpt_tui.widgets.slider import Slider
 from minigpt_tui.widgets.token_view import TokenView
 
@@ -60,9 +70,11 @@ class MinigptApp(App[str]):
         model: Path,
         *,
         watched: Path | None = None,
+        other_model: Path | None = None,
         preferences: Preferences = DEFAULTS,
         preferences_path: Path | None = None,
         sessions: Path | None = None,
+        make_engine: Callable[[], Engine] = EngineClient,
     ) -> None:
         """Make the app.
 
@@ -70,9 +82,11 @@ class MinigptApp(App[str]):
             engine: what opens models and writes.
             model: the one to open.
             watched: the folder of a training run, to be shown over it.
+            other_model: one to write beside it, both to be shown over it.
             preferences: the user's.
             preferences_path: the file where they are changed; None: they are not.
             sessions: the database of documents; None: nothing is stored.
+            make_engine: makes a second engine, for two texts side by side.
 
         Raises:
             InputError: the preferences name a theme or a key binding that there is not.
@@ -81,6 +95,8 @@ class MinigptApp(App[str]):
         self._engine = engine
         self._model = model
         self._watched = watched
+        self._other_model = other_model
+        self._make_engine = make_engine
         self.register_theme(NIGHT)
         self.register_theme(PAPER)
         self._preferences = preferences
@@ -95,8 +111,8 @@ class MinigptApp(App[str]):
             self.animation_level = "none"
 
     def on_mount(self) -> None:
-        self.theme_changed_signal.subscribe(self, self._remember_theme)
         """Leave the terminal as it was also when the system ends the app."""
+        self.theme_changed_signal.subscribe(self, self._remember_theme)
         for name, code in (("SIGTERM", 143), ("SIGHUP", 129)):
             # Windows has neither, and no loop that could wait for them
             with contextlib.suppress(AttributeError, NotImplementedError):
@@ -104,11 +120,42 @@ class MinigptApp(App[str]):
                 asyncio.get_running_loop().add_signal_handler(getattr(signal, name), end)
         if self._watched:
             self.watch_run(self._watched)
+        elif self._other_model:
+            self.call_after_refresh(self._compare, self._other_model)
+
+    def _compare(self, other_model: Path) -> None:
+        if isinstance(self.screen, MainScreen):
+            self.screen.compare(other_model)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Keep from Textual what would end it, or reach the terminal as a command."""
+        if isinstance(event, events.Paste):  # a text field would draw an escape sequence as it is
+            event.text = printable(event.text.replace("\r\n", "\n").replace("\r", "\n"))
+        if isinstance(event, events.MouseDown) and self._is_gone(event.x, event.y):
+            return
+        await super().on_event(event)
+
+    def _is_gone(self, x: int, y: int) -> bool:
+        """Whether what is drawn at a place, a notice for one, was closed since."""
+        try:
+            return not self.get_widget_at(x, y)[0].is_attached
+        except NoWidget:
+            return False
+
+    def pop_screen(self) -> AwaitComplete:
+        """Close the screen on top, but never the last: two quick keys would close one twice."""
+        return super().pop_screen() if len(self.screen_stack) > 1 else AwaitComplete()
+
+    def action_command_palette(self) -> None:
+        """Every command, by name."""
+        if not Palette.is_open(self):  # type: ignore[arg-type]
+            self.push_screen(Palette(id="--command-palette"))
 
     def get_default_screen(self) -> Screen[None]:
         return MainScreen(
-            self._engine, self._model, self._preferences, self._sessions, self._key_names
-        )
+            self._engine, self._model, self._preferences, self._sessions, self._make_engine,
+            self._key_names,
+        )  # fmt: skip
 
     def on_preferred(self, message: Preferred) -> None:
         """Remember what the user chose."""
@@ -178,6 +225,12 @@ class MinigptApp(App[str]):
 
         self.push_screen(RunPicker(), lambda path: self.watch_run(path) if path else None)
 
+    def copy_to_clipboard(self, text: str) -> None:
+        """Through the terminal (OSC 52), which may not obey, and the system's own clipboard."""
+        super().copy_to_clipboard(text)
+        copy = partial(_copy_to_system, text)
+        self.run_worker(copy, thread=True, group="clipboard", exclusive=True)
+
     def get_key_display(self, binding: Binding) -> str:
         return super().get_key_display(binding).title()
 
@@ -194,8 +247,16 @@ class MinigptApp(App[str]):
                 yield known
 
 
+def _copy_to_system(text: str) -> None:
+    import pyperclip  # a program of the system's does it, which takes its time: not in the loop
+
+    with contextlib.suppress(pyperclip.PyperclipException):  # there is none, over SSH for one
+        pyperclip.copy(text)
+
+
 OWNERS = (
-    MinigptApp, MainScreen, ModelPicker, RolesScreen, HelpScreen, Note, Ask, Prompt, SamplingPanel,
-    PresetRow, MoreRow, Slider, TokenView, CandidatesPanel, AttentionPanel,
+    MinigptApp, MainScreen, ABScreen, BranchesScreen, ModelPicker, RolesScreen, HelpScreen, Note,
+    Ask, Prompt, SamplingPanel, PresetRow, MoreRow, Slider, TokenView, CandidatesPanel,
+    AttentionPanel, BranchTree, SideBySide,
 )  # fmt: skip
 """All classes that have key bindings."""

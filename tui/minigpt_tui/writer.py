@@ -36,6 +36,7 @@ from minigpt_tui.protocol import (
     Tokens,
     Written,
 )
+from minigpt_tui.replay import Replay
 
 
 class State(StrEnum):
@@ -78,6 +79,8 @@ class Writer:
     """Who speaks with whom; None: it is no conversation, the model just writes on."""
     speakers: tuple[str, ...] = ()
     """Whom the model would let speak, as far as it was asked."""
+    replay: Replay | None = None
+    """Hears what the engine says, too."""
     _opening: bool = False
     _run: int = 0
     _running: bool = False
@@ -240,9 +243,23 @@ class Writer:
         self.document.mark()
         self.document.checkout(leaf)
 
+    def write_anew(self, document: Document) -> Replay | None:
+        """Let the engine write a document's runs anew, this one's or another's; None: no model."""
+        self.stop()
+        if self.model is None or self._opening:
+            return None
+        self.replay = Replay(self.engine, self.model, document)
+        self.replay.begin()
+        return self.replay
+
     def hear(self) -> list[Notice]:
         """Take in what the engine has said."""
-        return [notice for reply in self.engine.receive() for notice in self._take(reply)]
+        notices: list[Notice] = []
+        for reply in self.engine.receive():
+            if self.replay is not None:
+                self.replay.take(reply)
+            notices += self._take(reply)
+        return notices
 
     def _take(self, reply: Reply) -> Iterable[Notice]:
         match reply:

@@ -1,9 +1,10 @@
 """The main screen: the text, the sliders, the prompt."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from itertools import takewhile
 from pathlib import Path
 
 from rich.cells import cell_len
@@ -34,7 +35,9 @@ from minigpt_tui.messages import EngineSpoke, ParamsChanged, Preferred, Submitte
 from minigpt_tui.preferences import Preferences, choice
 from minigpt_tui.presets import preset_name
 from minigpt_tui.protocol import Engine, Opened, Seen
+from minigpt_tui.screens.ab import ABScreen
 from minigpt_tui.screens.ask import Ask
+from minigpt_tui.screens.branches import BranchesScreen
 from minigpt_tui.screens.models import ModelPicker
 from minigpt_tui.screens.note import Note
 from minigpt_tui.screens.roles import RolesScreen
@@ -80,6 +83,8 @@ class MainScreen(Screen[None]):
         Binding("ctrl+l", "edit", "Edit last", show=False, priority=True, id="edit"),
         Binding("f6", "heat", "Heat", priority=True, id="heat"),
         Binding("f7", "attention", "Attention", priority=True, id="attention"),
+        Binding("f8", "branches", "Branches", show=False, priority=True, id="branches"),
+        Binding("f10", "ab", "A/B", show=False, priority=True, id="ab"),
         # priority, because the prompt has an undo of its own, for what is typed there
         Binding("ctrl+z", "undo", "Undo", show=False, priority=True, id="undo"),
         Binding("ctrl+y", "redo", "Redo", show=False, priority=True, id="redo"),
@@ -101,11 +106,14 @@ class MainScreen(Screen[None]):
         model: Path,
         preferences: Preferences,
         sessions: Path | None,
+        make_engine: Callable[[], Engine],
         keys: Mapping[str, str],
     ) -> None:
         super().__init__()
         self._keys = keys
         self.writer = Writer(engine)
+        self._make_engine = make_engine
+        self._is_lent = False  # the engine, to the A/B screen
         self._preferences = preferences
         self._sessions = sessions
         self.keeper = Keeper(None)
@@ -135,7 +143,7 @@ class MainScreen(Screen[None]):
         yield CommandList(id="commands")
         with Horizontal(id="prompt-row"):
             yield Static("›", id="prompt-mark")
-            yield Prompt(self._history, id="prompt", complete=self._complete)
+            yield Prompt(id="prompt", sent=self._history, complete=self._complete)
         yield Footer(compact=True)
 
     def _apply_breakpoints(self) -> None:
@@ -202,6 +210,8 @@ class MainScreen(Screen[None]):
 
     def _draw(self) -> None:
         self._draws_soon = False
+        if self._is_lent:
+            return
         self._drawn_at = time.monotonic()
         was_running, model = self.writer.is_running, self.writer.model
         for notice in self.writer.hear():
@@ -634,6 +644,15 @@ class MainScreen(Screen[None]):
             self.action_toggle_panel()
         panel.focus_thoughts()
 
+    def action_branches(self) -> None:
+        if self.app.screen is self:
+            self.app.push_screen(BranchesScreen(self.writer.document), self._go_to_branch)
+
+    def _go_to_branch(self, leaf: int | None) -> None:
+        if leaf is not None:
+            self.writer.checkout(leaf)
+            self._turn_to_end()
+
     def action_new(self) -> None:
         self.save()
         self.adopt(self.keeper.begin())
@@ -655,6 +674,42 @@ class MainScreen(Screen[None]):
 
     def action_reset_sliders(self) -> None:
         self.query_one(SamplingPanel).reset()
+
+    def action_ab(self) -> None:
+        self.compare()
+
+    def compare(self, other_model: Path | None = None) -> None:
+        """Open two texts side by side, which go on from the place that is looked at.
+
+        Args:
+            other_model: writes the second one; None: the same model does.
+        """
+        if self.app.screen is not self:
+            return
+        self.writer.stop()
+        self._is_lent = True
+        model = self.writer.model
+        screen = ABScreen(
+            self.writer.engine, self._make_engine, model.path if model else self._first_model,
+            self.query_one(SamplingPanel).params, self._beginning(), other_model=other_model,
+        )  # fmt: skip
+        self.app.push_screen(screen, self._take_engine_back)
+
+    def _beginning(self) -> str:
+        """The text up to the cursor; without one, the words that it began with."""
+        document, cursor = self.writer.document, self.query_one(TokenView).cursor
+        if cursor is not None:
+            return document.text[:cursor]
+        n_words = sum(1 for _ in takewhile(document.is_user, range(len(document))))
+        if n_words:
+            return document.text[:n_words]
+        return self.query_one(Prompt).words or self.query_one(Welcome).marked
+
+    def _take_engine_back(self, _: None) -> None:
+        self._is_lent = False
+        path = self.writer.model.path if self.writer.model else self._first_model
+        self.writer.engine.listen(self._wake)
+        self.open_model(path)  # the engine may have another one open by now
 
     def action_models(self, name: str = "") -> None:
         """Let the user choose a model, or open the one that is named.

@@ -10,7 +10,6 @@ from textual.binding import Binding
 from textual.message import Message
 from textual.widgets import TextArea
 
-from minigpt.terminal import printable
 from minigpt_tui.commands import Choice, is_command
 from minigpt_tui.history import History
 from minigpt_tui.messages import Submitted
@@ -58,20 +57,20 @@ class Prompt(TextArea):
 
     def __init__(
         self,
-        sent: History,
         *,
         id: str | None = None,
-        complete: Callable[[str], tuple[Choice, ...]] = lambda _: (),
+        sent: History | None = None,
+        complete: Callable[[str], tuple[Choice, ...]] | None = None,
     ) -> None:
         """Make the prompt.
 
         Args:
-            sent: what was sent before.
             id: of the widget.
-            complete: how a command that is half typed could go on.
+            sent: what was sent before.
+            complete: how a command that is half typed could go on; None: there are no commands.
         """
         super().__init__(id=id, compact=True, highlight_cursor_line=False)
-        self.sent = sent
+        self.sent = History() if sent is None else sent
         self.last = ""
         """What was sent to the model last."""
         self._complete = complete
@@ -84,6 +83,8 @@ class Prompt(TextArea):
     @property
     def words(self) -> str:
         """What the model would read."""
+        if self._complete is None:
+            return self.text
         if is_command(self.text):
             return ""
         return self.text.removeprefix("/") if self.text.startswith("//") else self.text
@@ -91,7 +92,7 @@ class Prompt(TextArea):
     @property
     def choices(self) -> tuple[Choice, ...]:
         """How the command that is being typed could go on."""
-        if not is_command(self.text) or self.text == self._closed_at:
+        if self._complete is None or not is_command(self.text) or self.text == self._closed_at:
             return ()
         return self._complete(self.text)
 
@@ -182,7 +183,7 @@ class Prompt(TextArea):
             if is_news and not choice.is_whole:
                 return
         self.sent.add(self.text)
-        if is_command(self.text):
+        if self._complete is not None and is_command(self.text):
             self.post_message(self.Commanded(self.text))
         else:
             self.last = self.words
@@ -221,10 +222,9 @@ class Prompt(TextArea):
             event.prevent_default()
 
     async def _on_paste(self, event: events.Paste) -> None:
-        # the text area would hand control characters on to the terminal as they are
         event.prevent_default()
         event.stop()
-        text = printable(event.text.replace("\r\n", "\n").replace("\r", "\n"))
+        text = event.text
         if len(text) > MAX_PASTE_CHARS:
             self.notify(
                 f"Of {len(text):,} pasted characters the last {MAX_PASTE_CHARS:,} are kept.",
