@@ -28,7 +28,7 @@ from minigpt_tui.protocol import (
 
 CARD = ModelCard(
     name="scripted",
-    corpus="plays.txt",
+    corpus="shakespeare.txt",
     corpus_sha256="0" * 64,
     corpus_chars=1_115_394,
     steps=2000,

@@ -102,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         app = MinigptApp(
             engine, model, watched=watched, other_model=other_model, preferences=preferences,
-            sessions=default_path(),
+            preferences_path=config_path(), sessions=default_path(),
         )  # fmt: skip
         reason = app.run()
     except InputError as error:

@@ -15,7 +15,6 @@ from textual.widgets import Footer, Static
 from minigpt.runtime.params import SamplingParams
 from minigpt_tui.messages import EngineSpoke, Submitted
 from minigpt_tui.protocol import Engine
-from minigpt_tui.screens.help import HelpScreen
 from minigpt_tui.screens.models import ModelPicker
 from minigpt_tui.widgets.pane import Pane
 from minigpt_tui.widgets.prompt import Prompt
@@ -61,7 +60,7 @@ class ABScreen(Screen[None]):
         # priority, as on the main screen: keys typed right after belong to the next widget
         Binding("tab", "next(1)", "A, B", priority=True, id="ab.next"),
         Binding("shift+tab", "next(-1)", show=False, priority=True, id="ab.previous"),
-        Binding("f1", "help", "Help", show=False, id="ab.help"),
+        Binding("f1", "app.help", "Help", show=False, id="ab.help"),
         Binding("f2", "models", "Model", id="ab.models"),
         Binding("f3", "toggle_panel", "Sliders", id="ab.sliders"),
         Binding("equals_sign", "copy_settings", "Alike", key_display="=", id="ab.copy"),
@@ -267,9 +266,6 @@ class ABScreen(Screen[None]):
     def _choose_model(self, message: Pane.HeaderClicked) -> None:
         self.both.choose(message.pane)
         self.action_models()
-
-    def action_help(self) -> None:
-        self.app.push_screen(HelpScreen())
 
     def action_copy_settings(self) -> None:
         """Give the other pane the settings of the one whose letter is marked."""

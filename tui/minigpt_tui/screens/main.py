@@ -1,7 +1,7 @@
 """The main screen: the text, the sliders, the prompt."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
@@ -15,29 +15,37 @@ from textual.containers import Container, Horizontal
 from textual.content import Content
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Footer, Static, TextArea
+from textual.widgets import Footer, Input, Static, TextArea
 
 from minigpt.errors import InputError
 from minigpt.runtime.chat import Roles, speakers
+from minigpt.runtime.library import find_model, shipped_model
+from minigpt.runtime.params import change
 from minigpt.terminal import printable
+from minigpt_tui import cards
+from minigpt_tui.commands import Choice, Command, Names, choices, parse
 from minigpt_tui.document import Document
 from minigpt_tui.gaze import surprise
 from minigpt_tui.heat import PALETTES, Heat, level
+from minigpt_tui.history import History
 from minigpt_tui.inside import Inside
 from minigpt_tui.keeper import Keeper
-from minigpt_tui.messages import EngineSpoke, ParamsChanged, Submitted
-from minigpt_tui.preferences import Preferences
+from minigpt_tui.messages import EngineSpoke, ParamsChanged, Preferred, Submitted
+from minigpt_tui.preferences import Preferences, choice
+from minigpt_tui.presets import preset_name
 from minigpt_tui.protocol import Engine, Opened, Seen
 from minigpt_tui.screens.ab import ABScreen
+from minigpt_tui.screens.ask import Ask
 from minigpt_tui.screens.branches import BranchesScreen
-from minigpt_tui.screens.help import HelpScreen
 from minigpt_tui.screens.models import ModelPicker
+from minigpt_tui.screens.note import Note
 from minigpt_tui.screens.replay import ReplayScreen
 from minigpt_tui.screens.roles import RolesScreen
 from minigpt_tui.screens.sessions import Chosen, SessionsScreen
 from minigpt_tui.widgets import shades
 from minigpt_tui.widgets.attention_panel import AttentionPanel
 from minigpt_tui.widgets.candidates_panel import CandidatesPanel
+from minigpt_tui.widgets.command_list import CommandList
 from minigpt_tui.widgets.heat_legend import HeatLegend
 from minigpt_tui.widgets.prompt import Prompt
 from minigpt_tui.widgets.sampling_panel import SamplingPanel
@@ -65,7 +73,7 @@ class MainScreen(Screen[None]):
         Binding("ctrl+c", "interrupt", "Copy or stop", show=False, id="interrupt"),
         Binding("ctrl+n", "new", "New", id="new"),
         Binding("ctrl+r", "new_seed", "New seed", show=False, id="new_seed"),
-        Binding("f1", "help", "Help", id="help"),
+        Binding("f1", "app.help", "Help", id="help"),
         Binding("f2", "models", "Models", id="models"),
         Binding("f3", "toggle_panel", "Sliders", show=False, id="sliders"),
         Binding("f4", "copy_text", "Copy", show=False, id="copy"),
@@ -101,14 +109,17 @@ class MainScreen(Screen[None]):
         preferences: Preferences,
         sessions: Path | None,
         make_engine: Callable[[], Engine],
+        keys: Mapping[str, str],
     ) -> None:
         super().__init__()
+        self._keys = keys
         self.writer = Writer(engine)
         self._make_engine = make_engine
         self._is_lent = False  # the engine, to the A/B screen
         self._preferences = preferences
         self._sessions = sessions
         self.keeper = Keeper(None)
+        self._history = History()
         self._first_model = model
         self._drawn_at = 0.0
         self._draws_soon = False
@@ -123,16 +134,18 @@ class MainScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         self._apply_breakpoints()
+        is_shipped = self._first_model == shipped_model()
         yield StatusBar(id="status")
         with Horizontal(id="body"):
             with Container(id="stage"):
                 yield TokenView(self.writer.document, id="text")
-                yield Welcome(id="welcome")
+                yield Welcome(self._keys, is_shipped=is_shipped, id="welcome")
             yield SidePanel(self._preferences.params, self._preferences.presets, id="panel")
         yield HeatLegend(id="legend")
+        yield CommandList(id="commands")
         with Horizontal(id="prompt-row"):
             yield Static("›", id="prompt-mark")
-            yield Prompt(id="prompt")
+            yield Prompt(id="prompt", sent=self._history, complete=self._complete)
         yield Footer(compact=True)
 
     def _apply_breakpoints(self) -> None:
@@ -146,6 +159,9 @@ class MainScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self.query_one(Prompt).focus()
+        if self._preferences.reduced_motion:
+            for field in (*self.query(TextArea), *self.query(Input)):
+                field.cursor_blink = False
         self.app.theme_changed_signal.subscribe(self, lambda _: self._shade())
         self._shade()
         self.set_interval(SAVE_S, self.save)
@@ -161,15 +177,20 @@ class MainScreen(Screen[None]):
 
     def _open_sessions(self) -> None:
         self.keeper = Keeper(self._sessions)
+        if self._sessions is not None:
+            self._history = History(self._sessions.with_name("prompts.json"))
+            self.query_one(Prompt).sent = self._history
         self.save()
 
     def save(self) -> None:
         """Store what is new; done often, so that a kill loses half a second."""
         self.keeper.save(self.writer.document)
-        for sentence in self.keeper.hear():
+        self._history.save()
+        for sentence in (*self.keeper.hear(), *self._history.hear()):
             self._tell(printable(sentence), is_error=True)
 
     def on_unmount(self) -> None:
+        self._history.save()
         self.keeper.close(self.writer.document)
 
     # the engine's side
@@ -228,7 +249,7 @@ class MainScreen(Screen[None]):
             self.app.screen.offer(writer.speakers)
         if writer.model is not None and writer.model is not self._shown_model:
             self._shown_model = writer.model
-            self.query_one(SamplingPanel).show_model(writer.model)
+            self.query_one(Welcome).invite(writer.model.card)
 
     def _show_status(self) -> None:
         """Numbers that change 30 times a second cannot be read.
@@ -258,7 +279,7 @@ class MainScreen(Screen[None]):
         if cursor is not None:
             self.writer.gaze.at(document, cursor)
         elif not self.writer.is_running:
-            typed = self.query_one(Prompt).text
+            typed = self.query_one(Prompt).words
             roles = self.writer.roles
             # in a conversation what one says stands behind one's name
             before = roles.before(document.text) if roles and typed else ""
@@ -305,13 +326,20 @@ class MainScreen(Screen[None]):
         self._shade()
         self._look()
 
-    def action_heat(self) -> None:
-        """The next kind of heat, and off again."""
+    def action_heat(self, kind: str = "") -> None:
+        """The next kind of heat, and off again; or the one that is named.
+
+        Raises:
+            InputError: there is none of that name.
+        """
+        kinds = list(Heat)
+        following = kinds[(kinds.index(self._heat) + 1) % len(kinds)]
+        heat = Heat(choice("heat", kind, kinds)) if kind else following
         if self.writer.gaze.looks_inside:
             self.action_attention()
-        kinds = list(Heat)
-        self._heat = kinds[(kinds.index(self._heat) + 1) % len(kinds)]
+        self._heat = heat
         self._shade()
+        self.post_message(Preferred(lambda p: replace(p, heat=heat.value)))
 
     def _show_ghost(self) -> None:
         """Show in the prompt what the model thinks of what is typed there."""
@@ -349,6 +377,10 @@ class MainScreen(Screen[None]):
         self.query_one(TokenView).release()
         self._show()
         self.action_bottom()
+
+    @on(SamplingPanel.Explained)
+    def _explain(self, message: SamplingPanel.Explained) -> None:
+        self.query_one("#prompt-row").border_title = message.help
 
     @on(ParamsChanged)
     def _change(self, message: ParamsChanged) -> None:
@@ -389,9 +421,11 @@ class MainScreen(Screen[None]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         match action:
             case "mark":
-                prompt = self.query_one(Prompt)
-                is_first = not prompt.text and not prompt.has_history
-                return self.focused is prompt and is_first and not len(self.writer.document)
+                prompt, welcome = self.query_one(Prompt), self.query_one(Welcome)
+                if self.focused is not prompt or prompt.text or not welcome.display:
+                    return False
+                # above the first beginning is what was sent before
+                return parameters == (1,) or not prompt.sent or not welcome.is_at_first
             case _:
                 return True
 
@@ -401,8 +435,7 @@ class MainScreen(Screen[None]):
         In the prompt, forward, what the model would go on with is accepted first.
         """
         prompt, text = self.query_one(Prompt), self.query_one(TokenView)
-        if by > 0 and self.focused is prompt and prompt.ghost:
-            prompt.accept()
+        if by > 0 and self.focused is prompt and prompt.accept():
             return
         # Textual's own order, by place, has the text before the panel
         panel = self.query_one(SidePanel)
@@ -413,17 +446,20 @@ class MainScreen(Screen[None]):
         order[(at + by) % len(order)].focus()
 
     def action_stop(self) -> None:
-        """Esc: stop, or leave the sliders for the prompt.
+        """Esc: put the choices away, or stop, or leave the sliders for the prompt.
 
         One binding for both, always shown: a footer that changes is composed anew, and that is
         most of 100 ms between the key and the screen.
         """
+        prompt = self.query_one(Prompt)
+        if self.focused is prompt and prompt.close_choices():
+            return
         if self.writer.is_running:
             self.writer.stop()
             self._look()
             self._show()
         else:
-            self.query_one(Prompt).focus()
+            prompt.focus()
 
     def action_interrupt(self) -> None:
         """Ctrl+C: copy what is selected, else stop, else what Textual does."""
@@ -454,6 +490,103 @@ class MainScreen(Screen[None]):
     def _turn_to_end(self) -> None:
         self._follow_the_end()
         self._look()
+
+    # commands by name
+
+    def _complete(self, line: str) -> tuple[Choice, ...]:
+        presets = self.query_one(SamplingPanel).presets
+        return choices(line, Names(presets, self.app.available_themes))
+
+    @on(Prompt.Offered)
+    def _show_choices(self, message: Prompt.Offered) -> None:
+        options, row = self.query_one(CommandList), self.query_one("#prompt-row")
+        options.styles.margin = (0, 0, self.size.height - row.region.y, 0)
+        options.show(message.choices, message.marked)
+
+    @on(CommandList.Taken)
+    def _take_choice(self, message: CommandList.Taken) -> None:
+        self.query_one(Prompt).take(message.choice)
+        if message.choice.is_whole:
+            self.query_one(Prompt).action_submit()
+
+    @on(Prompt.Commanded)
+    async def _obey(self, message: Prompt.Commanded) -> None:
+        try:
+            command, argument = parse(message.line)
+            await self._run(command, argument)
+        except InputError as error:
+            self._tell(printable(str(error)), is_error=True)
+
+    async def begin(self, command: Command) -> None:
+        """Do it; where its name says too little, let the user write on."""
+        if command.needs_more:
+            prompt = self.query_one(Prompt)
+            prompt.text = f"/{command.name} "
+            prompt.move_cursor(prompt.document.end)
+            prompt.focus()
+        else:
+            await self._run(command)
+
+    async def _run(self, command: Command, argument: str = "") -> None:
+        space, _, action = command.action.rpartition(".")
+        parameters = (argument,) if command.wants else ()
+        await self.app.run_action((space, action, parameters), self)
+
+    def action_set(self, settings: str) -> None:
+        """Change settings, as in "temperature=0.5 top_k=5".
+
+        Raises:
+            InputError: as `params.change`.
+        """
+        panel = self.query_one(SamplingPanel)
+        panel.take(change(panel.params, settings.split()))
+
+    def action_preset(self, name: str) -> None:
+        self.query_one(SamplingPanel).choose_preset(name)
+
+    def action_keep_preset(self, name: str = "") -> None:
+        """Save the settings as a preset, of this name or of one that the user is asked for."""
+        panel = self.query_one(SamplingPanel)
+        if name:
+            panel.save_preset(name)
+            return
+        question = "A name for the sliders as they are now:"
+        self.app.push_screen(
+            Ask("Save preset", question, preset_name),
+            lambda name: panel.save_preset(name) if name else None,
+        )
+
+    @on(SamplingPanel.PresetSaved)
+    def _keep_preset(self, message: SamplingPanel.PresetSaved) -> None:
+        done = f"The preset {message.name} is saved in"
+        self.post_message(Preferred(lambda p: p.with_preset(message.name, message.changes), done))
+
+    def action_keep_defaults(self) -> None:
+        """Let the sliders begin like this from now on."""
+        panel = self.query_one(SamplingPanel)
+        panel.keep_as_defaults()
+        params, done = panel.params, "The sliders' defaults are saved in"
+        self.post_message(Preferred(lambda p: p.with_params(params), done))
+
+    def action_palette(self, name: str = "") -> None:
+        """The other colours for the heat, or those that are named.
+
+        Raises:
+            InputError: there are none of that name.
+        """
+        following = next(other for other in PALETTES if other != self._palette.name)
+        name = choice("palette", name or following, PALETTES)
+        self._palette = PALETTES[name]
+        self._shade()
+        self.post_message(Preferred(lambda p: replace(p, palette=name)))
+
+    def action_about(self) -> None:
+        """Show the card of the model that is open."""
+        if (model := self.writer.model) is None:
+            self._tell("There is no model open yet.")
+            return
+        facts = cards.facts(model.path, model.config, model.card)
+        self.app.push_screen(Note("About this model", (model.card.name, facts)))
 
     # conversations
 
@@ -535,14 +668,14 @@ class MainScreen(Screen[None]):
         self.query_one(Prompt).focus()
         self._show()
 
-    def action_new_seed(self) -> None:
-        self.query_one(SamplingPanel).new_seed()
+    def action_new_seed(self, number: str = "") -> None:
+        if number:
+            self.action_set(f"seed={number}")
+        else:
+            self.query_one(SamplingPanel).new_seed()
 
     def action_reset_sliders(self) -> None:
         self.query_one(SamplingPanel).reset()
-
-    def action_help(self) -> None:
-        self.app.push_screen(HelpScreen())
 
     def action_ab(self) -> None:
         self.compare()
@@ -572,7 +705,7 @@ class MainScreen(Screen[None]):
         n_words = sum(1 for _ in takewhile(document.is_user, range(len(document))))
         if n_words:
             return document.text[:n_words]
-        return self.query_one(Prompt).text or self.query_one(Welcome).marked
+        return self.query_one(Prompt).words or self.query_one(Welcome).marked
 
     def _take_engine_back(self, _: None) -> None:
         self._is_lent = False
@@ -580,7 +713,15 @@ class MainScreen(Screen[None]):
         self.writer.engine.listen(self._wake)
         self.open_model(path)  # the engine may have another one open by now
 
-    def action_models(self) -> None:
+    def action_models(self, name: str = "") -> None:
+        """Let the user choose a model, or open the one that is named.
+
+        Raises:
+            InputError: there is none of that name.
+        """
+        if name:
+            self.open_model(find_model(name).absolute())
+            return
         if self.app.screen is not self:  # a picker, or the help, is open already
             return
         current = self.writer.model.path if self.writer.model else None
