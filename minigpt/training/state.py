@@ -178,7 +178,7 @@ class Training:
         self.step += 1
         tokens = config.accumulation * config.batch_size * self._run.model.block_size
         numbers = torch.stack([world.mean(sum(losses[1:], losses[0])), norm.double()])
-        arrived = torch.cuda.Event() if numbers.is_cuda else None
+        arrived = torch.cuda.Event() if numbers.is_cuda else None  # type: ignore[no-untyped-call]
         numbers = numbers.to("cpu", non_blocking=True)
         if arrived:
             arrived.record()

@@ -22,11 +22,11 @@ from minigpt.training.world import World
 from tests.training.test_loop import small_run
 
 
-class Watch(TorchDispatchMode):
+class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the numbers that Python reads from tensors: for each a GPU would be waited for."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.reads = 0
 
     def __torch_dispatch__(
