@@ -37,6 +37,7 @@ from minigpt.training.events import Begin, End, Event
 from minigpt.training.live_view import live_view
 from minigpt.training.loop import train
 from minigpt.training.metrics import read_records
+from minigpt.training.mfu import tokens_per_s_at_peak
 from minigpt.training.plan import measure_pace, plan_steps
 from minigpt.training.plot import plot_losses
 from minigpt.training.progress import Progress, Show, plain_view, verdict
@@ -96,7 +97,7 @@ def _train(run: Run, resume: Checkpoint | None, arguments: argparse.Namespace) -
         f"{folder.name}: {run.model.n_params():,} parameters, {len(corpus.ids):,} characters, "
         f"{run.model.vocab_size} distinct"
     )
-    progress = Progress(title, run.train.max_steps, yardsticks)
+    progress = Progress(title, run.train.max_steps, yardsticks, tokens_per_s_at_peak(run))
     with contextlib.ExitStack() as stack:
         received = stack.enter_context(_stop_signal())
         events = train(run, resume, stop=lambda: received() is not None)

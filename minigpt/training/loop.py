@@ -8,6 +8,11 @@ from minigpt.training.run import Run
 from minigpt.training.scoring import sample
 from minigpt.training.state import Training
 
+AHEAD = 1
+"""Steps that a GPU may be given before the numbers of the one before them are read."""
+ASK_EVERY = 10
+"""Steps of several GPUs between two questions whether to stop: each takes an answer of all."""
+
 
 def train(
     run: Run, resume: Checkpoint | None = None, stop: Callable[[], bool] = lambda: False
@@ -32,9 +37,12 @@ def train(
     differs = training.machine.difference(resume.machine) if resume else ""
     yield Begin(training.step, differs, not_compiled)
     start = training.step
+    ahead = AHEAD if run.world.on_gpu else 0
+    ask_every = ASK_EVERY if run.world.on_gpu and run.world.size > 1 else 1
     while True:
         step = training.step
         if step % config.eval_interval == 0 or step == config.max_steps:
+            yield from training.known_steps()
             if step > start or not resume:  # the first, too: a run can be resumed from its start
                 yield Saving(step)
                 yield training.save()
@@ -46,8 +54,10 @@ def train(
             why: Why = "finished" if step == config.max_steps else "patience"
             yield End(step, training.best_val_loss, why)
             return
-        yield training.take_step()
-        if run.world.any(stop()) and training.step < config.max_steps:
+        yield from training.advance(ahead=ahead)
+        asked = training.step % ask_every == 0 and training.step < config.max_steps
+        if asked and run.world.any(stop()):
+            yield from training.known_steps()
             yield Saving(training.step)
             yield training.save()
             yield End(training.step, training.best_val_loss, "stopped")

@@ -47,6 +47,8 @@ class Progress:
     title: str
     max_steps: int
     baselines: Baselines
+    tokens_per_s_at_peak: float | None = None
+    """Of the device, if it did nothing but multiply; None where that is not known."""
     step: int = 0
     loss: float | None = None
     """Smoothed over some twenty steps."""
@@ -74,6 +76,13 @@ class Progress:
     """Their mean before each evaluation; nan for no steps."""
     _recent: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=50))
     """When the last steps ended (seconds), and the tokens of each."""
+
+    @property
+    def mfu(self) -> float | None:
+        """The share of the device's arithmetic that is used (see `mfu.py`); None if not known."""
+        if self.tokens_per_s is None or self.tokens_per_s_at_peak is None:
+            return None
+        return self.tokens_per_s / self.tokens_per_s_at_peak
 
     def recall(self, records: Sequence[Record]) -> None:
         """Take in what a resumed run went through before, but nothing of its speed."""
@@ -156,6 +165,7 @@ def plain_view(
             case Step() if event.step % every == 0:
                 speed = progress.tokens_per_s
                 words = f"loss {loss_text(progress.loss)} tokens/s {speed or 0:,.0f}"
+                words += "" if progress.mfu is None else f" MFU {progress.mfu:.1%}"
                 line = f"{words} left {duration_text(progress.seconds_left)}"
             case Evaluation():
                 line = f"validation {event.val_loss:.4f}{' best' if event.best else ''}"

@@ -5,12 +5,14 @@ weights. So a run that was stopped goes on as if it had not been.
 """
 
 import math
+from collections import deque
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from minigpt import __version__
 from minigpt.config import ModelCard, TrainConfig
@@ -20,7 +22,7 @@ from minigpt.model import GPT
 from minigpt.runtime.draft import Draft
 from minigpt.training import checkpoint as checkpoints
 from minigpt.training.checkpoint import Checkpoint, Machine
-from minigpt.training.data import windows
+from minigpt.training.data import resident, to_device, windows
 from minigpt.training.events import Evaluation, Saved, Step
 from minigpt.training.memory import Done, must_fit, step_or_advice
 from minigpt.training.optim import (
@@ -39,13 +41,40 @@ EXCERPT_CHARS = 8192
 """Of validation text in a checkpoint: enough for a loss to two digits, seconds to compare on."""
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A step whose numbers a GPU may still be working on."""
+
+    step: int
+    learning_rate: float
+    tokens: int
+    numbers: Tensor
+    """Loss and gradient norm (2,), on the CPU or on their way there."""
+    arrived: torch.cuda.Event | None
+    """When they are there; None for at once."""
+
+    def read(self) -> Step:
+        """Wait for the numbers.
+
+        Raises:
+            Diverged: the loss or the gradient is not a number any more.
+        """
+        if self.arrived:
+            self.arrived.synchronize()
+        loss, norm = self.numbers.tolist()
+        if not math.isfinite(loss) or not math.isfinite(norm):
+            raise _diverged(self.step, f"loss {loss}, gradient norm {norm}")
+        return Step(self.step, loss, self.learning_rate, norm, self.tokens)
+
+
 class Training:
     """A model in training, and what is known of it so far."""
 
     def __init__(self, run: Run, resume: Checkpoint | None) -> None:
         check_run(run)
         self._run = run
-        self._train_ids, self._val_ids = run.parts
+        train_ids, self._val_ids = run.parts
+        self._train_ids = resident(train_ids, torch.device(run.world.device))
         torch.manual_seed(run.train.seed)
         with must_fit(run.model):
             self.model = GPT(run.model)
@@ -60,6 +89,7 @@ class Training:
         )
         self.step = 0
         """Done so far."""
+        self._taken: deque[Taken] = deque()
         self.best_val_loss = math.inf
         self.since_best = 0
         """Evaluations."""
@@ -71,7 +101,7 @@ class Training:
             # the first process may have found the best checkpoint lost
             self.best_val_loss = run.world.of_first(resume.best_val_loss)
             self.since_best = resume.evaluations_since_best
-        self._draft = Draft.from_text(self._train_ids, run.model.vocab_size).to_text()
+        self._draft = Draft.from_text(train_ids, run.model.vocab_size).to_text()
 
     def rehearse(self) -> str:
         """Try a batch and forget it: what fails does so before an older run is cleared away.
@@ -99,23 +129,39 @@ class Training:
         self._backward(config, 0, last=True)
         self.model.zero_grad(set_to_none=True)
 
-    def take_step(self, share: float | None = None) -> Step:
+    def advance(self, share: float | None = None, *, ahead: int = 0) -> list[Step]:
         """One optimizer step, of `accumulation` batches; this process's share of their rows.
 
         Args:
             share: of the learning rates; None follows the schedule.
+            ahead: as in `known_steps`.
+
+        Returns:
+            What `known_steps` does.
 
         Raises:
             Diverged: the loss or the gradient is not a number any more.
             InputError: memory is short.
         """
-        return self._or_advice(partial(self._step, share))
+        self._taken.append(self._or_advice(partial(self._step, share)))
+        return self.known_steps(ahead)
+
+    def known_steps(self, ahead: int = 0) -> list[Step]:
+        """The steps that were not told yet.
+
+        Args:
+            ahead: so many of the last ones are left untold: a GPU is to work on them meanwhile.
+
+        Raises:
+            Diverged: as `advance`, but of a step before.
+        """
+        return [self._taken.popleft().read() for _ in range(len(self._taken) - ahead)]
 
     def _or_advice(self, step: Callable[[TrainConfig], Done]) -> Done:
         run = self._run
         return step_or_advice(step, run.train, run.model, alone=run.world.size == 1)
 
-    def _step(self, share: float | None, config: TrainConfig) -> Step:
+    def _step(self, share: float | None, config: TrainConfig) -> Taken:
         world, step = self._run.world, self.step
         self.model.train()
         # dropout's randomness, another in each process
@@ -124,21 +170,23 @@ class Training:
         set_rates(self._optimizers, share)
         parts = range(config.accumulation)
         losses = [self._backward(config, part, last=part == parts[-1]) for part in parts]
-        loss = world.mean(sum(losses))
         limit = config.grad_clip or math.inf
-        norm = whole(torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)).item()
-        if not math.isfinite(loss) or not math.isfinite(norm):
-            raise _diverged(step + 1, f"loss {loss}, gradient norm {norm}")
+        norm = whole(torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit))
         for optimizer in self._optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         self.step += 1
         tokens = config.accumulation * config.batch_size * self._run.model.block_size
-        return Step(self.step, loss, share * config.learning_rate, norm, tokens)
+        numbers = torch.stack([world.mean(sum(losses[1:], losses[0])), norm.double()])
+        arrived = torch.cuda.Event() if numbers.is_cuda else None  # type: ignore[no-untyped-call]
+        numbers = numbers.to("cpu", non_blocking=True)
+        if arrived:
+            arrived.record()
+        return Taken(self.step, share * config.learning_rate, tokens, numbers, arrived)
 
-    def _backward(self, config: TrainConfig, part: int, *, last: bool) -> float:
+    def _backward(self, config: TrainConfig, part: int, *, last: bool) -> Tensor:
         """Add a batch's gradients to those that are there; returns its share of the loss."""
-        world = self._run.world
+        world, device = self._run.world, torch.device(self._run.world.device)
         rows = config.batch_size // world.size
         inputs, targets = windows(
             self._train_ids,
@@ -148,11 +196,11 @@ class Training:
             block_size=self._run.model.block_size,
         )
         with nullcontext() if last else without_averaging(self._averaged):
-            with autocast(torch.device(world.device)):
-                logits = self._forward(inputs.to(world.device))
-            loss = next_token_loss(logits, targets.to(world.device)) / config.accumulation
+            with autocast(device):
+                logits = self._forward(to_device(inputs, device))
+            loss = next_token_loss(logits, to_device(targets, device)) / config.accumulation
             loss.backward()  # type: ignore[no-untyped-call]
-        return loss.item()
+        return loss.detach().double()
 
     def save(self) -> Saved:
         """Write all that is needed to go on from here.

@@ -17,7 +17,7 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from minigpt.errors import InputError
@@ -41,6 +41,11 @@ class World:
         return self.rank == 0
 
     @property
+    def on_gpu(self) -> bool:
+        """Whether a device works on its own while Python goes on, and is better not waited for."""
+        return self.device.startswith("cuda")
+
+    @property
     def takes_part(self) -> bool:
         """Whether this one runs the model where the first one does."""
         return self.first or self.shard
@@ -53,9 +58,11 @@ class World:
         model.to(self.device)
         return DistributedDataParallel(model) if self.size > 1 else model
 
-    def mean(self, value: float) -> float:
-        """Of a number of each process; all get it."""
-        return self._together(value, dist.ReduceOp.SUM) / self.size
+    def mean(self, value: Tensor) -> Tensor:
+        """Of a number of each process, on its device; all get it."""
+        if self.size > 1:
+            dist.all_reduce(value)
+        return value / self.size
 
     def any(self, flag: bool) -> bool:
         """Whether one of them says so: all must do the same, as each step needs all."""

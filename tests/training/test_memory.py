@@ -14,6 +14,7 @@ from minigpt.errors import InputError
 from minigpt.training import state
 from minigpt.training.loop import train
 from minigpt.training.memory import is_out_of_memory, must_fit
+from minigpt.training.scoring import next_token_loss
 from tests.stops import in_child
 from tests.training.test_loop import small_run
 
@@ -30,12 +31,11 @@ OF_NUMPY = MemoryError("Unable to allocate 4.00 GiB for an array")
 def test_a_batch_too_large_is_told_with_one_that_fits(
     tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
-    really = state.next_token_loss
 
     def short_of_memory(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         if torch.is_grad_enabled() and len(logits) > 6:
             raise error
-        return really(logits, targets)
+        return next_token_loss(logits, targets)
 
     monkeypatch.setattr(state, "next_token_loss", short_of_memory)
     words = r"batch_size 20 x block_size 16 .* batch_size=5, and --set accumulation=8 "
