@@ -3,52 +3,41 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from itertools import takewhile
 from pathlib import Path
 
-from rich.cells import cell_len
 from textual import events, on
 from textual.actions import SkipAction
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Container, Horizontal
-from textual.content import Content
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Footer, Input, Static, TextArea
+from textual.widgets import Footer, Input, TextArea
 
 from minigpt.errors import InputError
-from minigpt.runtime.chat import Roles, speakers
+from minigpt.runtime.chat import Roles
 from minigpt.runtime.library import find_model, shipped_model
 from minigpt.runtime.params import change
 from minigpt.terminal import printable
-from minigpt_tui import cards
 from minigpt_tui.commands import Choice, Command, Names, choices, parse
 from minigpt_tui.document import Document
-from minigpt_tui.gaze import surprise
-from minigpt_tui.heat import PALETTES, Heat, level
+from minigpt_tui.heat import PALETTES, Heat
 from minigpt_tui.history import History
 from minigpt_tui.inside import Inside
 from minigpt_tui.keeper import Keeper
 from minigpt_tui.messages import EngineSpoke, ParamsChanged, Preferred, Submitted
-from minigpt_tui.preferences import Preferences, choice
-from minigpt_tui.presets import preset_name
+from minigpt_tui.preferences import Preferences
 from minigpt_tui.protocol import Engine, Opened, Seen
-from minigpt_tui.screens.ab import ABScreen
-from minigpt_tui.screens.ask import Ask
-from minigpt_tui.screens.branches import BranchesScreen
-from minigpt_tui.screens.models import ModelPicker
-from minigpt_tui.screens.note import Note
-from minigpt_tui.screens.replay import ReplayScreen
+from minigpt_tui.screens import doors
 from minigpt_tui.screens.roles import RolesScreen
-from minigpt_tui.screens.sessions import Chosen, SessionsScreen
-from minigpt_tui.widgets import shades
 from minigpt_tui.widgets.attention_panel import AttentionPanel
 from minigpt_tui.widgets.candidates_panel import CandidatesPanel
 from minigpt_tui.widgets.command_list import CommandList
 from minigpt_tui.widgets.heat_legend import HeatLegend
 from minigpt_tui.widgets.prompt import Prompt
+from minigpt_tui.widgets.prompt_row import PromptRow
 from minigpt_tui.widgets.sampling_panel import SamplingPanel
+from minigpt_tui.widgets.shades import Tint
 from minigpt_tui.widgets.side_panel import SidePanel
 from minigpt_tui.widgets.status_bar import Status, StatusBar
 from minigpt_tui.widgets.token_view import TokenView
@@ -127,8 +116,7 @@ class MainScreen(Screen[None]):
         self._status_soon = False
         self._shown_model: Opened | None = None
         self._had_model = False
-        self._heat = Heat(preferences.heat)
-        self._palette = PALETTES[preferences.palette]
+        self.tint = Tint(Heat(preferences.heat), PALETTES[preferences.palette])
         self._shown_inside: Inside | None = None
         self._shown_seen: Seen | None = None
 
@@ -143,9 +131,7 @@ class MainScreen(Screen[None]):
             yield SidePanel(self._preferences.params, self._preferences.presets, id="panel")
         yield HeatLegend(id="legend")
         yield CommandList(id="commands")
-        with Horizontal(id="prompt-row"):
-            yield Static("›", id="prompt-mark")
-            yield Prompt(id="prompt", sent=self._history, complete=self._complete)
+        yield PromptRow(self._history, self._complete, id="prompt-row")
         yield Footer(compact=True)
 
     def _apply_breakpoints(self) -> None:
@@ -187,7 +173,7 @@ class MainScreen(Screen[None]):
         self.keeper.save(self.writer.document)
         self._history.save()
         for sentence in (*self.keeper.hear(), *self._history.hear()):
-            self._tell(printable(sentence), is_error=True)
+            self.tell(printable(sentence), is_error=True)
 
     def on_unmount(self) -> None:
         self._history.save()
@@ -221,12 +207,12 @@ class MainScreen(Screen[None]):
                 # the model that was asked for on the command line: an answer there
                 self.app.exit(notice.sentence, return_code=2)
                 return
-            self._tell(notice.sentence, is_error=notice.is_error)
+            self.tell(notice.sentence, is_error=notice.is_error)
             if notice.is_error and self.writer.state is State.NO_MODEL:
                 self.action_models()
         self._had_model = self._had_model or self.writer.model is not None
         if (was_running and not self.writer.is_running) or model is not self.writer.model:
-            self._look()  # at what would come next, and what another model thinks
+            self.look()  # at what would come next, and what another model thinks
         self._show()
 
     def _show(self) -> None:
@@ -238,13 +224,8 @@ class MainScreen(Screen[None]):
             self._show_thoughts()
         is_empty = not len(writer.document)
         self.query_one(Welcome).display = is_empty
-        prompt = self.query_one(Prompt)
-        prompt.placeholder = (
-            self._says_who_speaks() if writer.roles
-            else "Type a beginning, or press Enter" if is_empty
-            else "Esc stops, Enter adds your words" if is_writing
-            else "Enter goes on, or type what comes next"
-        )  # fmt: skip
+        row = self.query_one(PromptRow)
+        row.invite(writer.roles, is_empty=is_empty, is_writing=is_writing)
         if isinstance(self.app.screen, RolesScreen):
             self.app.screen.offer(writer.speakers)
         if writer.model is not None and writer.model is not self._shown_model:
@@ -263,7 +244,7 @@ class MainScreen(Screen[None]):
             self._status_at = now
             bar.status = status
             self._show_thoughts()
-            if self._heat is not Heat.OFF:
+            if self.tint.heat is not Heat.OFF:
                 self.query_one(HeatLegend).sum_up(self.writer.document)
         elif not self._status_soon:
             self._status_soon = True
@@ -273,7 +254,7 @@ class MainScreen(Screen[None]):
         self._status_soon = False
         self._show_status()
 
-    def _look(self) -> None:
+    def look(self) -> None:
         """Look where the cursor stands, else behind what is typed, else at the end."""
         document, cursor = self.writer.document, self.query_one(TokenView).cursor
         if cursor is not None:
@@ -293,7 +274,8 @@ class MainScreen(Screen[None]):
         gaze, model = self.writer.gaze, self.writer.model
         if gaze.seen is not self._shown_seen:
             self._shown_seen = gaze.seen
-            self._show_ghost()
+            levels = self.tint.levels(is_dark=self.app.current_theme.dark)
+            self.query_one(PromptRow).show_thoughts(gaze.seen, levels)
         if model is not None:
             self.query_one(SidePanel).show(gaze, model)
         if gaze.inside is not self._shown_inside:
@@ -302,21 +284,11 @@ class MainScreen(Screen[None]):
 
     @on(AttentionPanel.Chosen)
     def _shade(self) -> None:
-        """Colour the text by heat, or by what a head looked at, and say what the colours mean."""
-        is_dark = self.app.current_theme.dark
-        levels = shades.styles(self._palette, is_dark=is_dark)
-        text, legend = self.query_one(TokenView), self.query_one(HeatLegend)
-        document, gaze = self.writer.document, self.writer.gaze
-        if not gaze.looks_inside:
-            text.shade(shades.by_heat(document, self._heat, levels))
-            legend.explain(self._heat, self._palette, is_dark=is_dark)
-            legend.sum_up(document)
-            return
-        panel = self.query_one(AttentionPanel)
-        text.shade(shades.by_attention(gaze.in_view(document), panel.weights, levels))
-        legend.explain_attention(
-            panel.chosen_layer, panel.chosen_head, self._palette, is_dark=is_dark
-        )
+        """Colour the text by heat, or by what a head looked at."""
+        self.tint.show(
+            self.query_one(TokenView), self.query_one(HeatLegend), self.writer.gaze,
+            self.query_one(AttentionPanel), is_dark=self.app.current_theme.dark,
+        )  # fmt: skip
 
     def action_attention(self) -> None:
         """Show what the layers do at a place instead of the candidates, and back again."""
@@ -324,7 +296,7 @@ class MainScreen(Screen[None]):
         gaze.looks_inside = not gaze.looks_inside
         self.query_one(SidePanel).turn(inside=gaze.looks_inside)
         self._shade()
-        self._look()
+        self.look()
 
     def action_heat(self, kind: str = "") -> None:
         """The next kind of heat, and off again; or the one that is named.
@@ -332,31 +304,14 @@ class MainScreen(Screen[None]):
         Raises:
             InputError: there is none of that name.
         """
-        kinds = list(Heat)
-        following = kinds[(kinds.index(self._heat) + 1) % len(kinds)]
-        heat = Heat(choice("heat", kind, kinds)) if kind else following
+        self.tint.turn_heat(kind)
         if self.writer.gaze.looks_inside:
             self.action_attention()
-        self._heat = heat
         self._shade()
-        self.post_message(Preferred(lambda p: replace(p, heat=heat.value)))
+        heat = self.tint.heat.value
+        self.post_message(Preferred(lambda p: replace(p, heat=heat)))
 
-    def _show_ghost(self) -> None:
-        """Show in the prompt what the model thinks of what is typed there."""
-        seen, prompt = self.writer.gaze.seen, self.query_one(Prompt)
-        row = self.query_one("#prompt-row")
-        if seen is None:
-            prompt.show_thoughts((), "")
-            row.border_subtitle = ""
-            return
-        styles = shades.styles(self._palette, is_dark=self.app.current_theme.dark)
-        levels = [score and level(Heat.PROBABILITY, score) for score in seen.scores]
-        prompt.show_thoughts(
-            [styles[each] if each else None for each in levels], printable(seen.ghost)
-        )
-        row.border_subtitle = surprise(seen)
-
-    def _tell(self, sentence: str, *, is_error: bool = False) -> None:
+    def tell(self, sentence: str, *, is_error: bool = False) -> None:
         # markup off: a path or a prompt may hold square brackets
         severity = "error" if is_error else "information"
         self.app.clear_notifications()  # a pile of them would cover the text
@@ -380,7 +335,7 @@ class MainScreen(Screen[None]):
 
     @on(SamplingPanel.Explained)
     def _explain(self, message: SamplingPanel.Explained) -> None:
-        self.query_one("#prompt-row").border_title = message.help
+        self.query_one(PromptRow).border_title = message.help
 
     @on(ParamsChanged)
     def _change(self, message: ParamsChanged) -> None:
@@ -396,12 +351,12 @@ class MainScreen(Screen[None]):
 
     @on(TokenView.CursorMoved)
     def _look_there(self) -> None:
-        self._look()
+        self.look()
 
     @on(TextArea.Changed, "#prompt")
     def _look_behind_the_words(self) -> None:
         if not self.writer.is_running:
-            self._look()
+            self.look()
 
     @on(Prompt.WentLeft)
     def _go_into_the_text(self) -> None:
@@ -456,7 +411,7 @@ class MainScreen(Screen[None]):
             return
         if self.writer.is_running:
             self.writer.stop()
-            self._look()
+            self.look()
             self._show()
         else:
             prompt.focus()
@@ -474,22 +429,22 @@ class MainScreen(Screen[None]):
         """Ctrl+Z: of what is typed, else of the text."""
         self._skip_for_typing()
         if not self.writer.undo():
-            self._tell("There is nothing to undo.")
-        self._turn_to_end()
+            self.tell("There is nothing to undo.")
+        self.turn_to_end()
 
     def action_redo(self) -> None:
         self._skip_for_typing()
         if not self.writer.redo():
-            self._tell("There is nothing to redo.")
-        self._turn_to_end()
+            self.tell("There is nothing to redo.")
+        self.turn_to_end()
 
     def _skip_for_typing(self) -> None:
         if isinstance(self.focused, TextArea) and self.focused.text:
             raise SkipAction
 
-    def _turn_to_end(self) -> None:
+    def turn_to_end(self) -> None:
         self._follow_the_end()
-        self._look()
+        self.look()
 
     # commands by name
 
@@ -499,7 +454,7 @@ class MainScreen(Screen[None]):
 
     @on(Prompt.Offered)
     def _show_choices(self, message: Prompt.Offered) -> None:
-        options, row = self.query_one(CommandList), self.query_one("#prompt-row")
+        options, row = self.query_one(CommandList), self.query_one(PromptRow)
         options.styles.margin = (0, 0, self.size.height - row.region.y, 0)
         options.show(message.choices, message.marked)
 
@@ -515,7 +470,7 @@ class MainScreen(Screen[None]):
             command, argument = parse(message.line)
             await self._run(command, argument)
         except InputError as error:
-            self._tell(printable(str(error)), is_error=True)
+            self.tell(printable(str(error)), is_error=True)
 
     async def begin(self, command: Command) -> None:
         """Do it; where its name says too little, let the user write on."""
@@ -549,12 +504,8 @@ class MainScreen(Screen[None]):
         panel = self.query_one(SamplingPanel)
         if name:
             panel.save_preset(name)
-            return
-        question = "A name for the sliders as they are now:"
-        self.app.push_screen(
-            Ask("Save preset", question, preset_name),
-            lambda name: panel.save_preset(name) if name else None,
-        )
+        else:
+            doors.preset(self)
 
     @on(SamplingPanel.PresetSaved)
     def _keep_preset(self, message: SamplingPanel.PresetSaved) -> None:
@@ -574,49 +525,31 @@ class MainScreen(Screen[None]):
         Raises:
             InputError: there are none of that name.
         """
-        following = next(other for other in PALETTES if other != self._palette.name)
-        name = choice("palette", name or following, PALETTES)
-        self._palette = PALETTES[name]
+        self.tint.turn_palette(name)
         self._shade()
-        self.post_message(Preferred(lambda p: replace(p, palette=name)))
+        chosen = self.tint.palette.name
+        self.post_message(Preferred(lambda p: replace(p, palette=chosen)))
 
     def action_about(self) -> None:
-        """Show the card of the model that is open."""
-        if (model := self.writer.model) is None:
-            self._tell("There is no model open yet.")
-            return
-        facts = cards.facts(model.path, model.config, model.card)
-        self.app.push_screen(Note("About this model", (model.card.name, facts)))
+        doors.about(self)
 
     # conversations
-
-    def _says_who_speaks(self) -> str:
-        roles = self.writer.roles
-        if roles is None or not roles.named:
-            return "Say something; the model answers with a paragraph"
-        return f"Speak as {printable(roles.me)}; {printable(roles.you)} answers"
 
     def action_talk(self) -> None:
         """Begin a conversation, or end it: then the model just writes on."""
         if self.app.screen is not self:
             return
-        writer = self.writer
-        if writer.roles is not None:
-            self._take_roles(None)
-            return
-        writer.ask_who_speaks()
-        names = speakers(writer.document.text) or writer.speakers
-        self.app.push_screen(
-            RolesScreen(None, names), lambda roles: self._take_roles(roles) if roles else None
-        )
+        if self.writer.roles is not None:
+            self.converse(None)
+        else:
+            doors.roles(self)
 
-    def _take_roles(self, roles: Roles | None) -> None:
+    def converse(self, roles: Roles | None) -> None:
+        """Speak as one of these, and be answered as the other; None: the conversation ends."""
         self.writer.roles = roles
-        mark = f"{printable(roles.me)} ›" if roles and roles.named else "››" if roles else "›"
-        self.query_one("#prompt-mark", Static).update(Content(mark))
-        self.query_one("#prompt-mark").styles.width = cell_len(mark) + 1
+        self.query_one(PromptRow).name_speaker(roles)
         self.query_one(Prompt).focus()
-        self._look()
+        self.look()
         self._show()
 
     def action_again(self) -> None:
@@ -624,7 +557,7 @@ class MainScreen(Screen[None]):
         panel = self.query_one(SamplingPanel)
         seed = panel.new_seed()
         if not self.writer.again(replace(panel.params, seed=seed)):
-            self._tell("The model has written nothing here that it could write anew.")
+            self.tell("The model has written nothing here that it could write anew.")
             return
         self._follow_the_end()
 
@@ -632,12 +565,12 @@ class MainScreen(Screen[None]):
         """Take back the last words, with what the model made of them, into the prompt."""
         prompt = self.query_one(Prompt)
         if not prompt.last or not self.writer.undo():
-            self._tell("There is nothing to edit yet.")
+            self.tell("There is nothing to edit yet.")
             return
         prompt.text = prompt.last
         prompt.move_cursor(prompt.document.end)
         prompt.focus()
-        self._turn_to_end()
+        self.turn_to_end()
 
     def action_alternatives(self) -> None:
         """Enter in the text: to what else could stand at the cursor."""
@@ -648,12 +581,7 @@ class MainScreen(Screen[None]):
 
     def action_branches(self) -> None:
         if self.app.screen is self:
-            self.app.push_screen(BranchesScreen(self.writer.document), self._go_to_branch)
-
-    def _go_to_branch(self, leaf: int | None) -> None:
-        if leaf is not None:
-            self.writer.checkout(leaf)
-            self._turn_to_end()
+            doors.branches(self)
 
     def action_new(self) -> None:
         self.save()
@@ -664,7 +592,7 @@ class MainScreen(Screen[None]):
         self.writer.adopt(document)
         self.query_one(TokenView).show(document)
         self._shade()
-        self._look()
+        self.look()
         self.query_one(Prompt).focus()
         self._show()
 
@@ -681,37 +609,22 @@ class MainScreen(Screen[None]):
         self.compare()
 
     def compare(self, other_model: Path | None = None) -> None:
-        """Open two texts side by side, which go on from the place that is looked at.
+        """Open two texts side by side; without another model the same one writes both."""
+        if self.app.screen is self:
+            model = self.writer.model.path if self.writer.model else self._first_model
+            doors.compare(self, self._make_engine, model, other_model)
 
-        Args:
-            other_model: writes the second one; None: the same model does.
-        """
-        if self.app.screen is not self:
-            return
+    def lend_engine(self) -> None:
+        """Let somebody else talk to the engine until it is taken back."""
         self.writer.stop()
         self._is_lent = True
-        model = self.writer.model
-        screen = ABScreen(
-            self.writer.engine, self._make_engine, model.path if model else self._first_model,
-            self.query_one(SamplingPanel).params, self._beginning(), other_model=other_model,
-        )  # fmt: skip
-        self.app.push_screen(screen, self._take_engine_back)
 
-    def _beginning(self) -> str:
-        """The text up to the cursor; without one, the words that it began with."""
-        document, cursor = self.writer.document, self.query_one(TokenView).cursor
-        if cursor is not None:
-            return document.text[:cursor]
-        n_words = sum(1 for _ in takewhile(document.is_user, range(len(document))))
-        if n_words:
-            return document.text[:n_words]
-        return self.query_one(Prompt).words or self.query_one(Welcome).marked
-
-    def _take_engine_back(self, _: None) -> None:
+    def take_engine_back(self) -> None:
+        """Talk to the engine again."""
         self._is_lent = False
         path = self.writer.model.path if self.writer.model else self._first_model
         self.writer.engine.listen(self._wake)
-        self.open_model(path)  # the engine may have another one open by now
+        self.open_model(path)  # it may have another one open by now
 
     def action_models(self, name: str = "") -> None:
         """Let the user choose a model, or open the one that is named.
@@ -721,13 +634,8 @@ class MainScreen(Screen[None]):
         """
         if name:
             self.open_model(find_model(name).absolute())
-            return
-        if self.app.screen is not self:  # a picker, or the help, is open already
-            return
-        current = self.writer.model.path if self.writer.model else None
-        self.app.push_screen(
-            ModelPicker(current), lambda path: self.open_model(path) if path else None
-        )
+        elif self.app.screen is self:  # else a picker, or the help, is open already
+            doors.models(self)
 
     def action_toggle_panel(self) -> None:
         self.toggle_class("-panel-open" if self.has_class("-narrow") else "-panel-closed")
@@ -761,66 +669,20 @@ class MainScreen(Screen[None]):
     def action_copy_text(self) -> None:
         text = self.get_selected_text() or self.writer.document.text
         if not text:
-            self._tell("There is no text yet.")
+            self.tell("There is no text yet.")
             return
         self.app.copy_to_clipboard(text)
         # the terminal does not say whether it obeyed
-        self._tell(f"Sent {len(text):,} characters to the clipboard. If they did not arrive: F5.")
+        self.tell(f"Sent {len(text):,} characters to the clipboard. If they did not arrive: F5.")
 
     def action_save(self) -> None:
-        """F5: write the text to a file."""
-        if self.app.screen is not self:
-            return
-        if not len(self.writer.document):
-            self._tell("There is no text yet.")
-            return
-        # a twentieth of what the first paint would have to import
-        from minigpt_tui.screens.export import ExportScreen
-
-        self.app.push_screen(
-            ExportScreen(
-                self.writer.document,
-                self._heat,
-                self._palette,
-                is_dark=self.app.current_theme.dark,
-            ),
-            lambda path: self._tell(f"Saved to {printable(str(path))}") if path else None,
-        )
+        if self.app.screen is self:
+            doors.export(self)
 
     def action_sessions(self) -> None:
-        """Ctrl+O: everything that was written before."""
-        if self.app.screen is not self:
-            return
-        self.save()
-        if self.keeper.sessions is None:
-            self._tell("Nothing is stored: there is no database.")
-            return
-        screen = SessionsScreen(self.keeper.sessions, self.keeper.id)
-        self.app.push_screen(screen, self._turn_to)
-
-    def _turn_to(self, chosen: Chosen | None) -> None:
-        """What was chosen among the sessions."""
-        assert chosen is not None
-        if chosen.is_gone:
-            self.action_new()
-        if chosen.id is None or self.keeper.sessions is None:
-            return
-        try:
-            if chosen.anew:
-                self._write_anew(self.keeper.sessions.peek(chosen.id))
-            elif chosen.id != self.keeper.id:
-                self.save()
-                self.adopt(self.keeper.open(chosen.id))
-        except InputError as error:
-            self._tell(printable(str(error)), is_error=True)
+        if self.app.screen is self:
+            doors.sessions(self)
 
     def action_replay(self) -> None:
         """Write the text's runs anew, to see whether the same comes out."""
-        self._write_anew(self.writer.document)
-
-    def _write_anew(self, document: Document) -> None:
-        if (replay := self.writer.write_anew(document)) is None:
-            self._tell("No model is open yet.")
-            return
-        self._look()
-        self.app.push_screen(ReplayScreen(replay))
+        doors.replay(self, self.writer.document)
