@@ -7,7 +7,7 @@ from pathlib import Path
 
 from minigpt import __version__
 from minigpt.errors import InputError
-from minigpt.runtime.library import find_model
+from minigpt.runtime.library import find_model, list_models
 from minigpt.terminal import Parser, one_line, say
 from minigpt.training.metrics import METRICS
 from minigpt_tui.database import default_path
@@ -29,10 +29,17 @@ def existing_model(name: str | None) -> Path:
         )
     if not path.exists():
         raise InputError(
-            f"the model that ships with minigpt is not at {path}; "
-            "give another one: minigpt-tui MODEL.onnx"
+            f"the model that ships with minigpt is not at {path}; give another one: "
+            f"minigpt-tui MODEL.onnx; {_others()}"
         )
     return path.absolute()  # the folder may be gone when it is asked for again
+
+
+def _others() -> str:
+    """Which models there are, or how to come by one."""
+    if names := ", ".join(model.stem for model in list_models()):
+        return f"here there are {names}"
+    return "here there is none yet: minigpt train learns one, minigpt export makes the file"
 
 
 def run_folder(name: str | None) -> Path | None:
