@@ -795,7 +795,7 @@ def test_runs_are_compared(
     lines = [" ".join(line.split()) for line in out.splitlines()]
     assert lines[0] == "run parameters steps best val at step last val state corpus"
     assert re.match(r"pydoc [\d,]+ 10/10 (\d\.\d{4}) \d+ \d\.\d{4} finished pydoc", lines[2])
-    assert lines[3] == "dam[b]aged␛ - 0/? - - - no -"
+    assert lines[3] == "dam[b]aged␛ - 0/? - - - stopped -"
     assert picture.read_bytes().startswith(b"\x89PNG")
     drawn, note = err.splitlines()
     assert drawn == f"{picture}: 1 of 2 runs"
