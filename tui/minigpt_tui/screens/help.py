@@ -85,6 +85,13 @@ AREAS: dict[str, tuple[tuple[str, str], ...]] = {
         ("picker.sort", "sort it by loss, by name"),
         ("picker.erase", "erase what filters it"),
     ),
+    "What was written before": (
+        ("sessions", "the list of sessions"),
+        ("sessions.search sessions.list", "search in all texts; down to what was found"),
+        ("sessions.rename sessions.duplicate", "name it; have it twice"),
+        ("sessions.delete sessions.undelete", "delete it; bring it back"),
+        ("sessions.replay", "write it anew, and see whether the same comes out"),
+    ),
     "Watching a run": (
         ("runs", "the list of runs"),
         ("watch.earlier watch.later", "another text; ◆ is its place on the curve"),
@@ -113,7 +120,6 @@ AREAS: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "App": (
         ("sliders", "show or hide the sliders"),
-        ("sessions", "what was written before: open, search, replay"),
         ("palette", "every command, and Textual's own"),
         ("help", "this"),
         ("quit", "quit; everything is saved"),
