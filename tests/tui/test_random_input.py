@@ -341,7 +341,7 @@ async def _still_answers(
     main = app.screen_stack[0]
     assert isinstance(main, MainScreen)
     for _ in range(20):
-        if app.screen is main:
+        if len(app.screen_stack) == 1:
             break
         hands.press("escape")
         await pilot.pause()

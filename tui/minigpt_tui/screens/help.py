@@ -7,6 +7,8 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from minigpt_tui.screens.window import Window
+
 KEY_CELLS = 16
 AREAS: dict[str, tuple[tuple[str, str], ...]] = {
     "Writing": (
@@ -53,7 +55,7 @@ PLAIN = (
 )
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(ModalScreen[None], Window):
     """Esc or F1 closes it."""
 
     BINDINGS = [Binding("escape,f1,q", "dismiss", "Close", id="help.close")]

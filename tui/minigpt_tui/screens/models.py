@@ -12,11 +12,12 @@ from textual.widgets.option_list import Option
 
 from minigpt.runtime.library import list_models
 from minigpt.terminal import printable
+from minigpt_tui.screens.window import Window
 
 NAME_CELLS = 30
 
 
-class ModelPicker(ModalScreen[Path | None]):
+class ModelPicker(ModalScreen[Path | None], Window):
     """Lists the models there are; closes with the chosen path, or with None."""
 
     BINDINGS = [
