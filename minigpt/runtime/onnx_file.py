@@ -99,7 +99,7 @@ def read_card(path: Path) -> tuple[GPTConfig, ModelCard]:
     """What a model file says of itself, checked as by `open_onnx` but for its checksum.
 
     Its weights are not read: for 11 MB it takes a third of the time that `open_onnx` takes, and no
-    longer for a file of a gigabyte. So one bit that is wrong in them shows only when the file is opened.
+    longer for a file of a gigabyte. So a bit that is wrong in them shows when the file is opened.
 
     Raises:
         InputError: as `open_onnx`.

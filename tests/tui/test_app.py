@@ -504,6 +504,21 @@ async def test_clicks_on_what_is_just_gone_are_no_error() -> None:
         assert d.main.query_one(Prompt).text == "ok"
 
 
+async def test_a_window_is_not_closed_under_another_one() -> None:
+    async with desk() as d:
+        await d.press("f2")
+        picker = d.app.screen
+        await d.press("ctrl+p")
+        picker.dismiss(None)
+        assert d.is_on(Palette)
+        await d.press("escape")
+        assert d.app.screen is picker
+        picker.dismiss(None)
+        picker.dismiss(None)
+        await d.press(*"ok")
+        assert d.main.query_one(Prompt).text == "ok"
+
+
 async def test_a_search_in_the_palette_that_was_closed_is_no_error() -> None:
     async with desk() as d:
         await d.press("ctrl+p")

@@ -346,7 +346,7 @@ async def _still_answers(
     hands.resize(80, 24)
     main = _main_screen(app)
     for _ in range(20):
-        if app.screen is main:
+        if len(app.screen_stack) == 1:
             break
         hands.press("escape")
         await pilot.pause()

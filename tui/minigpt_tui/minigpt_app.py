@@ -10,7 +10,6 @@ from pathlib import Path
 
 from textual import events
 from textual.app import App, SystemCommand
-from textual.await_complete import AwaitComplete
 from textual.binding import Binding
 from textual.errors import NoWidget
 from textual.screen import Screen
@@ -144,13 +143,9 @@ class MinigptApp(App[str]):
         except NoWidget:
             return False
 
-    def pop_screen(self) -> AwaitComplete:
-        """Close the screen on top, but never the last: two quick keys would close one twice."""
-        return super().pop_screen() if len(self.screen_stack) > 1 else AwaitComplete()
-
     def action_command_palette(self) -> None:
         """Every command, by name."""
-        if not Palette.is_open(self):  # type: ignore[arg-type]
+        if not isinstance(self.screen, Palette):
             self.push_screen(Palette(id="--command-palette"))
 
     def get_default_screen(self) -> Screen[None]:

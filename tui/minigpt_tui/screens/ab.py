@@ -9,13 +9,13 @@ from textual.actions import SkipAction
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal
-from textual.screen import Screen
 from textual.widgets import Footer, Static
 
 from minigpt.runtime.params import SamplingParams
 from minigpt_tui.messages import EngineSpoke, Submitted
 from minigpt_tui.protocol import Engine
 from minigpt_tui.screens.models import ModelPicker
+from minigpt_tui.screens.window import Window
 from minigpt_tui.widgets.pane import Pane
 from minigpt_tui.widgets.prompt import Prompt
 from minigpt_tui.widgets.token_view import TokenView
@@ -28,7 +28,7 @@ NUMBERS_S = 1 / 5
 NOTICE_S = 8
 
 
-class ABScreen(Screen[None]):
+class ABScreen(Window):
     """Enter lets both write from the prompt, always from its beginning, with the same seed.
 
     The first engine is lent by the screen before, which must not listen to it meanwhile; the

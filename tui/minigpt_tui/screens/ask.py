@@ -11,9 +11,10 @@ from textual.widgets import Input, Static
 
 from minigpt.errors import InputError
 from minigpt.terminal import printable
+from minigpt_tui.screens.window import Window
 
 
-class Ask(ModalScreen[str | None]):
+class Ask(ModalScreen[str | None], Window):
     """Closes with an answer that passes the check, or with None."""
 
     CSS = """

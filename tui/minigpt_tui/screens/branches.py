@@ -5,13 +5,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Container, Vertical
 from textual.content import Content
-from textual.screen import Screen
 from textual.widgets import Footer, Input, Static
 
 from minigpt_tui.branches import around_fork, called
 from minigpt_tui.comparison import compare
 from minigpt_tui.document import Branch, Document
 from minigpt_tui.screens.compare import CompareScreen
+from minigpt_tui.screens.window import Window
 from minigpt_tui.widgets.branch_preview import OWN_CHARS, SHARED_CHARS, BranchPreview
 from minigpt_tui.widgets.branch_tree import BranchTree
 
@@ -22,7 +22,7 @@ ALONE = "One branch. Another begins where you go on from the middle of the text.
 EMPTY = "There is no text yet, and so no branch."
 
 
-class BranchesScreen(Screen[int | None]):
+class BranchesScreen(Window):
     """Closes with the leaf of the branch to go to, or with None."""
 
     # 57: from there on the tree has room for its numbers

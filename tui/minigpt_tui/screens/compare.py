@@ -4,12 +4,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal
 from textual.content import Content
-from textual.screen import Screen
 from textual.widgets import Footer, Static
 
 from minigpt_tui.branches import called
 from minigpt_tui.comparison import Comparison, Side
 from minigpt_tui.differences import MOST_CHARS
+from minigpt_tui.screens.window import Window
 from minigpt_tui.widgets.side_by_side import SideBySide
 
 FACT_CELLS = 20
@@ -17,7 +17,7 @@ MOST_VALUES = 4
 """Of one setting; whoever moves a slider all the time has more."""
 
 
-class CompareScreen(Screen[None]):
+class CompareScreen(Window):
     """Esc closes it."""
 
     DEFAULT_CSS = """

@@ -22,6 +22,7 @@ from minigpt.terminal import one_line
 from minigpt_tui.document import Document
 from minigpt_tui.exports import Form, export
 from minigpt_tui.heat import Heat, Palette
+from minigpt_tui.screens.window import Window
 
 FORMS = {
     Form.TEXT: ("Plain text", "the text as it stands"),
@@ -32,7 +33,7 @@ FORMS = {
 }
 
 
-class ExportScreen(ModalScreen[Path | None]):
+class ExportScreen(ModalScreen[Path | None], Window):
     """Closes with the path of the file that was written, or with None.
 
     An existing file is never written over. A long text takes seconds, in a thread; Esc gives it up.

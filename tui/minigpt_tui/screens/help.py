@@ -10,6 +10,8 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from minigpt_tui.screens.window import Window
+
 KEY_CELLS = 17
 AREAS: dict[str, tuple[tuple[str, str], ...]] = {
     "Writing": (
@@ -133,7 +135,7 @@ PLAIN = (
 )
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(ModalScreen[None], Window):
     """Esc or F1 closes it."""
 
     BINDINGS = [Binding("escape,f1,q", "dismiss", "Close", id="help.close")]

@@ -15,6 +15,7 @@ from textual.widgets.option_list import Option
 from minigpt.runtime.library import list_models
 from minigpt.terminal import one_line, printable
 from minigpt_tui.cards import Card, read_card
+from minigpt_tui.screens.window import Window
 
 NAME_CELLS = 21
 NONE = """There is no .onnx file in this folder or in checkpoints/.
@@ -24,7 +25,7 @@ Export it:    minigpt export checkpoints/book --onnx book.onnx
 Open another: minigpt-tui PATH"""
 
 
-class ModelPicker(ModalScreen[Path | None]):
+class ModelPicker(ModalScreen[Path | None], Window):
     """Lists the models there are; closes with the chosen path, or with None.
 
     What is typed filters the list. The cards are read meanwhile, in a thread.

@@ -7,9 +7,10 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from minigpt.terminal import one_line, printable
+from minigpt_tui.screens.window import Window
 
 
-class Note(ModalScreen[None]):
+class Note(ModalScreen[None], Window):
     """Its texts can be selected and copied."""
 
     BINDINGS = [Binding("escape,enter,q", "dismiss", "Close", id="note.close")]

@@ -7,6 +7,8 @@ from textual.app import ComposeResult
 from textual.command import CommandList, CommandPalette
 from textual.worker import Worker
 
+from minigpt_tui.screens.window import Window
+
 
 class Commands(CommandList):
     """Ignores a click on a command that a search has taken away since."""
@@ -17,7 +19,7 @@ class Commands(CommandList):
             event.prevent_default()
 
 
-class Palette(CommandPalette):
+class Palette(CommandPalette, Window):
     """A search that finds the palette closed has ended; it is no reason to end the app."""
 
     def run_worker(self, *args: Any, **options: Any) -> Worker[Any]:

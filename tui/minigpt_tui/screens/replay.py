@@ -4,13 +4,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import Screen
 from textual.widgets import Footer, Static
 
 from minigpt_tui.document import Author, Document, RunRecord
 from minigpt_tui.nodes import ROOT, UNKNOWN
 from minigpt_tui.protocol import Written
 from minigpt_tui.replay import Outcome, Replay, summary
+from minigpt_tui.screens.window import Window
 from minigpt_tui.widgets.token_view import TokenView
 
 FRAME_S = 1 / 30
@@ -25,7 +25,7 @@ MARKS = {
 }
 
 
-class ReplayScreen(Screen[None]):
+class ReplayScreen(Window):
     """Shows a replay that has begun; Esc gives it up."""
 
     BINDINGS = [Binding("escape", "dismiss", "Back", id="replay.close")]

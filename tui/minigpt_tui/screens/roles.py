@@ -12,11 +12,12 @@ from textual.widgets import Input, OptionList, Static
 from minigpt.errors import InputError
 from minigpt.runtime.chat import MAX_NAME, Roles
 from minigpt.terminal import printable
+from minigpt_tui.screens.window import Window
 
 PLAIN = "Without names, each of you writes a paragraph."
 
 
-class RolesScreen(ModalScreen[Roles | None]):
+class RolesScreen(ModalScreen[Roles | None], Window):
     """Closes with the roles, or with None."""
 
     DEFAULT_CSS = """

@@ -18,6 +18,7 @@ from minigpt.terminal import one_line
 from minigpt.training.metrics import METRICS
 from minigpt.training.progress import loss_text
 from minigpt.training.runs import RunSummary, find_runs
+from minigpt_tui.screens.window import Window
 from minigpt_tui.widgets.run_head import STATES
 
 FOLDER = Path("checkpoints")
@@ -31,7 +32,7 @@ class Found(Message):
     runs: list[RunSummary]
 
 
-class RunPicker(ModalScreen[Path | None]):
+class RunPicker(ModalScreen[Path | None], Window):
     """Lists the runs there are; closes with the folder of the chosen one, or with None.
 
     Those that go on come first, then the best ones.

@@ -16,6 +16,7 @@ from textual.widgets.option_list import Option
 
 from minigpt.errors import InputError
 from minigpt.terminal import one_line
+from minigpt_tui.screens.window import Window
 from minigpt_tui.sessions import Found, SessionInfo, Sessions
 from minigpt_tui.widgets.session_text import cut, excerpt, facts, row, title
 
@@ -43,7 +44,7 @@ class Chosen:
     """The one that is open was deleted: it must not be written on."""
 
 
-class SessionsScreen(ModalScreen[Chosen]):
+class SessionsScreen(ModalScreen[Chosen], Window):
     """Lists the sessions, the newest first; closes with what to do."""
 
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]

@@ -8,12 +8,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Container, Vertical
 from textual.content import Content
-from textual.screen import Screen
 from textual.widgets import Footer, Static
 
 from minigpt.terminal import one_line
 from minigpt.training.progress import MEMORISING
 from minigpt_tui.run_reader import RunReader, RunView
+from minigpt_tui.screens.window import Window
 from minigpt_tui.widgets.run_chart import RunChart, most_zoom, span
 from minigpt_tui.widgets.run_head import RunHead
 from minigpt_tui.widgets.run_numbers import RunNumbers
@@ -23,7 +23,7 @@ REFRESH_S = 0.5
 """Faster numbers cannot be read, and the training uses the same cores."""
 
 
-class WatchScreen(Screen[None]):
+class WatchScreen(Window):
     """Reads the folder's log twice a second, and draws only what is new."""
 
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
