@@ -20,7 +20,7 @@ def test_a_slash_offers_every_command() -> None:
 
 
 def test_what_begins_so_comes_before_what_contains_it() -> None:
-    assert lines("/se") == ["/set ", "/seed ", "/preset ", "/reset"]
+    assert lines("/se") == ["/sessions", "/set ", "/seed ", "/preset ", "/reset"]
     assert lines("/SEED") == ["/seed "]
     assert lines("/nothing") == []
 
