@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ BOUND_KEYS = [
 ]
 QUITS = {"ctrl+q"}
 KEYS = sorted({*BOUND_KEYS, *(key.value for key in Keys if "<" not in key.value)} - QUITS)
-TO_A_SCREEN = ("f1", "f2", "f6", "f7", "f9", "ctrl+p")
+TO_A_SCREEN = ("f1", "f2", "f5", "f6", "f7", "f9", "ctrl+o", "ctrl+p")
 
 
 class RandomEngine(ScriptedEngine):
@@ -223,6 +224,7 @@ class Hands:
         self._parser = XTermParser()
         self._size = app.size
         self.deeds: list[str] = []
+        self._screens = cycle(TO_A_SCREEN)
 
     def act(self) -> None:
         self._rng.choices(
@@ -242,7 +244,7 @@ class Hands:
         self.press(self._rng.choice(KEYS))
 
     def _go(self) -> None:
-        for key in ("escape", "escape", self._rng.choice(TO_A_SCREEN)):
+        for key in ("escape", "escape", next(self._screens)):
             self.press(key)
 
     def _type(self) -> None:

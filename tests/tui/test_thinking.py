@@ -189,6 +189,15 @@ async def test_what_is_typed_is_scored_and_the_ghost_accepted() -> None:
         assert str(row.border_subtitle) == ""
 
 
+async def test_a_ghost_ends_at_a_tab() -> None:
+    async with desk(ScriptedEngine(looks=False)) as d:
+        await d.type("A")
+        look = d.engine.asked(Look)[-1]
+        assert isinstance(look, Look)
+        d.engine.see(look, "GH\tOST")
+        await until(d.pilot, lambda: d.main.query_one(Prompt).ghost == "GH")
+
+
 async def test_a_late_answer_about_other_words_is_dropped() -> None:
     async with desk(ScriptedEngine(looks=False)) as d:
         await d.type("AB")

@@ -137,8 +137,10 @@ class Prompt(TextArea):
 
         Args:
             shades: of the last characters, one each.
-            ghost: what it would go on with.
+            ghost: what it would go on with; shown to the first tab, for which Textual's text area
+                has no width there and fails.
         """
+        ghost = ghost.partition("\t")[0]
         unshaded = len(self.text) - len(shades)
         self._shades = [*(None for _ in range(unshaded)), *shades]
         self.suggestion = ghost if self.cursor_location == self.document.end else ""
