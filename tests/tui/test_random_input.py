@@ -340,11 +340,10 @@ async def _still_answers(
     hands.resize(80, 24)
     main = app.screen_stack[0]
     assert isinstance(main, MainScreen)
-    for _ in range(20):
-        if len(app.screen_stack) == 1:
-            break
+    for _ in range(6):
         hands.press("escape")
         await pilot.pause()
+    await until(pilot, lambda: app.screen is main)
     while engine._opening:
         engine.act()
     await until(pilot, lambda: main.writer.model is not None)
