@@ -27,7 +27,8 @@ from minigpt.config import GPTConfig, TrainConfig, find_preset
 from minigpt.corpus import Ids, TokenizedCorpus, read_corpus
 from minigpt.model import GPT
 from minigpt.training.events import Evaluation
-from minigpt.training.loop import Run, train
+from minigpt.training.loop import train
+from minigpt.training.run import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ LEFT_OUT = (
     ),
     Variant(
         "windows at random places, not epochs", {},
-        lambda: replaced("minigpt.training.loop.windows", random_windows),
+        lambda: replaced("minigpt.training.state.windows", random_windows),
     ),
     Variant(
         "GPT-2's initial weights", {},
@@ -91,7 +92,7 @@ LEFT_OUT = (
     ),
     Variant(
         "a cosine to a tenth, not a line to zero", {},
-        lambda: replaced("minigpt.training.loop.schedule", cosine),
+        lambda: replaced("minigpt.training.state.schedule", cosine),
     ),
     Variant("a warmup of 50 steps", {"warmup_steps": 50}),
     Variant("learned positions, not rotations", {"arch": "gpt2"}),

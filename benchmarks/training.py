@@ -27,7 +27,9 @@ from minigpt.corpus import TokenizedCorpus, read_corpus, split
 from minigpt.model import GPT
 from minigpt.training.baselines import baselines
 from minigpt.training.events import Evaluation, Step
-from minigpt.training.loop import Run, evaluate, next_token_loss, train
+from minigpt.training.loop import train
+from minigpt.training.run import Run
+from minigpt.training.scoring import evaluate, next_token_loss
 
 NANOGPT = "nanoGPT's recipe"
 

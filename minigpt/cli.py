@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     _train_arguments(command("train", commands.train, "Train a model on text."))
     lr_find = command("lr-find", commands.lr_find, "Look for a learning rate to train with.")
     _run_arguments(lr_find)
+    lr_find.set_defaults(compile=False)  # too few steps to pay for it
     lr_find.add_argument("--plot", type=Path, default=Path("lr-find.png"), metavar="FILE",
                          help="PNG file to write or replace; default lr-find.png")  # fmt: skip
 
@@ -140,6 +141,10 @@ def _train_arguments(train: argparse.ArgumentParser) -> None:
     older = train.add_mutually_exclusive_group()
     older.add_argument("--resume", action="store_true", help="go on with the run in --out")
     older.add_argument("--force", action="store_true", help="start anew in --out, losing its run")
+    train.add_argument("--compile", action=argparse.BooleanOptionalAction,
+                       help="faster steps after half a minute; default with cuda")  # fmt: skip
+    train.add_argument("--shard", action="store_true",
+                       help="with torchrun: each process holds a part of the model")  # fmt: skip
     train.add_argument("--plain", action="store_true", help="lines instead of a live view")
     train.add_argument("--tensorboard", action="store_true",
                        help="write event files for TensorBoard too")  # fmt: skip

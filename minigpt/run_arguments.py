@@ -17,7 +17,7 @@ from minigpt.settings import RunFile, apply_settings, parse_settings, read_run_f
 from minigpt.training import shards
 from minigpt.training.checkpoint import Checkpoint
 from minigpt.training.live_view import tokenizing_view
-from minigpt.training.loop import Run
+from minigpt.training.run import Run
 from minigpt.training.shards import read_tokenized, total_bytes
 from minigpt.training.world import World
 
@@ -114,4 +114,7 @@ def describe_run(
         now = asdict(model) | asdict(train)
         changed = ", ".join(f"{k} {before[k]} -> {now[k]}" for k in now if now[k] != before[k])
         raise InputError(f"a resumed run keeps its settings; these would change: {changed}")
-    return Run(model=model, train=train, corpus=corpus, folder=folder, world=world)
+    compile_it = arguments.device == "cuda" if arguments.compile is None else arguments.compile
+    return Run(
+        model=model, train=train, corpus=corpus, folder=folder, world=world, compile=compile_it
+    )

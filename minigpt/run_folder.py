@@ -13,9 +13,9 @@ from minigpt.terminal import one_line, say
 from minigpt.training import checkpoint, tensorboard
 from minigpt.training.checkpoint import Checkpoint
 from minigpt.training.lock import lock_folder
-from minigpt.training.loop import Run
 from minigpt.training.metrics import METRICS, MetricsLog
 from minigpt.training.plot import PLOT
+from minigpt.training.run import Run
 
 
 def make(folder: Path) -> None:
@@ -55,7 +55,7 @@ def lock(folder: Path, until_the_end: contextlib.ExitStack) -> None:
 
 
 def resumed(folder: Path, corpus: TokenizedCorpus) -> Checkpoint:
-    """What the run goes on from; what was lost or has changed is told.
+    """What the run goes on from; what was lost is told.
 
     Raises:
         InputError: nothing in the folder is whole, or it is of another text.
@@ -72,8 +72,6 @@ def resumed(folder: Path, corpus: TokenizedCorpus) -> Checkpoint:
         # out of the way: the next save would keep it as the previous one, in the good one's place
         damaged = folder / checkpoint.LAST
         damaged.replace(damaged.with_suffix(".damaged"))
-    if differs := checkpoint.differing_machine(found):
-        say(f"warning: {differs} since the last save; going on, but not to the very same bytes")
     return _with_its_best(folder, found)
 
 

@@ -47,7 +47,7 @@ def runs_table(runs: list[RunSummary]) -> Table:
     table.add_column("run")
     for name in ("parameters", "steps", "best val", "at step", "last val"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("done", no_wrap=True)
+    table.add_column("state", no_wrap=True)
     table.add_column("corpus")
     for i, run in enumerate(runs):
         of = "?" if run.max_steps is None else f"{run.max_steps:,}"
@@ -58,7 +58,7 @@ def runs_table(runs: list[RunSummary]) -> Table:
             "-" if run.best_val_loss is None else f"{run.best_val_loss:.4f}",
             "-" if run.best_step is None else f"{run.best_step:,}",
             "-" if run.val_loss is None else f"{run.val_loss:.4f}",
-            "yes" if run.finished else "no",
+            run.state,
             Text(one_line(run.corpus or "-")),
             style="bold" if i == 0 and len(runs) > 1 else "",
         )

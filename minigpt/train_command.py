@@ -28,18 +28,21 @@ from minigpt.run_folder import (
     resumed,
 )
 from minigpt.settings import to_toml
-from minigpt.terminal import say
+from minigpt.terminal import one_line, say
 from minigpt.torch_decoder import check_device
 from minigpt.training import checkpoint, tensorboard
 from minigpt.training.baselines import MOST_COUNTED, baselines
 from minigpt.training.checkpoint import Checkpoint
 from minigpt.training.events import Begin, End, Event
 from minigpt.training.live_view import live_view
-from minigpt.training.loop import Run, check_run, train
+from minigpt.training.loop import train
 from minigpt.training.metrics import read_records
+from minigpt.training.mfu import tokens_per_s_at_peak
 from minigpt.training.plan import measure_pace, plan_steps
 from minigpt.training.plot import plot_losses
 from minigpt.training.progress import Progress, Show, plain_view, verdict
+from minigpt.training.run import Run, check_run
+from minigpt.training.state import Diverged
 from minigpt.training.world import World, joined
 
 MOST_MINUTES = 365 * 24 * 60
@@ -57,7 +60,7 @@ def run_training(arguments: argparse.Namespace) -> int:
     folder: Path = arguments.out or Path("checkpoints") / corpus_stem(arguments)
     cache = folder.parent / IDS_FOLDER  # beside the run: for all runs on this text
     with contextlib.ExitStack() as until_the_end:
-        world = until_the_end.enter_context(joined(arguments.device))
+        world = until_the_end.enter_context(joined(arguments.device, shard=arguments.shard))
         if not world.first:
             return _train_along(arguments, folder, cache, world)
         try:
@@ -94,22 +97,30 @@ def _train(run: Run, resume: Checkpoint | None, arguments: argparse.Namespace) -
         f"{folder.name}: {run.model.n_params():,} parameters, {len(corpus.ids):,} characters, "
         f"{run.model.vocab_size} distinct"
     )
-    progress = Progress(title, run.train.max_steps, yardsticks)
+    progress = Progress(title, run.train.max_steps, yardsticks, tokens_per_s_at_peak(run))
     with contextlib.ExitStack() as stack:
         received = stack.enter_context(_stop_signal())
-        listeners = [stack.enter_context(_view(progress, plain=arguments.plain))]
-        event: Event
-        for event in train(run, resume, stop=lambda: received() is not None):
-            if isinstance(event, Begin):
-                step = event.step if resume else None
-                log = begin(run, step)
-                if not resume:
-                    log.write(yardsticks)
-                listeners.insert(0, log.write)
-                progress.recall(read_records(folder))
-                if arguments.tensorboard:
-                    board = tensorboard.tensorboard_log(folder, resume_step=step)
-                    listeners.append(stack.enter_context(board))
+        events = train(run, resume, stop=lambda: received() is not None)
+        if run.compile:
+            say("compiling: the first time takes about half a minute, later ones a few seconds")
+        event: Event = next(events)
+        assert isinstance(event, Begin)
+        if event.not_compiled:
+            say(one_line(f"note: training without torch.compile, which fails here with "
+                         f"{event.not_compiled:.300}"))  # fmt: skip
+        if event.differs:
+            say(f"warning: {event.differs} since the last save; going on, but not to the very "
+                 "same bytes")  # fmt: skip
+        step = event.step if resume else None
+        log = begin(run, step)
+        if not resume:
+            log.write(yardsticks)
+        progress.recall(read_records(folder))
+        listeners = [log.write, stack.enter_context(_view(progress, plain=arguments.plain))]
+        if arguments.tensorboard:
+            board = tensorboard.tensorboard_log(folder, resume_step=step)
+            listeners.append(stack.enter_context(board))
+        for event in events:
             for listen in listeners:
                 listen(event)
     assert isinstance(event, End)
@@ -141,8 +152,11 @@ def _train_along(arguments: argparse.Namespace, folder: Path, cache: Path, world
     if arguments.minutes is not None:
         run = _as_planned(run)
     with _stop_signal() as received:
-        for event in train(run, resume, stop=lambda: received() is not None):
-            last = event
+        try:
+            for event in train(run, resume, stop=lambda: received() is not None):
+                last = event
+        except Diverged:  # in all of them at once: the first one says so
+            return EXIT_REFUSED
     assert isinstance(last, End)
     return EXIT_STOPPED[received() or signal.SIGTERM] if last.why == "stopped" else 0
 
@@ -164,6 +178,11 @@ def _check_minutes(arguments: argparse.Namespace) -> None:
         raise InputError(
             f"--minutes must be above 0 and at most {MOST_MINUTES} (a year), "
             f"not {arguments.minutes:g}"
+        )
+    if arguments.shard:
+        raise InputError(
+            "--minutes rehearses in one process alone, for which a model that needs --shard is too "
+            "large: give --max-steps"
         )
     if arguments.resume or {"max_steps", "eval_interval"} & set_by_flags(arguments).keys():
         raise InputError(

@@ -612,6 +612,7 @@ def test_patience_ends_a_run_and_says_so(
     assert code == 0
     assert "ended at step 10: the last 2 evaluations brought no better validation loss" in err
     assert "this model" in err
+    assert " patience book" in " ".join(run(capsys, "runs", tmp_path / "run")[1].split())
 
 
 def test_minutes_become_a_fixed_number_of_steps(
@@ -720,15 +721,19 @@ def test_training_goes_on_when_nobody_looks(tmp_path: Path) -> None:
     assert max(row["step"] for row in rows if "loss" in row) == 12
 
 
+@pytest.mark.parametrize("failing", ["GPT", "next_token_loss"])
 def test_a_failing_start_loses_no_older_run(
-    trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    trained: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    failing: str,
 ) -> None:
-    from minigpt.training import loop
+    from minigpt.training import state
 
     def no_memory(*_: object) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr(loop, "GPT", no_memory)
+    monkeypatch.setattr(state, failing, no_memory)
     before = {p.name: p.read_bytes() for p in trained.iterdir()}
     code, _, err = run(capsys, "train", "--corpus", "pydoc", "--out", trained, "--force", *TRAIN)
     assert code == 2
@@ -788,9 +793,9 @@ def test_runs_are_compared(
     code, out, err = run(capsys, "runs", trained.parent, tmp_path, "--plot", picture)
     assert code == 0
     lines = [" ".join(line.split()) for line in out.splitlines()]
-    assert lines[0] == "run parameters steps best val at step last val done corpus"
-    assert re.match(r"pydoc [\d,]+ 10/10 (\d\.\d{4}) \d+ \d\.\d{4} yes pydoc", lines[2])
-    assert lines[3] == "dam[b]aged␛ - 0/? - - - no -"
+    assert lines[0] == "run parameters steps best val at step last val state corpus"
+    assert re.match(r"pydoc [\d,]+ 10/10 (\d\.\d{4}) \d+ \d\.\d{4} finished pydoc", lines[2])
+    assert lines[3] == "dam[b]aged␛ - 0/? - - - stopped -"
     assert picture.read_bytes().startswith(b"\x89PNG")
     drawn, note = err.splitlines()
     assert drawn == f"{picture}: 1 of 2 runs"
@@ -799,7 +804,7 @@ def test_runs_are_compared(
 
     code, out, _ = run(capsys, "runs", trained, "--json")
     (facts,) = json.loads(out)["runs"]
-    assert (facts["steps"], facts["finished"], facts["notes"]) == (10, True, [])
+    assert (facts["steps"], facts["state"], facts["notes"]) == (10, "finished", [])
     assert set(read_metrics(trained)[0]) == {"uniform", "bigram", "five_gram"}
     losses = [row for row in read_metrics(trained) if "val_loss" in row]
     assert facts["best_val_loss"] == min(row["val_loss"] for row in losses)
@@ -886,11 +891,12 @@ def test_a_resume_on_another_machine_says_so_and_goes_on(
     copy = copied(trained, tmp_path / "copy")
     last = copy / checkpoint.LAST
     before = checkpoint.load(last)
-    checkpoint.save(replace(before, threads=before.threads + 1), last)
+    threads = before.machine.threads
+    machine = replace(before.machine, threads=threads + 1, processes=2)
+    checkpoint.save(replace(before, machine=machine), last)
     code, _, err = run(capsys, *RESUME, copy)
     assert code == 0
-    words = f"warning: threads {before.threads + 1} -> {before.threads} since the last save"
-    assert err.startswith(words)
+    assert f"\nwarning: threads {threads + 1} -> {threads}, processes 2 -> 1 since the last" in err
 
 
 def test_a_resume_with_another_tokenizer_is_refused(

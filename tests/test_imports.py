@@ -53,8 +53,8 @@ def test_the_terminal_app_loads_no_torch_and_no_onnxruntime() -> None:
     assert loaded.isdisjoint({*HEAVY, "onnxruntime"})
 
 
-def test_documents_are_kept_and_exported_without_textual() -> None:
-    loaded = modules_after("import minigpt_tui.sessions, minigpt_tui.exports")
+def test_documents_are_kept_exported_and_replayed_without_textual() -> None:
+    loaded = modules_after("import minigpt_tui.sessions, minigpt_tui.exports, minigpt_tui.replay")
     assert loaded.isdisjoint({*HEAVY, "onnxruntime", "numpy", "textual"})
 
 

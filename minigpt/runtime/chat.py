@@ -99,9 +99,13 @@ class Roles:
         """
         said = words(typed)
         if not self.named:
-            return f"{self._gap(text)}{said}{END}"
-        mine = f"{self.me}:\n{said}{END}" if said else ""
-        return f"{self._gap(text)}{mine}{self.you}:\n"
+            return f"{self.before(text)}{said}{END}"
+        mine = f"{self.before(text)}{said}{END}" if said else self._gap(text)
+        return f"{mine}{self.you}:\n"
+
+    def before(self, text: str) -> str:
+        """What stands between the text so far and my words."""
+        return self._gap(text) + (f"{self.me}:\n" if self.named else "")
 
     def turns(self, text: str) -> list[Turn]:
         """The turns of a text, in order; what stands before the first name is none.

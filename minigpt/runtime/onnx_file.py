@@ -46,6 +46,8 @@ MAX_FILE_BYTES = 2**31 - 1  # a protobuf message cannot be larger
 MAX_DECODER_BYTES = 2**32  # of keys, values and logits; GPT-2's largest model takes 0.8 GB
 UNREAD_FROM_BYTES = 2**24  # smaller files are read at once, in 50 ms
 
+WANTED = "the .onnx file that minigpt export wrote"
+
 FORMAT_KEY = "minigpt.format"
 CONFIG_KEY = "minigpt.config"
 TOKENIZER_KEY = "minigpt.tokenizer"
@@ -83,8 +85,7 @@ def open_onnx(path: Path) -> OnnxFile:
         InputError: it is missing, damaged, not written by minigpt, by an older or a newer one, or
             it asks for something no model of ours needs. onnxruntime has not seen it then.
     """
-    wanted = "the .onnx file that minigpt export wrote"
-    with open_regular(path, wanted, MAX_FILE_BYTES) as file:
+    with open_regular(path, WANTED, MAX_FILE_BYTES) as file:
         n_bytes = os.fstat(file.fileno()).st_size
         if n_bytes >= UNREAD_FROM_BYTES:
             with _naming(path):
@@ -92,6 +93,20 @@ def open_onnx(path: Path) -> OnnxFile:
             file.seek(0)
         content = file.read(n_bytes)
     return check_onnx(path, content)
+
+
+def read_card(path: Path) -> tuple[GPTConfig, ModelCard]:
+    """What a model file says of itself, checked as by `open_onnx` but for its checksum.
+
+    Its weights are not read: for 11 MB it takes a third of the time that `open_onnx` takes, and no
+    longer for a file of a gigabyte. So a bit that is wrong in them shows when the file is opened.
+
+    Raises:
+        InputError: as `open_onnx`.
+    """
+    with open_regular(path, WANTED, MAX_FILE_BYTES) as file, _naming(path):
+        config, _, card, *_ = _check(Unread(file, 0, os.fstat(file.fileno()).st_size))
+    return config, card
 
 
 def check_onnx(path: Path, content: bytes) -> OnnxFile:

@@ -9,7 +9,7 @@ the checksum's place, so that a flipped bit anywhere, header and padding include
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,26 @@ _OPTIMIZER = "optimizer/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What the same run has other numbers by: in their last bits, or in what dropout leaves out."""
+
+    torch_version: str = str(torch.__version__)
+    threads: int = field(default_factory=torch.get_num_threads)
+    """Of torch on the CPU: sums differ in their last bits with their number."""
+    processes: int = 1
+    """Each has its own part of a batch, and dropout of its own."""
+    compiled: bool = False
+    """By torch.compile, whose dropout is another one."""
+    sharded: bool = False
+    """Each process held a part of the model: the gradient's norm is added up otherwise."""
+
+    def difference(self, before: "Machine") -> str:
+        """What has changed since, to be shown; "" if nothing."""
+        then, now = asdict(before), asdict(self)
+        return ", ".join(f"{k} {then[k]} -> {now[k]}" for k in now if now[k] != then[k])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
     """Everything a run is after some step."""
 
@@ -55,9 +75,7 @@ class Checkpoint:
     weights: dict[str, Tensor]
     optimizer: dict[str, Tensor]
     """As `optim.state_tensors` gives it; empty in `best`."""
-    torch_version: str = str(torch.__version__)
-    threads: int = field(default_factory=torch.get_num_threads)
-    """Of torch on the CPU, 0 if not known: sums differ in their last bits with their number."""
+    machine: Machine = field(default_factory=Machine)
 
 
 def save(checkpoint: Checkpoint, path: Path) -> None:
@@ -123,8 +141,14 @@ def _from_parts(info: dict[str, Any], tensors: dict[str, Tensor]) -> Checkpoint:
         optimizer={
             k.removeprefix(_OPTIMIZER): v for k, v in tensors.items() if k.startswith(_OPTIMIZER)
         },
-        torch_version=str(info["torch"]),
-        threads=int(info["threads"]),
+        machine=Machine(
+            torch_version=str(info["torch"]),
+            threads=int(info["threads"]),
+            # older ones do not tell
+            processes=int(info.get("processes", 1)),
+            compiled=bool(info.get("compiled", False)),
+            sharded=bool(info.get("sharded", False)),
+        ),
     )
     if not 0 <= checkpoint.card.steps <= checkpoint.train.max_steps:
         raise InputError(f"its run cannot be at step {checkpoint.card.steps}")
@@ -166,18 +190,6 @@ def load_first(path: Path, names: Sequence[str]) -> tuple[Checkpoint, list[str]]
     raise InputError(f"{path} has no checkpoint: it is not a folder that minigpt train wrote")
 
 
-def differing_machine(checkpoint: Checkpoint) -> str:
-    """What of this process would make other numbers than the one that saved; "" if nothing."""
-    now = (str(torch.__version__), torch.get_num_threads())
-    then = (checkpoint.torch_version, checkpoint.threads)
-    names = ("torch", "threads")
-    return ", ".join(
-        f"{name} {before} -> {after}"
-        for name, before, after in zip(names, then, now, strict=True)
-        if before != after
-    )
-
-
 def check_one_run(folder: Path, found: Checkpoint) -> None:
     """See that the other checkpoints of a folder, where they are whole, are of the same run.
 
@@ -206,8 +218,11 @@ def _to_bytes(checkpoint: Checkpoint) -> bytes:
     info = {
         "format": FORMAT,
         "minigpt": __version__,
-        "torch": checkpoint.torch_version,
-        "threads": checkpoint.threads,
+        "torch": checkpoint.machine.torch_version,
+        "threads": checkpoint.machine.threads,
+        "processes": checkpoint.machine.processes,
+        "compiled": checkpoint.machine.compiled,
+        "sharded": checkpoint.machine.sharded,
         "model": json.loads(to_json(checkpoint.model)),
         "train": json.loads(to_json(checkpoint.train)),
         "tokenizer": json.loads(checkpoint.tokenizer.to_json()),

@@ -23,6 +23,10 @@ class Begin:
 
     step: int
     """Where the run begins, or goes on."""
+    differs: str = ""
+    """What is not as it was when the run that goes on was saved: it may end with other bytes."""
+    not_compiled: str = ""
+    """Why there is no torch.compile, though it was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,13 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Saving:
+    """A checkpoint is about to be written, which counts on a record of all that was told so far."""
+
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
 class Saved:
     """A checkpoint is on the disk."""
 
@@ -81,4 +92,4 @@ class End:
     (then the run can be resumed)."""
 
 
-Event = Begin | Step | Evaluation | Sample | Saved | End
+Event = Begin | Step | Evaluation | Sample | Saving | Saved | End

@@ -169,7 +169,7 @@ def _numbers(p: Progress, width: int, now: float) -> list[Text]:
         "learning rate": "-" if p.learning_rate is None else f"{p.learning_rate:.2e}",
         "gradient norm": "-" if p.gradient_norm is None else f"{p.gradient_norm:.3g}",
         "memory": "-" if memory is None else f"{memory / 1e6:,.0f} MB",
-    }
+    } | ({} if p.mfu is None else {"MFU": f"{p.mfu:.1%}"})
     cells = [Text.assemble((f"{name} ", "dim"), (text, "bold")) for name, text in numbers.items()]
     for cell in cells:
         cell.truncate(NUMBER_WIDTH, pad=True)

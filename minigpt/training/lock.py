@@ -1,7 +1,7 @@
-"""One run in one folder at a time.
+"""One run in one folder at a time; and which half-written files nobody writes any more.
 
-The lock is the kernel's, on a file in the folder, so a run that is killed leaves none behind. The
-file itself only says whose it is, and goes when the run ends.
+The locks are the kernel's, so a process that is killed leaves none behind. A folder's is on a file
+in it that only says whose it is, and goes when the run ends.
 """
 
 import contextlib
@@ -9,8 +9,9 @@ import errno
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from minigpt.errors import InputError
 
@@ -65,6 +66,23 @@ def is_locked(folder: Path) -> bool:
     finally:
         os.close(handle)
     return False
+
+
+def claim(file: BinaryIO) -> None:
+    """Let `remove_abandoned` leave a file alone for as long as this process has it open."""
+    if os.name != "nt":  # which removes no open file
+        with contextlib.suppress(OSError):  # no locks here: then nothing is removed either
+            _lock(file.fileno())
+
+
+def remove_abandoned(paths: Iterable[Path]) -> None:
+    """Remove those of some files, all claimed when they were made, that nobody has open now."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            if os.name != "nt":
+                with path.open("rb") as file:
+                    _lock(file.fileno())
+            path.unlink()
 
 
 def _open_and_lock(path: Path) -> tuple[int, bool]:

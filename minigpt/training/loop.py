@@ -1,65 +1,17 @@
-"""The training loop: yields what happens, prints nothing.
+"""The training loop: yields what happens, prints nothing."""
 
-Everything random is a pure function of (seed, step): the batches, the dropout, the initial
-weights. So a run that was stopped goes on as if it had not been.
-"""
-
-import math
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
-from functools import partial
-from pathlib import Path
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
-from minigpt import __version__
-from minigpt.config import GPTConfig, ModelCard, TrainConfig
-from minigpt.corpus import Ids, TokenizedCorpus, check_length, split
-from minigpt.errors import InputError
-from minigpt.model import GPT
-from minigpt.runtime.draft import Draft
-from minigpt.runtime.generation import generate
-from minigpt.runtime.params import SamplingParams
-from minigpt.tokenizer import CharTokenizer
-from minigpt.torch_decoder import TorchDecoder
-from minigpt.training import checkpoint as checkpoints
 from minigpt.training.checkpoint import Checkpoint
-from minigpt.training.data import windows
-from minigpt.training.events import Begin, End, Evaluation, Event, Sample, Saved, Step, Why
-from minigpt.training.memory import must_fit, step_or_advice
-from minigpt.training.optim import (
-    load_state_tensors,
-    make_optimizers,
-    schedule,
-    set_rates,
-    state_tensors,
-)
-from minigpt.training.world import World, without_averaging
+from minigpt.training.events import Begin, End, Event, Sample, Saving, Why
+from minigpt.training.run import Run
+from minigpt.training.scoring import sample
+from minigpt.training.state import Training
 
-EXCERPT_CHARS = 8192
-"""Of validation text in a checkpoint: enough for a loss to two digits, seconds to compare on."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """What is to be trained, on what, where to."""
-
-    model: GPTConfig
-    train: TrainConfig
-    corpus: TokenizedCorpus
-    folder: Path
-    world: World = field(default_factory=World)
-    """This process among those that train the model together."""
-
-    @property
-    def parts(self) -> tuple[Ids, Ids]:
-        """What is trained on, and what of the validation part is scored."""
-        train, val = split(self.corpus.ids)
-        scored = self.train.eval_tokens or len(val)
-        return train, val[: scored + 1]  # the first one is not predicted
+AHEAD = 1
+"""Steps that a GPU may be given before the numbers of the one before them are read."""
+ASK_EVERY = 10
+"""Steps of several GPUs between two questions whether to stop: each takes an answer of all."""
 
 
 def train(
@@ -81,233 +33,32 @@ def train(
     """
     config = run.train
     training = Training(run, resume)
-    yield Begin(training.step)
+    not_compiled = training.rehearse() if training.step < config.max_steps else ""
+    differs = training.machine.difference(resume.machine) if resume else ""
+    yield Begin(training.step, differs, not_compiled)
     start = training.step
+    ahead = AHEAD if run.world.on_gpu else 0
+    ask_every = ASK_EVERY if run.world.on_gpu and run.world.size > 1 else 1
     while True:
         step = training.step
         if step % config.eval_interval == 0 or step == config.max_steps:
+            yield from training.known_steps()
             if step > start or not resume:  # the first, too: a run can be resumed from its start
+                yield Saving(step)
                 yield training.save()
             yield training.evaluate()
-            if config.sample_chars and step and run.world.first:
-                yield Sample(step, sample(training.model, run.corpus.tokenizer, config))
+            if config.sample_chars and step and run.world.takes_part:
+                text = sample(training.model, run.corpus.tokenizer, config)
+                yield Sample(step, text)
         if step == config.max_steps or 0 < config.patience <= training.since_best:
             why: Why = "finished" if step == config.max_steps else "patience"
             yield End(step, training.best_val_loss, why)
             return
-        yield training.take_step()
-        if run.world.any(stop()) and training.step < config.max_steps:
+        yield from training.advance(ahead=ahead)
+        asked = training.step % ask_every == 0 and training.step < config.max_steps
+        if asked and run.world.any(stop()):
+            yield from training.known_steps()
+            yield Saving(training.step)
             yield training.save()
             yield End(training.step, training.best_val_loss, "stopped")
             return
-
-
-class Training:
-    """A model in training, and what is known of it so far."""
-
-    def __init__(self, run: Run, resume: Checkpoint | None) -> None:
-        check_run(run)
-        self._run = run
-        self._train_ids, self._val_ids = run.parts
-        torch.manual_seed(run.train.seed)
-        with must_fit(run.model):
-            self.model = GPT(run.model).to(run.world.device)
-        self._optimizers = make_optimizers(self.model, run.train)
-        self.step = 0
-        """Done so far."""
-        self.best_val_loss = math.inf
-        self.since_best = 0
-        """Evaluations."""
-        self._val_loss = math.inf
-        if resume:
-            checkpoints.load_weights(self.model, resume.weights)
-            if resume.card.steps:
-                load_state_tensors(self.model, self._optimizers, resume.optimizer)
-            self.step, self._val_loss = resume.card.steps, resume.card.val_loss
-            # the first process may have found the best checkpoint lost
-            self.best_val_loss = run.world.of_first(resume.best_val_loss)
-            self.since_best = resume.evaluations_since_best
-        self._forward = run.world.wrap(self.model)
-        self._draft = Draft.from_text(self._train_ids, run.model.vocab_size).to_text()
-
-    def take_step(self, share: float | None = None) -> Step:
-        """One optimizer step, of `accumulation` batches; this process's share of their rows.
-
-        Args:
-            share: of the learning rates; None follows the schedule.
-
-        Raises:
-            Diverged: the loss or the gradient is not a number any more.
-            InputError: memory is short.
-        """
-        return step_or_advice(
-            partial(self._step, share), self._run.train, self._run.model,
-            alone=self._run.world.size == 1,
-        )  # fmt: skip
-
-    def _step(self, share: float | None, config: TrainConfig) -> Step:
-        world, step = self._run.world, self.step
-        self.model.train()
-        # dropout's randomness, another in each process
-        torch.manual_seed((config.seed + 1_000_003 * (step + 1) + world.rank) % 2**63)
-        share = schedule(step, config) if share is None else share
-        set_rates(self._optimizers, share)
-        parts = range(config.accumulation)
-        losses = [self._backward(config, part, last=part == parts[-1]) for part in parts]
-        loss = world.mean(sum(losses))
-        limit = config.grad_clip or math.inf
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit).item()
-        if not math.isfinite(loss) or not math.isfinite(norm):
-            raise _diverged(step + 1, f"loss {loss}, gradient norm {norm}")
-        for optimizer in self._optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        self.step += 1
-        tokens = config.accumulation * config.batch_size * self._run.model.block_size
-        return Step(self.step, loss, share * config.learning_rate, norm, tokens)
-
-    def _backward(self, config: TrainConfig, part: int, *, last: bool) -> float:
-        """Add a batch's gradients to those that are there; returns its share of the loss."""
-        world = self._run.world
-        rows = config.batch_size // world.size
-        inputs, targets = windows(
-            self._train_ids,
-            seed=config.seed,
-            first=(self.step * config.accumulation + part) * config.batch_size + world.rank * rows,
-            count=rows,
-            block_size=self._run.model.block_size,
-        )
-        with nullcontext() if last else without_averaging(self._forward):
-            with autocast(torch.device(world.device)):
-                logits = self._forward(inputs.to(world.device))
-            loss = next_token_loss(logits, targets.to(world.device)) / config.accumulation
-            loss.backward()  # type: ignore[no-untyped-call]
-        return loss.item()
-
-    def save(self) -> Saved:
-        """Write all that is needed to go on from here.
-
-        Raises:
-            InputError: a weight is no number (the next step's loss would be none either), or the
-                checkpoint cannot be written.
-        """
-        if not all(torch.isfinite(parameter).all() for parameter in self.model.parameters()):
-            raise _diverged(self.step, "weights that are not finite")
-        if self._run.world.first:
-            checkpoints.save_last(self._snapshot(full=True), self._run.folder)
-        return Saved(self.step, self._run.folder / checkpoints.LAST)
-
-    def evaluate(self) -> Evaluation:
-        """Score the validation part; keep the weights if they are the best so far."""
-        world = self._run.world
-        with must_fit(self._run.model):
-            loss = evaluate(self.model, self._val_ids) if world.first else 0.0
-        self._val_loss = world.of_first(loss)
-        best = self._val_loss < self.best_val_loss
-        self.since_best = 0 if best else self.since_best + 1
-        if best:
-            self.best_val_loss = self._val_loss
-            if world.first:
-                checkpoints.save(self._snapshot(full=False), self._run.folder / checkpoints.BEST)
-        return Evaluation(self.step, self._val_loss, best)
-
-    def _snapshot(self, *, full: bool) -> Checkpoint:
-        run = self._run
-        card = ModelCard(
-            name=run.folder.name,
-            corpus=run.corpus.name,
-            corpus_sha256=run.corpus.sha256,
-            corpus_chars=len(run.corpus.ids),
-            steps=self.step,
-            val_loss=self._val_loss,
-            minigpt_version=__version__,
-        )
-        return Checkpoint(
-            model=run.model,
-            train=run.train,
-            tokenizer=run.corpus.tokenizer,
-            card=card,
-            excerpt=run.corpus.tokenizer.decode(split(run.corpus.ids)[1][:EXCERPT_CHARS]),
-            draft=self._draft,
-            best_val_loss=self.best_val_loss,
-            evaluations_since_best=self.since_best,
-            weights=checkpoints.model_weights(self.model),
-            optimizer=state_tensors(self.model, self._optimizers) if full else {},
-        )
-
-
-class Diverged(InputError):
-    """The loss, its gradient or a weight is not a number any more."""
-
-
-def _diverged(step: int, why: str) -> Diverged:
-    return Diverged(
-        f"training diverged at step {step} ({why}); start again with lower rates, --set "
-        "muon_learning_rate= and learning_rate=; the last checkpoint is untouched"
-    )
-
-
-def check_run(run: Run) -> None:
-    """Refuse what cannot be trained, before anything is written.
-
-    Raises:
-        InputError: the text is too short, or a batch cannot be shared by the processes.
-    """
-    check_length(run.corpus.ids, run.model.block_size)
-    rows, size = run.train.batch_size, run.world.size
-    if rows % size:
-        raise InputError(
-            f"batch_size {rows} cannot be shared by {size} processes: "
-            f"make it a multiple, --set batch_size={-(-rows // size) * size}"
-        )
-
-
-def next_token_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross-entropy in nats: logits (B,T,V), targets (B,T)."""
-    return F.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
-
-
-def autocast(device: torch.device) -> AbstractContextManager[object]:
-    """bfloat16 matrix products where the hardware has them; elsewhere they would be slower."""
-    if device.type == "cuda":
-        fast = torch.cuda.is_bf16_supported()
-    else:
-        # private, and the only way to ask; without it float32 is always right
-        supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-        fast = bool(supported())
-    return torch.autocast(device.type, dtype=torch.bfloat16) if fast else nullcontext()
-
-
-@torch.inference_mode()
-def evaluate(model: GPT, ids: Ids, tokens_per_batch: int = 4096) -> float:
-    """Mean loss over a whole text: `runtime.evaluation.evaluate`, many windows at a time.
-
-    Always in float32, so that the number is the exported model's number too.
-
-    Args:
-        model: left in eval mode.
-        ids: the text, at least two tokens.
-        tokens_per_batch: the result does not depend on it beyond rounding.
-    """
-    model.eval()
-    device = next(model.parameters()).device
-    block_size = model.config.block_size
-    tokens = torch.from_numpy(ids.astype("int64")).to(device)
-    n_targets = len(tokens) - 1
-    n_full = n_targets // block_size
-    inputs = tokens[: n_full * block_size].view(n_full, block_size)
-    targets = tokens[1 : n_full * block_size + 1].view(n_full, block_size)
-    rows = max(1, tokens_per_batch // block_size)
-    parts = [(inputs[i : i + rows], targets[i : i + rows]) for i in range(0, n_full, rows)]
-    if n_full * block_size < n_targets:
-        tail = tokens[n_full * block_size :]
-        parts.append((tail[None, :-1], tail[None, 1:]))
-    losses = [next_token_loss(model(x), y).item() * y.numel() for x, y in parts]
-    return float(sum(losses)) / n_targets
-
-
-def sample(model: GPT, tokenizer: CharTokenizer, config: TrainConfig) -> str:
-    """A short text, always with the same random numbers, so that samples can be compared."""
-    params = replace(SamplingParams(), max_new_tokens=config.sample_chars, seed=config.seed)
-    tokens = generate(TorchDecoder(model), tokenizer, tokenizer.start, lambda: params)
-    return "".join(token.text for token in tokens)

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from minigpt.errors import InputError
-from minigpt.training.loop import Diverged, Run, Training
+from minigpt.training.run import Run
+from minigpt.training.state import Diverged, Training
 
 LOWEST_RATE, HIGHEST_RATE = 1e-5, 10.0
 STEPS = 100
@@ -49,12 +50,12 @@ def try_rates(run: Run) -> Iterator[Trial]:
     for step in range(STEPS):
         rate = LOWEST_RATE * (HIGHEST_RATE / LOWEST_RATE) ** (step / (STEPS - 1))
         try:
-            loss = training.take_step(rate / run.train.learning_rate).loss
+            (taken,) = training.advance(rate / run.train.learning_rate)
         except Diverged:  # what was looked for
             return
-        total, weight = SMOOTHING * total + loss, SMOOTHING * weight + 1
+        total, weight = SMOOTHING * total + taken.loss, SMOOTHING * weight + 1
         smoothed = total / weight
-        yield Trial(rate, loss, smoothed)
+        yield Trial(rate, taken.loss, smoothed)
         lowest = min(lowest, smoothed)
         if smoothed > EXPLODED * lowest:
             return

@@ -4,6 +4,7 @@ Reading it needs no PyTorch.
 """
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TypeGuard
 from minigpt.config import checked
 from minigpt.errors import InputError
 from minigpt.files import open_regular, write_atomically
-from minigpt.training.events import Baselines, Evaluation, Event, Sample, Step
+from minigpt.training.events import Baselines, Evaluation, Event, Sample, Saving, Step
 
 METRICS = "metrics.jsonl"
 
@@ -36,16 +37,19 @@ class MetricsLog:
         write_atomically(self._path, "".join(lines).encode())
 
     def write(self, event: Event | Baselines) -> None:
-        """Append what belongs there.
+        """Append what belongs there; put all on the disk before a checkpoint counts on it.
 
         Raises:
             InputError: the disk is full, or the like.
         """
         match event:
-            case Baselines() | Step() | Evaluation() | Sample():
+            case Baselines() | Step() | Evaluation() | Sample() | Saving():
                 try:
                     with self._path.open("a", encoding="utf-8") as file:
-                        file.write(json.dumps(asdict(event)) + "\n")
+                        if isinstance(event, Saving):
+                            os.fsync(file.fileno())
+                        else:
+                            file.write(json.dumps(asdict(event)) + "\n")
                 except OSError as error:
                     raise InputError(f"cannot write {self._path}: {error.strerror}") from None
             case _:

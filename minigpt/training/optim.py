@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from minigpt.config import TrainConfig
 from minigpt.errors import InputError
+from minigpt.training.sharding import cut_as, is_cut, whole
 
 # Of 5 steps of the iteration. Jordan (2024) chose them to grow small singular values fastest; the
 # values end between 0.7 and 1.2, which is as good as 1.
@@ -64,17 +65,16 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Take a step; the gradients must be there."""
         for group in self.param_groups:
-            by_shape: dict[torch.Size, list[Tensor]] = {}
-            for parameter in group["params"]:
-                by_shape.setdefault(parameter.shape, []).append(parameter)
-            for shape, parameters in by_shape.items():
-                rows, columns = shape[0] // group["parts"], shape[1]
-                ahead = torch.stack([self._direction(p, group["momentum"]) for p in parameters])
+            for parameters in _alike(group["params"]):
+                rows, columns = parameters[0].shape[0] // group["parts"], parameters[0].shape[1]
+                ahead = torch.stack(
+                    [whole(self._direction(p, group["momentum"])) for p in parameters]
+                )
                 directions = orthogonalized(ahead.view(-1, rows, columns)).view_as(ahead)
                 length = group["lr"] * max(1.0, rows / columns) ** 0.5
                 for parameter, direction in zip(parameters, directions, strict=True):
                     parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                    parameter.add_(direction, alpha=-length)
+                    parameter.add_(cut_as(parameter, direction), alpha=-length)
 
     def _direction(self, parameter: Tensor, momentum: float) -> Tensor:
         """The gradient, a step ahead along its average (Nesterov's momentum)."""
@@ -83,6 +83,15 @@ class Muon(torch.optim.Optimizer):
         average = self.state[parameter].setdefault("average", torch.zeros_like(parameter))
         average.lerp_(gradient, 1 - momentum)
         return gradient.lerp(average, momentum)
+
+
+def _alike(parameters: list[Tensor]) -> list[list[Tensor]]:
+    """Parameters of one shape together; cut up ones alone, as many whole ones are too large."""
+    groups: dict[tuple[torch.Size, int], list[Tensor]] = {}
+    for i, parameter in enumerate(parameters):
+        key = (parameter.shape, i if is_cut(parameter) else -1)
+        groups.setdefault(key, []).append(parameter)
+    return list(groups.values())
 
 
 def orthogonalized(matrices: Tensor) -> Tensor:
@@ -184,7 +193,9 @@ def load_state_tensors(
         name, _, key = full_name.rpartition("/")
         parameter = parameters[name]
         # the fused step counts on the parameter's own device; the count itself is a scalar
-        owner[parameter].state[parameter][key] = value.to(parameter.device, copy=True)
+        here = value.to(parameter.device)
+        state = here if key == "step" else cut_as(parameter, here)
+        owner[parameter].state[parameter][key] = state.clone()
 
 
 def _groups(optimizers: Sequence[torch.optim.Optimizer]) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ before, on a copy that is thrown away, and what is trained is a fixed number of 
 
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,8 @@ from statistics import median
 from minigpt.config import TrainConfig
 from minigpt.errors import InputError
 from minigpt.training.events import Evaluation, Event, Sample, Saved, Step
-from minigpt.training.loop import Run, train
+from minigpt.training.loop import train
+from minigpt.training.run import Run
 from minigpt.training.world import World
 
 FEWEST_STEPS = 20
@@ -52,7 +54,7 @@ def measure_pace(run: Run, seconds: float, clock: Callable[[], float] = time.per
         run.train, max_steps=10**9, eval_interval=STEPS_A_ROUND, warmup_steps=0, patience=0,
         batch_size=max(1, run.train.batch_size // run.world.size),
     )  # fmt: skip
-    costs: dict[type[Event], list[float]] = {kind: [] for kind in (Step, Evaluation, Saved, Sample)}
+    costs: defaultdict[type[Event], list[float]] = defaultdict(list)
     with tempfile.TemporaryDirectory(prefix="minigpt-plan-") as folder:
         rehearsal = replace(
             run,

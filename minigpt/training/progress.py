@@ -15,7 +15,17 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from minigpt.training.events import Baselines, Begin, End, Evaluation, Event, Sample, Saved, Step
+from minigpt.training.events import (
+    Baselines,
+    Begin,
+    End,
+    Evaluation,
+    Event,
+    Sample,
+    Saved,
+    Saving,
+    Step,
+)  # fmt: skip
 from minigpt.training.metrics import Record, smoothed
 
 MAX_CURVE_POINTS = 512
@@ -37,6 +47,8 @@ class Progress:
     title: str
     max_steps: int
     baselines: Baselines
+    tokens_per_s_at_peak: float | None = None
+    """Of the device, if it did nothing but multiply; None where that is not known."""
     step: int = 0
     loss: float | None = None
     """Smoothed over some twenty steps."""
@@ -64,6 +76,13 @@ class Progress:
     """Their mean before each evaluation; nan for no steps."""
     _recent: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=50))
     """When the last steps ended (seconds), and the tokens of each."""
+
+    @property
+    def mfu(self) -> float | None:
+        """The share of the device's arithmetic that is used (see `mfu.py`); None if not known."""
+        if self.tokens_per_s is None or self.tokens_per_s_at_peak is None:
+            return None
+        return self.tokens_per_s / self.tokens_per_s_at_peak
 
     def recall(self, records: Sequence[Record]) -> None:
         """Take in what a resumed run went through before, but nothing of its speed."""
@@ -95,7 +114,7 @@ class Progress:
             case Sample():
                 self.samples.append((event.step, event.text))
                 self._recent.clear()
-            case Begin() | Saved() | End():
+            case Begin() | Saving() | Saved() | End():
                 pass
 
     def _evaluated(self, event: Evaluation) -> None:
@@ -146,6 +165,7 @@ def plain_view(
             case Step() if event.step % every == 0:
                 speed = progress.tokens_per_s
                 words = f"loss {loss_text(progress.loss)} tokens/s {speed or 0:,.0f}"
+                words += "" if progress.mfu is None else f" MFU {progress.mfu:.1%}"
                 line = f"{words} left {duration_text(progress.seconds_left)}"
             case Evaluation():
                 line = f"validation {event.val_loss:.4f}{' best' if event.best else ''}"

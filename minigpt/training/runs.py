@@ -37,7 +37,6 @@ class RunSummary:
     best_step: int | None
     val_loss: float | None
     """The last one."""
-    finished: bool
     state: State
     training: list[tuple[int, float]]
     """Steps and losses."""
@@ -119,7 +118,6 @@ def read_run(folder: Path) -> RunSummary:
         best_val_loss=best[1] if best else None,
         best_step=best[0] if best else None,
         val_loss=validation[-1][1] if validation else None,
-        finished=newest is not None and newest.card.steps >= newest.max_steps,
         state=run_state(folder, newest, validation),
         training=training,
         validation=validation,

@@ -40,6 +40,7 @@ from minigpt.corpus import (
 from minigpt.errors import InputError
 from minigpt.files import open_atomically, open_regular, write_atomically
 from minigpt.tokenizer import CharTokenizer, code_points
+from minigpt.training.lock import claim, remove_abandoned
 from minigpt.training.parallel import map_parallel
 
 FORMAT = 1
@@ -134,8 +135,10 @@ def prepare(
         except OSError as error:
             raise InputError(f"cannot write to {cache}: {error.strerror}") from None
         n = processes or min(MAX_PROCESSES, os.cpu_count() or 1)
+        remove_abandoned(cache.glob(".*.ids.*.tmp"))  # of `open_atomically`, when it was killed
         chars, lengths = _surveyed(pieces, n, report)
         with open_atomically(ids_path) as file:
+            claim(file)
             _encode_all(pieces, lengths, chars, Path(file.name), n, report)
             for path, then in zip(paths, found, strict=True):
                 now = _stat(path)

@@ -5,7 +5,8 @@
 starts the same command twice; environment variables tell each which one it is. All hold the whole
 model and the same numbers: gradients are averaged before every step (PyTorch's
 DistributedDataParallel: "gloo" between CPUs, "nccl" between GPUs). The first one alone evaluates,
-writes and speaks.
+writes and speaks. With --shard each holds a part of the model (see `sharding.py`), and then all
+must take part where the first one evaluates or writes.
 """
 
 import os
@@ -16,10 +17,12 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from minigpt.errors import InputError
+from minigpt.model import GPT
+from minigpt.training.sharding import shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +32,37 @@ class World:
     rank: int = 0
     size: int = 1
     device: str = "cpu"
+    shard: bool = False
+    """Whether each process holds a part of the model only."""
 
     @property
     def first(self) -> bool:
         """Whether this one evaluates, writes and speaks."""
         return self.rank == 0
 
-    def wrap(self, model: nn.Module) -> nn.Module:
-        """The model, in a form whose backward pass averages the gradients of all processes."""
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a device works on its own while Python goes on, and is better not waited for."""
+        return self.device.startswith("cuda")
+
+    @property
+    def takes_part(self) -> bool:
+        """Whether this one runs the model where the first one does."""
+        return self.first or self.shard
+
+    def wrap(self, model: GPT) -> nn.Module:
+        """The model on its device, and such that a backward pass averages all gradients."""
+        if self.shard:
+            shard(model, self.size, torch.device(self.device))
+            return model
+        model.to(self.device)
         return DistributedDataParallel(model) if self.size > 1 else model
 
-    def mean(self, value: float) -> float:
-        """Of a number of each process; all get it."""
-        return self._together(value, dist.ReduceOp.SUM) / self.size
+    def mean(self, value: Tensor) -> Tensor:
+        """Of a number of each process, on its device; all get it."""
+        if self.size > 1:
+            dist.all_reduce(value)
+        return value / self.size
 
     def any(self, flag: bool) -> bool:
         """Whether one of them says so: all must do the same, as each step needs all."""
@@ -60,7 +81,10 @@ class World:
 
 
 def without_averaging(model: nn.Module) -> AbstractContextManager[None]:
-    """For all backward passes of a step but the last: gradients add up at home until then."""
+    """For all backward passes of a step but the last: gradients add up at home until then.
+
+    Not with a model that is cut up: no process has room for whole gradients.
+    """
     if isinstance(model, DistributedDataParallel):
         context: AbstractContextManager[None] = model.no_sync()
         return context
@@ -68,16 +92,23 @@ def without_averaging(model: nn.Module) -> AbstractContextManager[None]:
 
 
 @contextmanager
-def joined(device: str) -> Iterator[World]:
+def joined(device: str, *, shard: bool = False) -> Iterator[World]:
     """Join the processes that torchrun started, for as long as the context lasts.
 
     Args:
         device: "cpu" or "cuda"; on a machine of several GPUs each process takes its own.
+        shard: whether each is to hold a part of the model only.
 
     Raises:
-        InputError: this is one of several, but not as torchrun starts them, or has no GPU.
+        InputError: this is one of several, but not as torchrun starts them, or has no GPU; or
+            another one ended in the middle; or there is none to share a model with.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1 and shard:
+        raise InputError(
+            "--shard cuts the model up for several processes, and this one is alone: start them "
+            "with torchrun --standalone --nproc-per-node N -m minigpt train ..."
+        )
     if size == 1:
         yield World(device=device)
         return
@@ -97,6 +128,14 @@ def joined(device: str) -> Iterator[World]:
     # the others wait for the first one's evaluations, and while it reads a large text
     dist.init_process_group("gloo" if device == "cpu" else "nccl", timeout=timedelta(days=1))
     try:
-        yield World(dist.get_rank(), size, device)
+        yield World(dist.get_rank(), size, device, shard)
+    except RuntimeError as error:
+        # gloo has no exception of its own
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+            raise
+        raise InputError(
+            f"process {dist.get_rank()} of {size} lost another one, which was killed or has said "
+            "why it ended; the last checkpoint is untouched"
+        ) from None
     finally:
         dist.destroy_process_group()

@@ -21,9 +21,9 @@ from minigpt.training.checkpoint import (
     TO_GO_ON,
     TO_USE,
     Checkpoint,
+    Machine,
     build_model,
     check_one_run,
-    differing_machine,
     load,
     load_first,
     model_weights,
@@ -135,17 +135,16 @@ def test_files_of_two_runs_are_told_apart(tmp_path: Path) -> None:
         check_one_run(tmp_path, mine)
 
 
-def test_another_torch_or_number_of_threads_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    here = checkpoint()
-    now = torch.get_num_threads()
-    save(replace(here, torch_version="2.0.1", threads=now + 3), tmp_path / LAST)
-    told = differing_machine(load(tmp_path / LAST))
-    assert told == f"torch 2.0.1 -> {torch.__version__}, threads {now + 3} -> {now}"
-    save(here, tmp_path / LAST)
-    assert differing_machine(load(tmp_path / LAST)) == ""
-    assert load(tmp_path / LAST).threads == now
+def test_what_has_changed_since_a_save_is_told(tmp_path: Path) -> None:
+    now = Machine()
+    save(checkpoint(), tmp_path / LAST)
+    assert now.difference(load(tmp_path / LAST).machine) == ""
+    then = Machine(torch_version="2.0.1", threads=now.threads + 3, processes=4)
+    save(replace(checkpoint(), machine=then), tmp_path / LAST)
+    assert now.difference(load(tmp_path / LAST).machine) == (
+        f"torch_version 2.0.1 -> {torch.__version__}, "
+        f"threads {now.threads + 3} -> {now.threads}, processes 4 -> 1"
+    )
 
 
 def test_a_damaged_one_is_named_and_the_previous_one_used(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ pytest.importorskip("torch")
 
 import torch
 
-from minigpt.training.data import windows
+from minigpt.training import data
+from minigpt.training.data import copied, resident, to_device, windows
 
 IDS = np.arange(1000, dtype=np.uint32)  # counts upwards, so a token tells where it is
 
@@ -26,6 +27,28 @@ def test_targets_are_the_tokens_that_follow() -> None:
     assert x.shape == y.shape == (50, 8)
     assert torch.equal(x + 1, y)
     assert x.dtype == torch.int64
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32])
+def test_windows_of_ids_on_a_device_are_the_same(
+    monkeypatch: pytest.MonkeyPatch, dtype: npt.DTypeLike
+) -> None:
+    monkeypatch.setattr(data, "_PIECE", 7)  # which does not divide the length
+    ids = (IDS % 251).astype(dtype)
+    there = copied(ids, torch.device("cpu"))
+    assert there.tolist() == ids.tolist()
+    for first in (0, 117, 300):  # over the end of an epoch, too
+        here, on_device = (
+            windows(each, seed=3, first=first, count=20, block_size=8) for each in (ids, there)
+        )
+        assert all(torch.equal(a, b) for a, b in zip(here, on_device, strict=True))
+        assert {x.dtype for x in on_device} == {torch.int64}
+
+
+def test_a_cpu_takes_ids_and_batches_as_they_are() -> None:
+    assert resident(IDS, torch.device("cpu")) is IDS
+    batch = torch.arange(4)
+    assert to_device(batch, torch.device("cpu")) is batch
 
 
 @given(st.integers(0, 300), st.integers(1, 300), st.integers(0, 99))

@@ -53,6 +53,13 @@ def test_everything_is_there_in_80_by_24() -> None:
     assert shown.count("●") == 1 + 4  # the legend's, and one an evaluation
 
 
+def test_the_share_of_the_peak_is_shown_where_it_is_known() -> None:
+    progress = some_run()
+    assert "MFU" not in "\n".join(drawn(progress, 80, 24))
+    progress.tokens_per_s_at_peak = 400.0
+    assert "MFU 25.0%" in "\n".join(drawn(progress, 80, 24))
+
+
 def test_160_by_50_has_room_for_older_texts_beside_a_larger_chart() -> None:
     small, large = drawn(some_run(), 80, 24), drawn(some_run(), 160, 50)
     assert 48 <= len(large) <= 50

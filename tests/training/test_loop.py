@@ -15,7 +15,7 @@ from minigpt.errors import InputError
 from minigpt.model import GPT
 from minigpt.runtime import evaluation
 from minigpt.torch_decoder import TorchDecoder
-from minigpt.training import loop
+from minigpt.training import state
 from minigpt.training.checkpoint import (
     BEST,
     LAST,
@@ -26,10 +26,12 @@ from minigpt.training.checkpoint import (
     load_first,
 )
 from minigpt.training.data import windows
-from minigpt.training.events import Begin, End, Evaluation, Event, Sample, Saved, Step
-from minigpt.training.loop import Run, evaluate, next_token_loss, train
+from minigpt.training.events import Begin, End, Evaluation, Event, Sample, Saved, Saving, Step
+from minigpt.training.loop import train
 from minigpt.training.metrics import MetricsLog
 from minigpt.training.optim import make_optimizers, schedule, set_rates
+from minigpt.training.run import Run
+from minigpt.training.scoring import evaluate, next_token_loss
 from tests.models import random_gpt
 
 
@@ -63,7 +65,9 @@ def test_a_run_tells_what_happens(tmp_path: Path, corpus: Corpus) -> None:
     assert first.tokens == 2 * 4 * 16
     kinds = [type(e) for e in events if not isinstance(e, Step)]
     # saved first, so that nothing is lost if an evaluation fails
-    assert kinds[:6] == [Begin, Saved, Evaluation, Saved, Evaluation, Sample]
+    assert kinds[:8] == [
+        Begin, Saving, Saved, Evaluation, Saving, Saved, Evaluation, Sample
+    ]  # fmt: skip
 
 
 def test_the_best_checkpoint_has_the_loss_it_says(tmp_path: Path, corpus: Corpus) -> None:
@@ -123,7 +127,7 @@ def test_patience_ends_a_run_wherever_it_was_stopped(
 ) -> None:
     # at steps 0, 2, 4, ...; the best one is at 2, the third after it at 8
     losses = iter([4.0, 3.0, 3.2, 3.1, 3.0, 1.0, 1.0])
-    monkeypatch.setattr(loop, "evaluate", lambda *_: next(losses))
+    monkeypatch.setattr(state, "evaluate", lambda *_: next(losses))
     run = small_run(tmp_path, corpus, eval_interval=2, patience=3)
     if stop_at is None:
         events = list(train(run))
@@ -144,7 +148,7 @@ def test_patience_ends_a_run_wherever_it_was_stopped(
 def test_a_run_that_patience_ended_is_over(
     tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "evaluate", lambda *_: 3.0)
+    monkeypatch.setattr(state, "evaluate", lambda *_: 3.0)
     run = small_run(tmp_path, corpus, eval_interval=2, patience=2)
     assert list(train(run))[-1] == End(4, 3.0, "patience")
     before = (tmp_path / LAST).read_bytes()
@@ -156,7 +160,7 @@ def test_a_run_that_patience_ended_is_over(
 def test_the_last_step_ends_a_run_before_its_patience(
     tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "evaluate", lambda *_: 3.0)
+    monkeypatch.setattr(state, "evaluate", lambda *_: 3.0)
     run = small_run(tmp_path, corpus, max_steps=4, eval_interval=2, patience=2)
     assert list(train(run))[-1] == End(4, 3.0, "finished")
 
@@ -264,10 +268,9 @@ def test_a_loss_that_is_no_number_leaves_the_last_checkpoint_to_go_on_from(
     run = replace(run, folder=tmp_path / "b" / "run")
     run.folder.mkdir()
     with monkeypatch.context() as patch:
-        nan = torch.tensor(math.nan, requires_grad=True)
         events = train(run)
         next(e for e in events if isinstance(e, Step) and e.step == 7)
-        patch.setattr(loop, "next_token_loss", lambda *_: nan * 1.0)
+        patch.setattr(state, "next_token_loss", lambda logits, _: logits.sum() * math.nan)
         with pytest.raises(InputError, match="diverged at step 8"):
             next(events)
     found, refused = load_first(run.folder, TO_GO_ON)
@@ -289,7 +292,7 @@ def test_a_failing_evaluation_loses_no_step(
     with monkeypatch.context() as patch:
         events = train(run)
         next(e for e in events if isinstance(e, Saved) and e.step == 10)
-        patch.setattr(loop, "evaluate", lambda *_: 1 / 0)
+        patch.setattr(state, "evaluate", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             next(events)
     found, _ = load_first(run.folder, TO_GO_ON)

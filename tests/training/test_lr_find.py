@@ -11,8 +11,9 @@ from minigpt.corpus import Corpus, TokenizedCorpus
 from minigpt.errors import InputError
 from minigpt.training import lr_find
 from minigpt.training.events import Step
-from minigpt.training.loop import Run, train
+from minigpt.training.loop import train
 from minigpt.training.lr_find import STEPS, Trial, plot_trials, suggest_rate, try_rates
+from minigpt.training.run import Run
 
 
 def small_run(corpus: Corpus, **changes: float) -> Run:
@@ -99,6 +100,6 @@ def test_short_memory_is_not_taken_for_a_rate_too_high(
     def short(*_: object, **__: object) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr("minigpt.training.loop.windows", short)
+    monkeypatch.setattr("minigpt.training.state.windows", short)
     with pytest.raises(InputError, match="does not fit into memory"):
         list(try_rates(small_run(corpus)))

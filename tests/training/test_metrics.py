@@ -1,12 +1,17 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("torch")
 
+from minigpt.corpus import Corpus
+from minigpt.training import checkpoint
 from minigpt.training.events import Baselines, End, Evaluation, Event, Sample
+from minigpt.training.loop import train
 from minigpt.training.metrics import (
+    METRICS,
     MetricsLog,
     parse_record,
     read_metrics,
@@ -14,6 +19,7 @@ from minigpt.training.metrics import (
     smoothed,
 )
 from minigpt.training.plot import Curve, plot_losses, plot_runs
+from tests.training.test_loop import small_run
 from tests.training.test_progress import YARDSTICKS, step
 
 
@@ -45,6 +51,31 @@ def test_the_log_is_cut_back_to_where_a_run_goes_on(tmp_path: Path) -> None:
     assert (tmp_path / "metrics.jsonl").read_bytes() == whole
     MetricsLog(tmp_path, resume_step=None)
     assert read_metrics(tmp_path) == []
+
+
+def test_a_checkpoint_counts_on_no_row_that_a_power_loss_could_take(
+    tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_disk: dict[int, int] = {}
+    counted_on: list[int] = []
+    fsync, save_last = os.fsync, checkpoint.save_last
+
+    def watched_fsync(handle: int) -> None:
+        fsync(handle)
+        on_disk[os.fstat(handle).st_ino] = os.fstat(handle).st_size
+
+    def watched_save(saved: checkpoint.Checkpoint, folder: Path) -> None:
+        found = (folder / METRICS).stat()
+        assert on_disk[found.st_ino] == found.st_size
+        counted_on.append(found.st_size)
+        save_last(saved, folder)
+
+    monkeypatch.setattr(os, "fsync", watched_fsync)
+    monkeypatch.setattr(checkpoint, "save_last", watched_save)
+    log = MetricsLog(tmp_path, resume_step=None)
+    for event in train(small_run(tmp_path, corpus), stop=lambda: len(read_metrics(tmp_path)) > 8):
+        log.write(event)
+    assert [size > 0 for size in counted_on] == [False, True, True]
 
 
 def test_half_a_line_at_the_end_is_left_out(tmp_path: Path) -> None:

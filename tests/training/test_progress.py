@@ -145,6 +145,16 @@ def test_plain_lines_for_pipes() -> None:
     assert lines[2:] == ["step 2 validation 1.5000 best", 'step 2 sample "a\\u001b\\nb"']
 
 
+def test_plain_lines_tell_the_share_of_a_known_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.perf_counter", iter([1.0, 2.0]).__next__)
+    lines: list[str] = []
+    progress = Progress("title", 100, YARDSTICKS, tokens_per_s_at_peak=250.0)
+    with plain_view(progress, lines.append, every=2) as show:
+        show(step(1))
+        show(step(2))  # 100 tokens each
+    assert "tokens/s 100 MFU 40.0% left" in lines[-1]
+
+
 @pytest.mark.parametrize(("loss", "words"), [(1.5, "more than counting"), (1.9, "Counting does")])
 def test_the_verdict_is_honest(loss: float, words: str) -> None:
     out = io.StringIO()

@@ -43,7 +43,7 @@ def make_run(folder: Path, losses: list[float], patience: int = 0) -> Path:
             excerpt="",
             draft="",
             best_val_loss=min(losses),
-            evaluations_since_best=0,
+            evaluations_since_best=max(0, len(losses) - losses.index(min(losses)) - 2),
             weights=model_weights(random_gpt(SMALL)),
             optimizer={},
         )
@@ -63,7 +63,6 @@ def test_a_run_is_told_from_its_files(tmp_path: Path) -> None:
         best_val_loss=2.0,
         best_step=4,
         val_loss=2.25,
-        finished=True,
         state="finished",
         training=[(n, 2.0) for n in range(1, 7)],
         validation=[(0, 4.0), (2, 2.5), (4, 2.0), (6, 2.25)],
@@ -79,8 +78,8 @@ def test_runs_are_sorted_by_their_best_loss(tmp_path: Path) -> None:
     (tmp_path / "no run").mkdir()
     (tmp_path / "file").touch()
     found = find_runs([tmp_path])
-    assert [(run.name, run.steps, run.finished) for run in found] == [
-        ("b", 4, False), ("a", 2, False), ("c", 0, False)
+    assert [(run.name, run.steps, run.state) for run in found] == [
+        ("b", 4, "stopped"), ("a", 2, "stopped"), ("c", 0, "stopped")
     ]  # fmt: skip
     # a run's own folder too, and nothing twice
     assert find_runs([tmp_path / "a"]) == [found[1]]
@@ -89,11 +88,20 @@ def test_runs_are_sorted_by_their_best_loss(tmp_path: Path) -> None:
         find_runs([tmp_path / "nowhere"])
 
 
+def test_a_run_that_patience_ended_is_done(tmp_path: Path) -> None:
+    assert read_run(make_run(tmp_path / "on", [4.0, 2.0, 2.5], patience=2)).state == "stopped"
+    folder = make_run(tmp_path / "out", [4.0, 2.0, 2.5], patience=1)
+    assert read_run(folder).state == "patience"
+    lines = (folder / METRICS).read_text(encoding="utf-8").splitlines(keepends=True)
+    (folder / METRICS).write_text("".join(lines[:-1]), encoding="utf-8")
+    assert read_run(folder).state == "stopped"  # killed before the evaluation that ends it
+
+
 def test_a_run_that_is_still_going_is_further_than_its_checkpoint(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "one", [4.0, 3.0])
     with (folder / METRICS).open("a", encoding="utf-8") as file:
         file.write('{"step": 3, "loss": 2.0}\n{"step": 4, "lo')
-    assert (read_run(folder).steps, read_run(folder).finished) == (3, False)
+    assert (read_run(folder).steps, read_run(folder).state) == (3, "stopped")
 
 
 def test_a_run_goes_on_while_its_lock_is_held(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import errno
 import os
+import signal
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from minigpt.errors import InputError
 from minigpt.tokenizer import CharTokenizer
 from minigpt.training import shards
 from minigpt.training.shards import Piece, prepare, read_tokenized
+from tests.stops import in_child
 
 
 def in_memory(paths: Sequence[Path]) -> TokenizedCorpus:
@@ -187,6 +189,26 @@ def test_a_file_that_changes_meanwhile_is_refused(book: Path, tmp_path: Path) ->
     with pytest.raises(InputError, match="changed"):
         prepare([book], tmp_path / "cache", grow, processes=1)
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_what_a_kill_left_goes_and_what_is_being_written_stays(book: Path, tmp_path: Path) -> None:
+    cache, other = tmp_path / "cache", tmp_path / "other.txt"
+    other.write_text("another text", encoding="utf-8")
+
+    def killed(what: str, done: int, total: int) -> None:
+        if what == "ids":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def meanwhile(what: str, done: int, total: int) -> None:
+        if what == "ids":
+            prepare([other], cache, processes=1)
+
+    assert in_child(lambda: prepare([book], cache, killed, processes=1)) == -signal.SIGKILL
+    (left,) = cache.iterdir()
+    assert_same(prepare([book], cache, meanwhile, processes=1), in_memory([book]))
+    assert not left.exists()
+    assert len(list(cache.iterdir())) == 4
 
 
 def test_small_texts_need_no_files(

@@ -8,6 +8,7 @@ from textual.pilot import Pilot
 
 from minigpt.config import GPTConfig, ModelCard
 from minigpt_tui.protocol import (
+    AskSpeakers,
     Done,
     Engine,
     Failed,
@@ -20,13 +21,14 @@ from minigpt_tui.protocol import (
     Request,
     Score,
     Seen,
+    Speakers,
     Tokens,
     Written,
 )
 
 CARD = ModelCard(
     name="scripted",
-    corpus="plays.txt",
+    corpus="shakespeare.txt",
     corpus_sha256="0" * 64,
     corpus_chars=1_115_394,
     steps=2000,
@@ -59,6 +61,8 @@ class ScriptedEngine(Engine):
                 self.say(Refused(request.path, self.refuses))
             else:
                 self.open(request.path)
+        elif isinstance(request, AskSpeakers):
+            self.name_speakers()
         elif isinstance(request, Look) and self.looks:
             self.see(request)
 
@@ -74,6 +78,9 @@ class ScriptedEngine(Engine):
 
     def open(self, path: Path) -> None:
         self.say(Opened(path, CARD, CONFIG, CHARS, "f" * 64))
+
+    def name_speakers(self) -> None:
+        self.say(Speakers(("ROMEO", "JULIET", "NURSE")))
 
     def see(self, look: Look, ghost: str = "GHOST") -> None:
         """Every character was the third likeliest, and A comes next, as always."""

@@ -29,8 +29,12 @@ def test_a_missing_shipped_model_says_the_way_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("minigpt_tui.app.find_model", lambda name: tmp_path / "gone.onnx")
+    monkeypatch.setattr("minigpt_tui.app.list_models", lambda: [tmp_path / "book.onnx"])
     assert main([]) == 2
-    assert "minigpt-tui MODEL.onnx" in capsys.readouterr().err
+    assert "minigpt-tui MODEL.onnx; here there are book" in capsys.readouterr().err
+    monkeypatch.setattr("minigpt_tui.app.list_models", list)
+    assert main([]) == 2
+    assert "minigpt train learns one" in capsys.readouterr().err
 
 
 def test_tells_its_version(capsys: pytest.CaptureFixture[str]) -> None:

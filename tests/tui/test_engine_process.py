@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from minigpt.runtime.params import SamplingParams
 from minigpt.runtime.sampling import distribution
 from minigpt.tokenizer import CharTokenizer
 from minigpt_tui.engine_client import EngineClient
+from minigpt_tui.engine_process import EngineProcess
 from minigpt_tui.looker import Looker
 from minigpt_tui.protocol import (
     Applied,
@@ -274,6 +276,19 @@ def test_a_run_is_repeated_with_the_changes_that_it_told(line: Line, model: Path
     assert (again.run, again.n_tokens) == (2, applied.n_tokens)
     line.wait_for(Done)
     assert line.text(2) == line.text(1)
+
+
+def test_the_changes_of_a_run_that_is_repeated_are_not_for_the_next_one() -> None:
+    script, mine = SamplingParams(temperature=0.1), SamplingParams(temperature=0.7)
+    engine = EngineProcess(BytesIO(), BytesIO())
+    repeated = Generate(1, "a", SamplingParams(), changes=((1, script),))
+    engine._take(repeated)
+    settings = engine._settings(repeated)
+    settings()
+    engine._take(Generate(2, "a", mine))  # comes in the middle of a token
+    settings()
+    settings()
+    assert engine._params is mine
 
 
 def test_a_stop_text_ends_the_run(line: Line, model: Path) -> None:

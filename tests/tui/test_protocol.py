@@ -5,6 +5,7 @@ import pytest
 from minigpt.runtime.params import SamplingParams
 from minigpt_tui.protocol import (
     Applied,
+    AskSpeakers,
     Change,
     Died,
     Done,
@@ -19,6 +20,7 @@ from minigpt_tui.protocol import (
     Score,
     Seen,
     Skipped,
+    Speakers,
     Stop,
     Tokens,
     Written,
@@ -39,6 +41,7 @@ PARAMS = SamplingParams(temperature=0.5, seed=2**64 - 1, logit_bias=((1, -0.5), 
         Change(PARAMS),
         Stop(3),
         Generate(4, "", PARAMS, view=7, stop=("\n\n", "x"), changes=((3, PARAMS), (9, PARAMS))),
+        AskSpeakers("é"),
         Look(5, "é", view=3, n_scored=1, n_ghost=9),
     ],
 )
@@ -64,6 +67,7 @@ def test_requests_survive_the_pipe(request_: Request) -> None:
         Failed(1, "no"),
         Applied(1, 17, PARAMS),
         Seen(5, (0.5, -1.0), 3, (None, Score(1, -0.5, 1.5, 2, 3)), "ghost"),
+        Speakers(("ROMEO", "é")),
         Died("gone"),
     ],
 )

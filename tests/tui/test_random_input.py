@@ -333,13 +333,18 @@ async def survive(seed: int, n_deeds: int, folder: Path) -> None:
         assert {"HelpScreen", "ModelPicker", "RunPicker", "Palette"} <= app.screens
 
 
+def _main_screen(app: Recorded) -> MainScreen:
+    screen = app.screen_stack[0]
+    assert isinstance(screen, MainScreen)
+    return screen
+
+
 async def _still_answers(
     pilot: Pilot[Any], app: Recorded, engine: RandomEngine, hands: Hands
 ) -> None:
     """Type, Enter, and the text is there."""
     hands.resize(80, 24)
-    main = app.screen_stack[0]
-    assert isinstance(main, MainScreen)
+    main = _main_screen(app)
     for _ in range(6):
         hands.press("escape")
         await pilot.pause()

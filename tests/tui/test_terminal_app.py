@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 from minigpt.runtime.library import shipped_model
 from minigpt.runtime.onnx_file import CARD_KEY
 from minigpt.runtime.onnx_walk import Walk
+from minigpt_tui.sessions import Sessions
 from tests.runtime.fuzz_door import sealed
 
 if os.name == "nt":
@@ -26,6 +28,7 @@ import pty
 import termios
 
 COMMAND = [sys.executable, "-c", "import sys; from minigpt_tui.app import main; sys.exit(main())"]
+F4 = b"\x1bOS"
 LEAVE_ALTERNATE_SCREEN = b"\x1b[?1049l"
 KEPT_MODES = {7, 25}
 """What is on in a terminal at rest: lines wrap, the cursor shows."""
@@ -54,6 +57,26 @@ class Terminal:
     def resize(self, width: int, height: int) -> None:
         termios.tcsetwinsize(self.handle, (height, width))
         self.child.send_signal(signal.SIGWINCH)
+
+    def search(self, pattern: bytes, start: int) -> re.Match[bytes]:
+        """Read what it draws until `pattern` is there, after the first `start` bytes."""
+        deadline = time.monotonic() + 30
+        while (found := re.compile(pattern).search(self.drawn, start)) is None:
+            assert time.monotonic() < deadline, self.drawn[-2000:]
+            self._read()
+        return found
+
+    def copied(self) -> str:
+        """The whole text, as it is when F4 copies it."""
+        start = len(self.drawn)
+        os.write(self.handle, F4)
+        return b64decode(self.search(rb"\x1b\]52;c;([^\a]*)\a", start)[1]).decode()
+
+    def read_for(self, seconds: float) -> None:
+        """Let it draw for a while."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._read()
 
     def end(self) -> int:
         """Read until it is gone; returns its exit code."""
@@ -142,6 +165,18 @@ def test_what_a_stranger_writes_into_a_model_file_commands_nothing(tmp_path: Pat
         assert b"\x1b]0;owned" not in t.drawn
 
 
+def test_two_texts_have_an_engine_each() -> None:
+    with terminal() as t:
+        t.until(b"ready")
+        os.write(t.handle, b"\x1b[21~")  # F10: another engine, from inside the app
+        t.until(b"seed 1337 for both")
+        os.write(t.handle, b"\r")
+        t.until(b"from beginning to end")
+        os.write(t.handle, b"\x11")
+        assert t.end() == 0
+        assert LEAVE_ALTERNATE_SCREEN in t.drawn
+
+
 def test_a_terminated_app_leaves_the_terminal_as_it_was() -> None:
     with terminal() as t:
         t.until(b"ready")
@@ -149,6 +184,34 @@ def test_a_terminated_app_leaves_the_terminal_as_it_was() -> None:
         assert t.end() == 143
         assert LEAVE_ALTERNATE_SCREEN in t.drawn
         assert t.modes == KEPT_MODES
+
+
+def test_a_kill_in_mid_stream_loses_at_most_a_second_of_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.toml").write_text(
+        "[sampling]\nmax_new_tokens = 1000000\n", encoding="utf-8"
+    )
+    monkeypatch.setenv("MINIGPT_CONFIG_DIR", str(tmp_path))
+    monkeypatch.setenv("MINIGPT_HOME", str(tmp_path))
+    with terminal() as t:
+        t.until(b"ready")
+        os.write(t.handle, b"\r")
+        t.until(b"tok/s")
+        a_second_ago = t.copied()
+        t.read_for(1)
+        now = t.copied()  # so a machine that stood still has not shortened the second
+        t.child.kill()
+        t.child.wait()
+    sessions = Sessions(tmp_path / "sessions.db")
+    (info,) = sessions.list()
+    document = sessions.load(info.id)
+    sessions.close()
+    assert len(a_second_ago) < len(now)
+    assert document.text.startswith(a_second_ago)
+    assert document.text[: len(now)] == now[: len(document)]
+    (run,) = document.runs
+    assert document.text == document.text_of(run.head) + document.text_of_run(run)
 
 
 def test_a_damaged_model_is_one_sentence_and_exit_code_2(tmp_path: Path) -> None:

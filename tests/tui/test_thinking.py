@@ -105,6 +105,25 @@ async def test_the_cursor_goes_back_and_another_character_begins_a_branch() -> N
         await d.sees("RBAX")
 
 
+async def test_the_character_at_the_cursor_is_marked_whoever_wrote_it() -> None:
+    async with desk() as d:
+        await wrote(d)
+        await d.press("left")
+        d.main.query_one(TokenView).action_move_to(0)
+        await d.press("right")
+        await sees_row(d, "·B")
+        d.main.query_one(TokenView).action_move_to(0)
+        await sees_row(d, "·R")
+
+
+async def test_before_the_first_character_there_is_a_line_break() -> None:
+    async with desk() as d:
+        await sees_row(d, "Next character")
+        look = d.engine.asked(Look)[-1]
+        assert isinstance(look, Look)
+        assert look.text == "\n"
+
+
 async def test_undo_while_it_writes_stops_it() -> None:
     async with desk() as d:
         await wrote(d)
@@ -278,3 +297,11 @@ async def test_hostile_candidates_cannot_command_the_terminal() -> None:
         panel.show("Next", think(place, SamplingParams()), chars)
         assert "\x1b" not in "".join(shown(d))
         assert "␛" in shown(d)[1]
+
+
+async def test_a_copy_goes_to_the_terminal_and_to_the_system(clipboard: list[str]) -> None:
+    async with desk() as d:
+        await wrote(d)
+        await d.press("f4")
+        await until(d.pilot, lambda: clipboard == ["RBCA"])
+        assert d.app.clipboard == "RBCA"

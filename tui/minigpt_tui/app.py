@@ -7,7 +7,7 @@ from pathlib import Path
 
 from minigpt import __version__
 from minigpt.errors import InputError
-from minigpt.runtime.library import find_model
+from minigpt.runtime.library import find_model, list_models
 from minigpt.terminal import Parser, one_line, say
 from minigpt.training.metrics import METRICS
 from minigpt_tui.database import default_path
@@ -29,10 +29,17 @@ def existing_model(name: str | None) -> Path:
         )
     if not path.exists():
         raise InputError(
-            f"the model that ships with minigpt is not at {path}; "
-            "give another one: minigpt-tui MODEL.onnx"
+            f"the model that ships with minigpt is not at {path}; give another one: "
+            f"minigpt-tui MODEL.onnx; {_others()}"
         )
     return path.absolute()  # the folder may be gone when it is asked for again
+
+
+def _others() -> str:
+    """Which models there are, or how to come by one."""
+    if names := ", ".join(model.stem for model in list_models()):
+        return f"here there are {names}"
+    return "here there is none yet: minigpt train learns one, minigpt export makes the file"
 
 
 def run_folder(name: str | None) -> Path | None:
@@ -67,6 +74,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         "or the folder of a training run, to watch it",
     )
     parser.add_argument(
+        "other_model",
+        metavar="OTHER",
+        nargs="?",
+        help="another one: both write, side by side",
+    )
+    parser.add_argument(
         "--config-path", action="store_true", help="print where the preferences are kept, and end"
     )
     parser.add_argument("--version", action="version", version=f"minigpt {__version__}")
@@ -78,6 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         preferences = read()
         watched = run_folder(args.model)
         model = existing_model(None if watched else args.model or preferences.model or None)
+        other_model = existing_model(args.other_model) if args.other_model else None
     except InputError as error:
         say(one_line(str(error)))
         return 2
@@ -94,8 +108,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         app = MinigptApp(
-            engine, model, watched=watched, preferences=preferences, sessions=default_path()
-        )
+            engine, model, watched=watched, other_model=other_model, preferences=preferences,
+            preferences_path=config_path(), sessions=default_path(),
+        )  # fmt: skip
         reason = app.run()
     except InputError as error:
         say(one_line(f"{config_path()}: {error}"))

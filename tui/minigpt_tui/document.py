@@ -282,20 +282,13 @@ class Document:
 
     def spans(self, start: int = 0) -> list[range]:
         """The nodes of the shown text from the index `start` on, as few ranges."""
-        spans = []
-        for span in self.nodes.spans(self.head):
-            skipped = min(start, len(span))
-            start -= skipped
-            if skipped < len(span):
-                spans.append(span[skipped:])
-        return spans
+        return self.nodes.spans(self.head, start)
 
     # The branches
 
     def leaves(self) -> list[Branch]:
         """All branches, the oldest first."""
-        current = self._current_branch()
-        return [self._branch(first, first == current) for first in self.nodes.branches()]
+        return [self.branch(first) for first in self.nodes.branches()]
 
     def tree(self) -> tuple[Fork, ...]:
         """The branches that begin at the root, each with those that leave it."""
@@ -327,11 +320,13 @@ class Document:
         """What a run has written."""
         return self.nodes.text(range(run.first, run.first + run.n_chars)) if run.n_chars else ""
 
-    def _current_branch(self) -> int:
+    @property
+    def current_branch(self) -> int:
         """The first node of the branch that is shown; that of the empty text is the oldest."""
         return 0 if self.head == ROOT else self.nodes.stretch(self.head).branch
 
-    def _branch(self, first: int, is_current: bool) -> Branch:
+    def branch(self, first: int) -> Branch:
+        """The branch that begins with a node, as it is now."""
         leaf = self.nodes.leaf(first)
         return Branch(
             leaf,
@@ -339,6 +334,6 @@ class Document:
             self.nodes.stretch(first).depth,
             self.nodes.depth(leaf),
             one_line(self.nodes.branch_text(first, _PREVIEW)),
-            is_current,
+            first == self.current_branch,
             first,
         )

@@ -16,12 +16,14 @@ from queue import SimpleQueue
 from typing import BinaryIO
 
 from minigpt.errors import InputError
+from minigpt.runtime.chat import likely_speakers
 from minigpt.runtime.generation import Token, generate
 from minigpt.runtime.library import Model, load
 from minigpt.runtime.params import SamplingParams
 from minigpt_tui.looker import Looker, plain
 from minigpt_tui.protocol import (
     Applied,
+    AskSpeakers,
     Change,
     Done,
     Failed,
@@ -34,6 +36,7 @@ from minigpt_tui.protocol import (
     Request,
     Seen,
     Skipped,
+    Speakers,
     Stop,
     Tokens,
     Written,
@@ -45,14 +48,19 @@ FLUSH_S = 1 / 60
 """Tokens are sent this often; the first one at once."""
 
 
+Todo = Open | Generate | Look | AskSpeakers
+"""What is done one after another; a change and a stop act at once."""
+
+
 class EngineProcess:
     """Reads requests in a thread, so that a change, a stop or a look acts on the next token."""
 
     def __init__(self, requests: BinaryIO, replies: BinaryIO) -> None:
         self._requests = requests
         self._replies = replies
-        self._todo: SimpleQueue[Open | Generate | Look | ValueError | None] = SimpleQueue()
-        self._params = SamplingParams()
+        self._todo: SimpleQueue[Todo | ValueError | None] = SimpleQueue()
+        self._params = SamplingParams()  # the newest that came, of whatever run
+        self._drawn_with = SamplingParams()  # the last token
         self._wanted = 0  # the run to go on with
         self._look: Look | None = None  # the newest one that is not answered
         self._model: Model | None = None
@@ -68,6 +76,8 @@ class EngineProcess:
                 self._generate(request)
             elif isinstance(request, Look):
                 self._answer_look()
+            elif isinstance(request, AskSpeakers):
+                self._name_speakers(request.text)
             else:
                 raise request
 
@@ -125,6 +135,12 @@ class EngineProcess:
         except InputError:  # a text of which the model knows nothing: there is nothing to say
             self._send(Seen(request.number, (), 0, (None,) * request.n_scored, ""))
 
+    def _name_speakers(self, text: str) -> None:
+        if self._model is not None:
+            decoder = self._model.decoder.beside()
+            names = likely_speakers(decoder, self._model.tokenizer, text)
+            self._send(Speakers(tuple(names)))
+
     def _generate(self, request: Generate) -> None:
         start = time.perf_counter()
         if self._model is None:
@@ -163,7 +179,7 @@ class EngineProcess:
                 break
         if unsent:
             self._send(_tokens(run, unsent, now - start))
-        is_full = n_tokens >= self._params.max_new_tokens
+        is_full = n_tokens >= self._drawn_with.max_new_tokens
         reason = "stopped" if self._wanted != run else "length" if is_full else "stop text"
         speed = (n_tokens - 1) / (now - first) if n_tokens > 1 else 0.0
         self._send(Done(run, reason, n_tokens, speed, first - start))
@@ -172,17 +188,19 @@ class EngineProcess:
         """The settings, to be asked for once a token; tells from which token on they are others."""
         numbers = count()
         script = dict(request.changes)
-        last = request.params
+        heard = self._drawn_with = request.params
 
         def now() -> SamplingParams:
-            nonlocal last
+            # `_params` is only read: the listening thread may have put the next run's there already
+            nonlocal heard
             n = next(numbers)
-            if n in script:
-                self._params = script[n]
-            if self._params is not last:
-                last = self._params
-                self._send(Applied(request.run, n, last))
-            return last
+            params = script.get(n, self._drawn_with)
+            if self._params is not heard:
+                heard = params = self._params
+            if params is not self._drawn_with:
+                self._drawn_with = params
+                self._send(Applied(request.run, n, params))
+            return params
 
         return now
 

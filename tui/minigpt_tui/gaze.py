@@ -18,6 +18,8 @@ MOST_GHOST = 40
 """Characters of what the model would go on with; more would not be read in passing."""
 MOST_SCORED = 400
 """Characters of what is being typed that are scored: more than a prompt shows."""
+START = "\n"
+"""What is before the first character: texts begin where a line ends."""
 _UNKNOWN_SHARE = 4
 """The engine is sent so many times what it can have in view: the text may hold characters that the
 model does not know."""
@@ -31,6 +33,8 @@ class Target:
     """The characters before it."""
     typed: str = ""
     """What the user types there and has not sent."""
+    before: str = ""
+    """What will stand between: in a conversation, the name of who speaks."""
 
 
 class Gaze:
@@ -66,21 +70,20 @@ class Gaze:
         self._number += 1
         self.place = self.seen = self.inside = None
 
-    def at(self, document: Document, index: int, typed: str = "") -> None:
+    def at(self, document: Document, index: int, typed: str = "", before: str = "") -> None:
         """Look at a place; the answer comes with `take`."""
-        self.target = Target(index, typed)
+        self.target = Target(index, typed, before)
         self.is_at_end = index == len(document)
         self.follows = self.is_at_end and not typed
         self._number += 1
         self.seen = self.seen if typed and self.seen else None
-        if self._model is None or not (index or typed):
+        if self._model is None:
             self.place = self.seen = self.inside = None
             return
-        text = self._before(document, index, typed)
+        text = self._before(document, index, before + typed) or START
         self._history = self._encoded(text)
-        is_end = index == len(document)
-        origin = None if is_end else document.origin(index)
-        self._written = origin.token_id if origin else None
+        # by its character: another model may have written it, with other ids
+        self._written = None if self.is_at_end else self._ids.get(document.text[index])
         view = None if typed else view_at(document, index, self._model.config.block_size)
         n_scored = min(len(typed), MOST_SCORED)
         n_ghost = MOST_GHOST if typed else 0
@@ -124,7 +127,9 @@ class Gaze:
         """Where the characters are that the model looked at, in order; what is typed is not."""
         if self.inside is None:
             return []
-        n = len(self.inside.text) - sum(char in self._ids for char in self.target.typed)
+        n = len(self.inside.text) - sum(
+            char in self._ids for char in self.target.before + self.target.typed
+        )
         found: list[int] = []
         for index in range(self.target.index - 1, -1, -1):
             if len(found) >= n:

@@ -17,6 +17,13 @@ MODIFIERS = frozenset({"ctrl", "shift", "alt", "super", "hyper", "meta"})
 NAMED_KEYS = frozenset(key.value for key in Keys) | REPLACED_KEYS.keys()
 
 
+SHOWN = {
+    "left": "←", "right": "→", "up": "↑", "down": "↓", "escape": "Esc", "pageup": "PgUp",
+    "pagedown": "PgDn", "plus": "+", "minus": "-",
+}  # fmt: skip
+"""Keys that are not shown as they are called."""
+
+
 class _Held(NamedTuple):
     """A key as a binding holds it."""
 
@@ -55,6 +62,34 @@ def keymap(keys: Mapping[str, str], owners: Iterable[type[DOMNode]]) -> dict[str
                 f"{a.key!r}; give one of them another"
             )
     return wanted
+
+
+def key_names(keys: Mapping[str, str], owners: Iterable[type[DOMNode]]) -> dict[str, str]:
+    """The first key of each binding, by the binding's id, as a person calls it.
+
+    Args:
+        keys: what `keymap` gave.
+        owners: as there.
+    """
+    return {
+        str(b.id): key_name(keys.get(str(b.id), b.key).partition(",")[0])
+        for owner in owners
+        for b in _bindings(owner)
+    }
+
+
+def key_name(key: str) -> str:
+    """A key as it is written on a keyboard.
+
+    >>> [key_name(key) for key in ("ctrl+n", "shift+left", "question_mark", "tab", "h", "G")]
+    ['Ctrl+N', 'Shift+←', '?', 'Tab', 'H', 'Shift+G']
+    """
+    *modifiers, name = key.strip().split("+")
+    if len(name) == 1 and name.isupper():
+        modifiers.append("shift")
+    sign = key_to_character(name) or ""  # that of Tab, say, is nothing to show
+    name = SHOWN.get(name) or (sign if sign.isprintable() and sign.strip() else name).title()
+    return "+".join((*(modifier.title() for modifier in modifiers), name))
 
 
 def _bindings(owner: type[DOMNode]) -> Iterator[Binding]:

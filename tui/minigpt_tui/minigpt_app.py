@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,22 +13,38 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding
 from textual.errors import NoWidget
 from textual.screen import Screen
+from textual.theme import Theme
 
+from minigpt.errors import InputError
+from minigpt.runtime.library import list_models
 from minigpt.terminal import printable
-from minigpt_tui.keymap import keymap
+from minigpt_tui import preferences as user
+from minigpt_tui.commands import COMMANDS
+from minigpt_tui.engine_client import EngineClient
+from minigpt_tui.keymap import key_name, key_names, keymap
+from minigpt_tui.messages import Preferred
 from minigpt_tui.preferences import Preferences, choice
 from minigpt_tui.protocol import Engine
+from minigpt_tui.screens.ab import ABScreen
+from minigpt_tui.screens.ask import Ask
+from minigpt_tui.screens.branches import BranchesScreen
 from minigpt_tui.screens.help import HelpScreen
 from minigpt_tui.screens.main import MainScreen
 from minigpt_tui.screens.models import ModelPicker
+from minigpt_tui.screens.note import Note
 from minigpt_tui.screens.palette import Palette
+from minigpt_tui.screens.replay import ReplayScreen
+from minigpt_tui.screens.roles import RolesScreen
+from minigpt_tui.screens.sessions import SessionsScreen
 from minigpt_tui.theme import NIGHT, PAPER
 from minigpt_tui.widgets.attention_panel import AttentionPanel
+from minigpt_tui.widgets.branch_tree import BranchTree
 from minigpt_tui.widgets.candidates_panel import CandidatesPanel
 from minigpt_tui.widgets.more_row import MoreRow
 from minigpt_tui.widgets.preset_row import PresetRow
 from minigpt_tui.widgets.prompt import Prompt
 from minigpt_tui.widgets.sampling_panel import SamplingPanel
+from minigpt_tui.widgets.side_by_side import SideBySide
 from minigpt_tui.widgets.slider import Slider
 from minigpt_tui.widgets.token_view import TokenView
 
@@ -54,8 +71,11 @@ class MinigptApp(App[str]):
         model: Path,
         *,
         watched: Path | None = None,
+        other_model: Path | None = None,
         preferences: Preferences = DEFAULTS,
+        preferences_path: Path | None = None,
         sessions: Path | None = None,
+        make_engine: Callable[[], Engine] = EngineClient,
     ) -> None:
         """Make the app.
 
@@ -63,8 +83,11 @@ class MinigptApp(App[str]):
             engine: what opens models and writes.
             model: the one to open.
             watched: the folder of a training run, to be shown over it.
+            other_model: one to write beside it, both to be shown over it.
             preferences: the user's.
+            preferences_path: the file where they are changed; None: they are not.
             sessions: the database of documents; None: nothing is stored.
+            make_engine: makes a second engine, for two texts side by side.
 
         Raises:
             InputError: the preferences name a theme or a key binding that there is not.
@@ -73,17 +96,24 @@ class MinigptApp(App[str]):
         self._engine = engine
         self._model = model
         self._watched = watched
+        self._other_model = other_model
+        self._make_engine = make_engine
         self.register_theme(NIGHT)
         self.register_theme(PAPER)
         self._preferences = preferences
+        self._preferences_path = preferences_path
+        self._remembering = asyncio.Lock()
         self._sessions = sessions
-        self.set_keymap(keymap(preferences.keys, OWNERS))
+        keys = keymap(preferences.keys, OWNERS)
+        self.set_keymap(keys)
+        self._key_names = key_names(keys, OWNERS)
         self.theme = choice("theme", preferences.theme, self.available_themes)
         if preferences.reduced_motion:
             self.animation_level = "none"
 
     def on_mount(self) -> None:
         """Leave the terminal as it was also when the system ends the app."""
+        self.theme_changed_signal.subscribe(self, self._remember_theme)
         for name, code in (("SIGTERM", 143), ("SIGHUP", 129)):
             # Windows has neither, and no loop that could wait for them
             with contextlib.suppress(AttributeError, NotImplementedError):
@@ -91,6 +121,12 @@ class MinigptApp(App[str]):
                 asyncio.get_running_loop().add_signal_handler(getattr(signal, name), end)
         if self._watched:
             self.watch_run(self._watched)
+        elif self._other_model:
+            self.call_after_refresh(self._compare, self._other_model)
+
+    def _compare(self, other_model: Path) -> None:
+        if isinstance(self.screen, MainScreen):
+            self.screen.compare(other_model)
 
     async def on_event(self, event: events.Event) -> None:
         """Keep from Textual what would end it, or reach the terminal as a command."""
@@ -113,7 +149,63 @@ class MinigptApp(App[str]):
             self.push_screen(Palette(id="--command-palette"))
 
     def get_default_screen(self) -> Screen[None]:
-        return MainScreen(self._engine, self._model, self._preferences, self._sessions)
+        return MainScreen(
+            self._engine, self._model, self._preferences, self._sessions, self._make_engine,
+            self._key_names,
+        )  # fmt: skip
+
+    def on_preferred(self, message: Preferred) -> None:
+        """Remember what the user chose."""
+        if self._preferences_path is not None:
+            self.run_worker(self._remember(message, self._preferences_path))
+
+    async def _remember(self, message: Preferred, path: Path) -> None:
+        """In a thread, as it takes 30 ms (60 the first time), and one after the other."""
+        try:
+            async with self._remembering:
+                self._preferences = await asyncio.to_thread(user.change, message.edit, path)
+        except InputError as error:
+            self.notify(f"Not remembered: {error}", severity="error", markup=False)
+        else:
+            if message.done:
+                self.notify(f"{message.done} {path}", markup=False)
+
+    def _remember_theme(self, theme: Theme) -> None:
+        if theme.name != self._preferences.theme:
+            self.post_message(Preferred(lambda p: replace(p, theme=theme.name)))
+
+    def action_theme(self, name: str = "") -> None:
+        """Another theme; without a name, let the user choose.
+
+        Raises:
+            InputError: there is none of that name.
+        """
+        if name:
+            self.theme = choice("theme", name, self.available_themes)
+        else:
+            self.action_change_theme()
+
+    def action_help(self) -> None:
+        from minigpt_tui.screens.runs import RunPicker
+        from minigpt_tui.screens.watch import WatchScreen
+
+        runs = key_names(self._keymap, (RunPicker, WatchScreen))
+        palette = {"palette": key_name(self.COMMAND_PALETTE_BINDING)}
+        self.push_screen(HelpScreen({**self._key_names, **runs, **palette}))
+
+    def action_files(self) -> None:
+        """Say where everything lies."""
+        models = "\n".join(str(path) for path in list_models()) or "none"
+        texts = self._sessions or "kept until you quit, not longer"
+        self.push_screen(
+            Note(
+                "Where your files are",
+                ("Preferences and keys", str(self._preferences_path or user.config_path())),
+                ("Texts, and what you sent", str(texts)),
+                ("Models found here", models),
+                ("Saved texts", str(Path.cwd())),
+            )
+        )
 
     def watch_run(self, folder: Path) -> None:
         """Show a training run from its folder; Esc comes back."""
@@ -130,28 +222,38 @@ class MinigptApp(App[str]):
 
         self.push_screen(RunPicker(), lambda path: self.watch_run(path) if path else None)
 
+    def copy_to_clipboard(self, text: str) -> None:
+        """Through the terminal (OSC 52), which may not obey, and the system's own clipboard."""
+        super().copy_to_clipboard(text)
+        copy = partial(_copy_to_system, text)
+        self.run_worker(copy, thread=True, group="clipboard", exclusive=True)
+
     def get_key_display(self, binding: Binding) -> str:
         return super().get_key_display(binding).title()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Those of the table, then Textual's others."""
         if isinstance(screen, MainScreen):
-            yield SystemCommand("New text", "Begin again, Ctrl+N", screen.action_new)
-            yield SystemCommand("Stop writing", "The text stays, Esc", screen.action_stop)
-            yield SystemCommand("Copy text", "To the clipboard, F4", screen.action_copy_text)
-            yield SystemCommand("Save text to file", "In this folder, F5", screen.action_save)
-            yield SystemCommand("Choose model", "Open another one, F2", screen.action_models)
-            yield SystemCommand("Watch a run", "See a model learn, F9", self.action_runs)
-            yield SystemCommand(
-                "Reset sliders", "Back to the defaults", screen.action_reset_sliders
-            )
-            yield SystemCommand("New seed", "Another text, Ctrl+R", screen.action_new_seed)
-            yield SystemCommand("Show or hide sliders", "F3", screen.action_toggle_panel)
-            yield SystemCommand("Help", "The keys, F1", screen.action_help)
-        yield from super().get_system_commands(screen)
+            for command in COMMANDS:
+                key = self._key_names.get(command.key)
+                says = command.says[0].upper() + command.says[1:] + (f", {key}" if key else "")
+                yield SystemCommand(command.title, says, partial(screen.begin, command))
+        ours = {command.title for command in COMMANDS}
+        for known in super().get_system_commands(screen):
+            if not isinstance(screen, MainScreen) or known.title not in ours:
+                yield known
+
+
+def _copy_to_system(text: str) -> None:
+    import pyperclip  # a program of the system's does it, which takes its time: not in the loop
+
+    with contextlib.suppress(pyperclip.PyperclipException):  # there is none, over SSH for one
+        pyperclip.copy(text)
 
 
 OWNERS = (
-    MinigptApp, MainScreen, ModelPicker, HelpScreen, Prompt, SamplingPanel, PresetRow, MoreRow,
-    Slider, TokenView, CandidatesPanel, AttentionPanel,
+    MinigptApp, MainScreen, ABScreen, BranchesScreen, SessionsScreen, ReplayScreen, ModelPicker,
+    RolesScreen, HelpScreen, Note, Ask, Prompt, SamplingPanel, PresetRow, MoreRow, Slider,
+    TokenView, CandidatesPanel, AttentionPanel, BranchTree, SideBySide,
 )  # fmt: skip
 """All classes that have key bindings."""

@@ -146,12 +146,16 @@ class Nodes:
         is_child = after < len(self) and not self._begins(after)
         return [after, *begun] if is_child else [*begun]
 
-    def spans(self, node: int) -> list[range]:
-        """The nodes from the root to `node`, as few ranges."""
+    def spans(self, node: int, start: int = 0) -> list[range]:
+        """The nodes from the root, or from the index `start`, to `node`, as few ranges."""
         spans = []
         while node != ROOT:
             stretch = self.stretch(node)
-            spans.append(range(stretch.start, node + 1))
+            first = stretch.start + max(start - stretch.depth, 0)
+            if first <= node:
+                spans.append(range(first, node + 1))
+            if stretch.depth <= start:
+                break
             node = stretch.parent
         return spans[::-1]
 
@@ -185,6 +189,17 @@ class Nodes:
     def own(self, branch: int) -> list[range]:
         """The nodes of a branch from its fork on, as few ranges."""
         return [range(self._starts[i], self.end(i)) for i in self._parts[branch]]
+
+    def text_before(self, node: int, most: int) -> str:
+        """The end of the text that ends right before `node`."""
+        length = self.depth(node) - 1
+        spans = self.spans(self.parent(node), max(length - most, 0))
+        return "".join(self.text(span) for span in spans)
+
+    def parent(self, node: int) -> int:
+        """What a node follows."""
+        stretch = self.stretch(node)
+        return stretch.parent if node == stretch.start else node - 1
 
     def branch_text(self, branch: int, most: int) -> str:
         """The beginning of what a branch has of its own."""

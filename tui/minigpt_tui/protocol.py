@@ -70,7 +70,14 @@ class Look:
     """Tell what its layers do there too."""
 
 
-Request = Open | Generate | Change | Stop | Look
+@dataclass(frozen=True, slots=True)
+class AskSpeakers:
+    """Ask whom the model would let speak after a text; answered by Speakers, between runs."""
+
+    text: str
+
+
+Request = Open | Generate | Change | Stop | Look | AskSpeakers
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,13 +193,20 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
+class Speakers:
+    """Whom the model would let speak next, the likeliest first; nobody: it has learned no plays."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Died:
     """The engine is gone; it starts again with the next request."""
 
     sentence: str
 
 
-Reply = Opened | Refused | Skipped | Tokens | Applied | Done | Failed | Seen | Died
+Reply = Opened | Refused | Skipped | Tokens | Applied | Done | Failed | Seen | Speakers | Died
 
 _KINDS: dict[str, Any] = {kind.__name__: kind for kind in (*get_args(Request), *get_args(Reply))}
 
@@ -231,6 +245,7 @@ _NESTED: dict[str, Callable[[Any], Any]] = {
     "params": _params,
     "changes": lambda rows: tuple((n, _params(fields)) for n, fields in rows),
     "stop": tuple,
+    "names": tuple,
     "row": tuple,
     "tokens": lambda rows: tuple(Written(*row) for row in rows),
     "inside": lambda found: Inside(**found) if isinstance(found, dict) else found,

@@ -78,6 +78,11 @@ class Sessions:
         oldest = clock() - _KEEP_DELETED_S
         self._db.write(lambda db: db.execute("DELETE FROM sessions WHERE deleted < ?", (oldest,)))
 
+    @property
+    def path(self) -> Path:
+        """The database."""
+        return self._db.path
+
     def hear(self) -> list[str]:
         """What the user should know by now, a sentence each."""
         return self._db.hear()
@@ -151,11 +156,12 @@ class Sessions:
         Raises:
             InputError: there is none, or it is damaged.
         """
-        document = self._load(id)
+        document = self.peek(id)
         self._remember(id, document)
         return document
 
-    def _load(self, id: int) -> Document:
+    def peek(self, id: int) -> Document:
+        """A session's document to look at, and not to go on with; errors are those of `load`."""
         rows = self._db.read(
             "SELECT n_nodes, head, undo, redo, names FROM sessions WHERE id = ?", id
         )
@@ -220,7 +226,7 @@ class Sessions:
         )
         for (id,) in stale:
             try:
-                document = self._load(id)
+                document = self.peek(id)
             except InputError:
                 continue  # whoever opens it is told
             self._db.write(partial(_index, id=id, document=document))

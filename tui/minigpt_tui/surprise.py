@@ -1,10 +1,11 @@
 """Bits per character and perplexity of what is shown, kept up to date as it grows."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from minigpt_tui.document import Document
-from minigpt_tui.nodes import INSIDE, UNKNOWN, Author
+from minigpt_tui.nodes import INSIDE, UNKNOWN, Author, Nodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +15,11 @@ class Surprise:
     nats: float = 0.0
     n_tokens: int = 0
     n_chars: int = 0
+
+    def __add__(self, more: "Surprise") -> "Surprise":
+        return Surprise(
+            self.nats + more.nats, self.n_tokens + more.n_tokens, self.n_chars + more.n_chars
+        )
 
     @property
     def bits_per_char(self) -> float:
@@ -49,32 +55,34 @@ class Tally:
             self.written = self.scored = Surprise()
         if self._length == len(self.document):
             return
-        columns = self.document.nodes.columns
-        sums = {author: [0.0, 0, 0] for author in Author}
-        for span in self.document.spans(self._length):
-            part = slice(span.start, span.stop)
-            for author, token_id, flags, logprob in zip(
-                columns["authors"][part],
-                columns["token_ids"][part],
-                columns["flags"][part],
-                columns["logprobs"][part],
-                strict=True,
-            ):
-                if token_id != UNKNOWN:
-                    sum_ = sums[author]
-                    sum_[2] += 1
-                    if not flags & INSIDE:  # a token's logprob stands at each of its characters
-                        sum_[0] -= logprob
-                        sum_[1] += 1
+        by_author = add_up(self.document.nodes, self.document.spans(self._length))
         self._length = len(self.document)
-        self.written = _plus(self.written, sums[Author.MODEL])
-        for more in sums.values():
-            self.scored = _plus(self.scored, more)
+        self.written += by_author[Author.MODEL]
+        self.scored = sum(by_author.values(), self.scored)
 
 
-def _plus(sum_: Surprise, more: list[float]) -> Surprise:
-    nats, n_tokens, n_chars = more
-    return Surprise(sum_.nats + nats, sum_.n_tokens + int(n_tokens), sum_.n_chars + int(n_chars))
+def add_up(nodes: Nodes, spans: Iterable[range]) -> dict[Author, Surprise]:
+    """What a model thought of some nodes, by who wrote them."""
+    sums = {author: [0.0, 0, 0] for author in Author}
+    for span in spans:
+        part = slice(span.start, span.stop)
+        for author, token_id, flags, logprob in zip(
+            nodes.columns["authors"][part],
+            nodes.columns["token_ids"][part],
+            nodes.columns["flags"][part],
+            nodes.columns["logprobs"][part],
+            strict=True,
+        ):
+            if token_id != UNKNOWN:
+                sum_ = sums[author]
+                sum_[2] += 1
+                if not flags & INSIDE:  # a token's logprob stands at each of its characters
+                    sum_[0] -= logprob
+                    sum_[1] += 1
+    return {
+        author: Surprise(nats, int(n_tokens), int(n_chars))
+        for author, (nats, n_tokens, n_chars) in sums.items()
+    }
 
 
 def surprise(document: Document) -> Tally:

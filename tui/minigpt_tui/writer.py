@@ -4,11 +4,13 @@ The interface calls the verbs (`write`, `stop`, ...) and `hear` when the engine 
 shows what it finds in the public attributes.
 """
 
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
+from minigpt.runtime.chat import END, Roles
 from minigpt.runtime.params import SamplingParams
 from minigpt.terminal import printable
 from minigpt_tui.candidates import Candidate, entropy
@@ -16,6 +18,7 @@ from minigpt_tui.document import Document, RunRecord
 from minigpt_tui.gaze import Gaze, view_at
 from minigpt_tui.protocol import (
     Applied,
+    AskSpeakers,
     Change,
     Died,
     Done,
@@ -28,10 +31,12 @@ from minigpt_tui.protocol import (
     Reply,
     Seen,
     Skipped,
+    Speakers,
     Stop,
     Tokens,
     Written,
 )
+from minigpt_tui.replay import Replay
 
 
 class State(StrEnum):
@@ -70,8 +75,12 @@ class Writer:
     """Tokens the model had in view last."""
     n_slides: int = 0
     """How often the window was full and slid in the last run."""
-    stop_texts: tuple[str, ...] = ()
-    """Where the runs to come end."""
+    roles: Roles | None = None
+    """Who speaks with whom; None: it is no conversation, the model just writes on."""
+    speakers: tuple[str, ...] = ()
+    """Whom the model would let speak, as far as it was asked."""
+    replay: Replay | None = None
+    """Hears what the engine says, too."""
     _opening: bool = False
     _run: int = 0
     _running: bool = False
@@ -106,11 +115,33 @@ class Writer:
         self.engine.send(Open(path))
 
     def write(self, text: str, params: SamplingParams) -> None:
-        """Append `text` as the user's and let the model write on from the whole document."""
+        """Append `text` as the user's and let the model write on from the whole document.
+
+        In a conversation it is said, and answered.
+        """
         self.stop()
         self.document.mark()
-        self._append_user(text)
+        self._append_user(self.roles.prompt(self.document.text, text) if self.roles else text)
         self._begin(params)
+
+    def ask_who_speaks(self) -> None:
+        """Ask the model whom it would let speak next; `speakers` will say."""
+        if self.model is not None:
+            self.engine.send(AskSpeakers(self.document.text[-4 * self.model.config.block_size :]))
+
+    def again(self, params: SamplingParams) -> bool:
+        """Let the model write something else from where the last run began; False: there is none.
+
+        What it wrote stays as another branch.
+        """
+        last, document = self._record, self.document
+        if last is None or document.common(document.head, last.head) != last.length:
+            return False
+        self.stop()
+        document.mark()
+        document.rewind(last.length)
+        self._begin(params)
+        return True
 
     def force(self, candidate: Candidate, params: SamplingParams) -> None:
         """Put a candidate where the gaze rests, and let the model write on from there.
@@ -123,6 +154,7 @@ class Writer:
         self.stop()
         self.document.mark()
         self.document.rewind(gaze.target.index)
+        self.document.append_user(gaze.target.before)
         self._append_user(gaze.target.typed)
         char = self.model.chars[candidate.id]
         self.document.append_forced(
@@ -159,13 +191,14 @@ class Writer:
         self._run += 1
         document, model, view = self.document, self.model, None
         self._waiting = self._record = None
+        stops, changes = ((END,), _begun(params, model)) if self.roles else ((), ())
         if model is not None:
             view = view_at(document, len(document), model.config.block_size)
             self._record = document.begin_run(
-                params, window=view or 0, stops=self.stop_texts, model_name=model.card.name,
+                params, window=view or 0, stops=stops, model_name=model.card.name,
                 model_sha256=model.checksum,
             )  # fmt: skip
-        self.engine.send(Generate(self._run, document.text, params, view, self.stop_texts))
+        self.engine.send(Generate(self._run, document.text, params, view, stops, changes))
 
     def change(self, params: SamplingParams) -> None:
         """Let the next token be drawn with other settings."""
@@ -210,9 +243,23 @@ class Writer:
         self.document.mark()
         self.document.checkout(leaf)
 
+    def write_anew(self, document: Document) -> Replay | None:
+        """Let the engine write a document's runs anew, this one's or another's; None: no model."""
+        self.stop()
+        if self.model is None or self._opening:
+            return None
+        self.replay = Replay(self.engine, self.model, document)
+        self.replay.begin()
+        return self.replay
+
     def hear(self) -> list[Notice]:
         """Take in what the engine has said."""
-        return [notice for reply in self.engine.receive() for notice in self._take(reply)]
+        notices: list[Notice] = []
+        for reply in self.engine.receive():
+            if self.replay is not None:
+                self.replay.take(reply)
+            notices += self._take(reply)
+        return notices
 
     def _take(self, reply: Reply) -> Iterable[Notice]:
         match reply:
@@ -235,6 +282,8 @@ class Writer:
                 self._append(reply)
             case Applied(run=run) if run == self._run and self._record:
                 self._record.changes.append((reply.n_tokens, reply.params))
+            case Speakers():
+                self.speakers = reply.names
             case Seen():
                 self.gaze.take(reply)
                 if reply.trouble:
@@ -274,3 +323,12 @@ class Writer:
             names = " ".join(printable(c).replace("\n", "↵").replace("\t", "⇥") for c in news[:20])
             more = f" and {len(news) - 20} more" if len(news) > 20 else ""
             yield Notice(f"The model has never seen {names}{more}: it reads past them.")
+
+
+def _begun(params: SamplingParams, model: Opened | None) -> tuple[tuple[int, SamplingParams], ...]:
+    """The settings of an answer, which cannot begin with a line break; see `runtime.chat`."""
+    newline = model.chars.find("\n") if model else -1
+    if newline < 0:
+        return ()
+    first = replace(params, logit_bias=(*params.logit_bias, (newline, -math.inf)))
+    return (0, first), (1, params)

@@ -1,7 +1,8 @@
 """The main screen: the text, the sliders, the prompt."""
 
 import time
-from datetime import datetime
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from textual import events, on
@@ -11,25 +12,32 @@ from textual.binding import Binding
 from textual.containers import Container, Horizontal
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Footer, Static, TextArea
+from textual.widgets import Footer, Input, TextArea
 
+from minigpt.errors import InputError
+from minigpt.runtime.chat import Roles
+from minigpt.runtime.library import find_model, shipped_model
+from minigpt.runtime.params import change
 from minigpt.terminal import printable
+from minigpt_tui.commands import Choice, Command, Names, choices, parse
 from minigpt_tui.document import Document
-from minigpt_tui.gaze import surprise
-from minigpt_tui.heat import PALETTES, Heat, level
+from minigpt_tui.heat import PALETTES, Heat
+from minigpt_tui.history import History
 from minigpt_tui.inside import Inside
 from minigpt_tui.keeper import Keeper
-from minigpt_tui.messages import EngineSpoke, ParamsChanged, Submitted
+from minigpt_tui.messages import EngineSpoke, ParamsChanged, Preferred, Submitted
 from minigpt_tui.preferences import Preferences
 from minigpt_tui.protocol import Engine, Opened, Seen
-from minigpt_tui.screens.help import HelpScreen
-from minigpt_tui.screens.models import ModelPicker
-from minigpt_tui.widgets import shades
+from minigpt_tui.screens import doors
+from minigpt_tui.screens.roles import RolesScreen
 from minigpt_tui.widgets.attention_panel import AttentionPanel
 from minigpt_tui.widgets.candidates_panel import CandidatesPanel
+from minigpt_tui.widgets.command_list import CommandList
 from minigpt_tui.widgets.heat_legend import HeatLegend
 from minigpt_tui.widgets.prompt import Prompt
+from minigpt_tui.widgets.prompt_row import PromptRow
 from minigpt_tui.widgets.sampling_panel import SamplingPanel
+from minigpt_tui.widgets.shades import Tint
 from minigpt_tui.widgets.side_panel import SidePanel
 from minigpt_tui.widgets.status_bar import Status, StatusBar
 from minigpt_tui.widgets.token_view import TokenView
@@ -54,14 +62,20 @@ class MainScreen(Screen[None]):
         Binding("ctrl+c", "interrupt", "Copy or stop", show=False, id="interrupt"),
         Binding("ctrl+n", "new", "New", id="new"),
         Binding("ctrl+r", "new_seed", "New seed", show=False, id="new_seed"),
-        Binding("f1", "help", "Help", id="help"),
+        Binding("f1", "app.help", "Help", id="help"),
         Binding("f2", "models", "Models", id="models"),
         Binding("f3", "toggle_panel", "Sliders", show=False, id="sliders"),
         Binding("f4", "copy_text", "Copy", show=False, id="copy"),
         Binding("f5", "save", "Save", show=False, id="save"),
+        Binding("ctrl+o", "sessions", "Sessions", show=False, priority=True, id="sessions"),
         # priority, because F6 and F7 select in a text area
+        Binding("ctrl+t", "talk", "Talk", show=False, priority=True, id="talk"),
+        Binding("ctrl+g", "again", "Again", show=False, priority=True, id="again"),
+        Binding("ctrl+l", "edit", "Edit last", show=False, priority=True, id="edit"),
         Binding("f6", "heat", "Heat", priority=True, id="heat"),
         Binding("f7", "attention", "Attention", priority=True, id="attention"),
+        Binding("f8", "branches", "Branches", show=False, priority=True, id="branches"),
+        Binding("f10", "ab", "A/B", show=False, priority=True, id="ab"),
         # priority, because the prompt has an undo of its own, for what is typed there
         Binding("ctrl+z", "undo", "Undo", show=False, priority=True, id="undo"),
         Binding("ctrl+y", "redo", "Redo", show=False, priority=True, id="redo"),
@@ -78,13 +92,23 @@ class MainScreen(Screen[None]):
     ]
 
     def __init__(
-        self, engine: Engine, model: Path, preferences: Preferences, sessions: Path | None
+        self,
+        engine: Engine,
+        model: Path,
+        preferences: Preferences,
+        sessions: Path | None,
+        make_engine: Callable[[], Engine],
+        keys: Mapping[str, str],
     ) -> None:
         super().__init__()
+        self._keys = keys
         self.writer = Writer(engine)
+        self._make_engine = make_engine
+        self._is_lent = False  # the engine, to the A/B screen
         self._preferences = preferences
         self._sessions = sessions
         self.keeper = Keeper(None)
+        self._history = History()
         self._first_model = model
         self._drawn_at = 0.0
         self._draws_soon = False
@@ -92,23 +116,22 @@ class MainScreen(Screen[None]):
         self._status_soon = False
         self._shown_model: Opened | None = None
         self._had_model = False
-        self._heat = Heat(preferences.heat)
-        self._palette = PALETTES[preferences.palette]
+        self.tint = Tint(Heat(preferences.heat), PALETTES[preferences.palette])
         self._shown_inside: Inside | None = None
         self._shown_seen: Seen | None = None
 
     def compose(self) -> ComposeResult:
         self._apply_breakpoints()
+        is_shipped = self._first_model == shipped_model()
         yield StatusBar(id="status")
         with Horizontal(id="body"):
             with Container(id="stage"):
                 yield TokenView(self.writer.document, id="text")
-                yield Welcome(id="welcome")
+                yield Welcome(self._keys, is_shipped=is_shipped, id="welcome")
             yield SidePanel(self._preferences.params, self._preferences.presets, id="panel")
         yield HeatLegend(id="legend")
-        with Horizontal(id="prompt-row"):
-            yield Static("›", id="prompt-mark")
-            yield Prompt(id="prompt")
+        yield CommandList(id="commands")
+        yield PromptRow(self._history, self._complete, id="prompt-row")
         yield Footer(compact=True)
 
     def _apply_breakpoints(self) -> None:
@@ -122,6 +145,9 @@ class MainScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self.query_one(Prompt).focus()
+        if self._preferences.reduced_motion:
+            for field in (*self.query(TextArea), *self.query(Input)):
+                field.cursor_blink = False
         self.app.theme_changed_signal.subscribe(self, lambda _: self._shade())
         self._shade()
         self.set_interval(SAVE_S, self.save)
@@ -137,15 +163,20 @@ class MainScreen(Screen[None]):
 
     def _open_sessions(self) -> None:
         self.keeper = Keeper(self._sessions)
+        if self._sessions is not None:
+            self._history = History(self._sessions.with_name("prompts.json"))
+            self.query_one(Prompt).sent = self._history
         self.save()
 
     def save(self) -> None:
         """Store what is new; done often, so that a kill loses half a second."""
         self.keeper.save(self.writer.document)
-        for sentence in self.keeper.hear():
-            self._tell(printable(sentence), is_error=True)
+        self._history.save()
+        for sentence in (*self.keeper.hear(), *self._history.hear()):
+            self.tell(printable(sentence), is_error=True)
 
     def on_unmount(self) -> None:
+        self._history.save()
         self.keeper.close(self.writer.document)
 
     # the engine's side
@@ -167,6 +198,8 @@ class MainScreen(Screen[None]):
 
     def _draw(self) -> None:
         self._draws_soon = False
+        if self._is_lent:
+            return
         self._drawn_at = time.monotonic()
         was_running, model = self.writer.is_running, self.writer.model
         for notice in self.writer.hear():
@@ -174,12 +207,12 @@ class MainScreen(Screen[None]):
                 # the model that was asked for on the command line: an answer there
                 self.app.exit(notice.sentence, return_code=2)
                 return
-            self._tell(notice.sentence, is_error=notice.is_error)
+            self.tell(notice.sentence, is_error=notice.is_error)
             if notice.is_error and self.writer.state is State.NO_MODEL:
                 self.action_models()
         self._had_model = self._had_model or self.writer.model is not None
         if (was_running and not self.writer.is_running) or model is not self.writer.model:
-            self._look()  # at what would come next, and what another model thinks
+            self.look()  # at what would come next, and what another model thinks
         self._show()
 
     def _show(self) -> None:
@@ -191,15 +224,13 @@ class MainScreen(Screen[None]):
             self._show_thoughts()
         is_empty = not len(writer.document)
         self.query_one(Welcome).display = is_empty
-        prompt = self.query_one(Prompt)
-        prompt.placeholder = (
-            "Type a beginning, or press Enter" if is_empty
-            else "Esc stops, Enter adds your words" if is_writing
-            else "Enter goes on, or type what comes next"
-        )  # fmt: skip
+        row = self.query_one(PromptRow)
+        row.invite(writer.roles, is_empty=is_empty, is_writing=is_writing)
+        if isinstance(self.app.screen, RolesScreen):
+            self.app.screen.offer(writer.speakers)
         if writer.model is not None and writer.model is not self._shown_model:
             self._shown_model = writer.model
-            self.query_one(SamplingPanel).show_model(writer.model)
+            self.query_one(Welcome).invite(writer.model.card)
 
     def _show_status(self) -> None:
         """Numbers that change 30 times a second cannot be read.
@@ -213,7 +244,7 @@ class MainScreen(Screen[None]):
             self._status_at = now
             bar.status = status
             self._show_thoughts()
-            if self._heat is not Heat.OFF:
+            if self.tint.heat is not Heat.OFF:
                 self.query_one(HeatLegend).sum_up(self.writer.document)
         elif not self._status_soon:
             self._status_soon = True
@@ -223,13 +254,17 @@ class MainScreen(Screen[None]):
         self._status_soon = False
         self._show_status()
 
-    def _look(self) -> None:
+    def look(self) -> None:
         """Look where the cursor stands, else behind what is typed, else at the end."""
         document, cursor = self.writer.document, self.query_one(TokenView).cursor
         if cursor is not None:
             self.writer.gaze.at(document, cursor)
         elif not self.writer.is_running:
-            self.writer.gaze.at(document, len(document), self.query_one(Prompt).text)
+            typed = self.query_one(Prompt).words
+            roles = self.writer.roles
+            # in a conversation what one says stands behind one's name
+            before = roles.before(document.text) if roles and typed else ""
+            self.writer.gaze.at(document, len(document), typed, before)
         else:
             self.writer.gaze.follow_end()
         self._show_thoughts()
@@ -239,7 +274,8 @@ class MainScreen(Screen[None]):
         gaze, model = self.writer.gaze, self.writer.model
         if gaze.seen is not self._shown_seen:
             self._shown_seen = gaze.seen
-            self._show_ghost()
+            levels = self.tint.levels(is_dark=self.app.current_theme.dark)
+            self.query_one(PromptRow).show_thoughts(gaze.seen, levels)
         if model is not None:
             self.query_one(SidePanel).show(gaze, model)
         if gaze.inside is not self._shown_inside:
@@ -248,21 +284,11 @@ class MainScreen(Screen[None]):
 
     @on(AttentionPanel.Chosen)
     def _shade(self) -> None:
-        """Colour the text by heat, or by what a head looked at, and say what the colours mean."""
-        is_dark = self.app.current_theme.dark
-        levels = shades.styles(self._palette, is_dark=is_dark)
-        text, legend = self.query_one(TokenView), self.query_one(HeatLegend)
-        document, gaze = self.writer.document, self.writer.gaze
-        if not gaze.looks_inside:
-            text.shade(shades.by_heat(document, self._heat, levels))
-            legend.explain(self._heat, self._palette, is_dark=is_dark)
-            legend.sum_up(document)
-            return
-        panel = self.query_one(AttentionPanel)
-        text.shade(shades.by_attention(gaze.in_view(document), panel.weights, levels))
-        legend.explain_attention(
-            panel.chosen_layer, panel.chosen_head, self._palette, is_dark=is_dark
-        )
+        """Colour the text by heat, or by what a head looked at."""
+        self.tint.show(
+            self.query_one(TokenView), self.query_one(HeatLegend), self.writer.gaze,
+            self.query_one(AttentionPanel), is_dark=self.app.current_theme.dark,
+        )  # fmt: skip
 
     def action_attention(self) -> None:
         """Show what the layers do at a place instead of the candidates, and back again."""
@@ -270,32 +296,22 @@ class MainScreen(Screen[None]):
         gaze.looks_inside = not gaze.looks_inside
         self.query_one(SidePanel).turn(inside=gaze.looks_inside)
         self._shade()
-        self._look()
+        self.look()
 
-    def action_heat(self) -> None:
-        """The next kind of heat, and off again."""
+    def action_heat(self, kind: str = "") -> None:
+        """The next kind of heat, and off again; or the one that is named.
+
+        Raises:
+            InputError: there is none of that name.
+        """
+        self.tint.turn_heat(kind)
         if self.writer.gaze.looks_inside:
             self.action_attention()
-        kinds = list(Heat)
-        self._heat = kinds[(kinds.index(self._heat) + 1) % len(kinds)]
         self._shade()
+        heat = self.tint.heat.value
+        self.post_message(Preferred(lambda p: replace(p, heat=heat)))
 
-    def _show_ghost(self) -> None:
-        """Show in the prompt what the model thinks of what is typed there."""
-        seen, prompt = self.writer.gaze.seen, self.query_one(Prompt)
-        row = self.query_one("#prompt-row")
-        if seen is None:
-            prompt.show_thoughts((), "")
-            row.border_subtitle = ""
-            return
-        styles = shades.styles(self._palette, is_dark=self.app.current_theme.dark)
-        levels = [score and level(Heat.PROBABILITY, score) for score in seen.scores]
-        prompt.show_thoughts(
-            [styles[each] if each else None for each in levels], printable(seen.ghost)
-        )
-        row.border_subtitle = surprise(seen)
-
-    def _tell(self, sentence: str, *, is_error: bool = False) -> None:
+    def tell(self, sentence: str, *, is_error: bool = False) -> None:
         # markup off: a path or a prompt may hold square brackets
         severity = "error" if is_error else "information"
         self.app.clear_notifications()  # a pile of them would cover the text
@@ -317,6 +333,10 @@ class MainScreen(Screen[None]):
         self._show()
         self.action_bottom()
 
+    @on(SamplingPanel.Explained)
+    def _explain(self, message: SamplingPanel.Explained) -> None:
+        self.query_one(PromptRow).border_title = message.help
+
     @on(ParamsChanged)
     def _change(self, message: ParamsChanged) -> None:
         self.writer.change(message.params)
@@ -331,12 +351,12 @@ class MainScreen(Screen[None]):
 
     @on(TokenView.CursorMoved)
     def _look_there(self) -> None:
-        self._look()
+        self.look()
 
     @on(TextArea.Changed, "#prompt")
     def _look_behind_the_words(self) -> None:
         if not self.writer.is_running:
-            self._look()
+            self.look()
 
     @on(Prompt.WentLeft)
     def _go_into_the_text(self) -> None:
@@ -356,9 +376,11 @@ class MainScreen(Screen[None]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         match action:
             case "mark":
-                prompt = self.query_one(Prompt)
-                is_first = not prompt.text and not prompt.has_history
-                return self.focused is prompt and is_first and not len(self.writer.document)
+                prompt, welcome = self.query_one(Prompt), self.query_one(Welcome)
+                if self.focused is not prompt or prompt.text or not welcome.display:
+                    return False
+                # above the first beginning is what was sent before
+                return parameters == (1,) or not prompt.sent or not welcome.is_at_first
             case _:
                 return True
 
@@ -368,8 +390,7 @@ class MainScreen(Screen[None]):
         In the prompt, forward, what the model would go on with is accepted first.
         """
         prompt, text = self.query_one(Prompt), self.query_one(TokenView)
-        if by > 0 and self.focused is prompt and prompt.ghost:
-            prompt.accept()
+        if by > 0 and self.focused is prompt and prompt.accept():
             return
         # Textual's own order, by place, has the text before the panel
         panel = self.query_one(SidePanel)
@@ -380,17 +401,20 @@ class MainScreen(Screen[None]):
         order[(at + by) % len(order)].focus()
 
     def action_stop(self) -> None:
-        """Esc: stop, or leave the sliders for the prompt.
+        """Esc: put the choices away, or stop, or leave the sliders for the prompt.
 
         One binding for both, always shown: a footer that changes is composed anew, and that is
         most of 100 ms between the key and the screen.
         """
+        prompt = self.query_one(Prompt)
+        if self.focused is prompt and prompt.close_choices():
+            return
         if self.writer.is_running:
             self.writer.stop()
-            self._look()
+            self.look()
             self._show()
         else:
-            self.query_one(Prompt).focus()
+            prompt.focus()
 
     def action_interrupt(self) -> None:
         """Ctrl+C: copy what is selected, else stop, else what Textual does."""
@@ -405,22 +429,148 @@ class MainScreen(Screen[None]):
         """Ctrl+Z: of what is typed, else of the text."""
         self._skip_for_typing()
         if not self.writer.undo():
-            self._tell("There is nothing to undo.")
-        self._turn_to_end()
+            self.tell("There is nothing to undo.")
+        self.turn_to_end()
 
     def action_redo(self) -> None:
         self._skip_for_typing()
         if not self.writer.redo():
-            self._tell("There is nothing to redo.")
-        self._turn_to_end()
+            self.tell("There is nothing to redo.")
+        self.turn_to_end()
 
     def _skip_for_typing(self) -> None:
         if isinstance(self.focused, TextArea) and self.focused.text:
             raise SkipAction
 
-    def _turn_to_end(self) -> None:
+    def turn_to_end(self) -> None:
         self._follow_the_end()
-        self._look()
+        self.look()
+
+    # commands by name
+
+    def _complete(self, line: str) -> tuple[Choice, ...]:
+        presets = self.query_one(SamplingPanel).presets
+        return choices(line, Names(presets, self.app.available_themes))
+
+    @on(Prompt.Offered)
+    def _show_choices(self, message: Prompt.Offered) -> None:
+        options, row = self.query_one(CommandList), self.query_one(PromptRow)
+        options.styles.margin = (0, 0, self.size.height - row.region.y, 0)
+        options.show(message.choices, message.marked)
+
+    @on(CommandList.Taken)
+    def _take_choice(self, message: CommandList.Taken) -> None:
+        self.query_one(Prompt).take(message.choice)
+        if message.choice.is_whole:
+            self.query_one(Prompt).action_submit()
+
+    @on(Prompt.Commanded)
+    async def _obey(self, message: Prompt.Commanded) -> None:
+        try:
+            command, argument = parse(message.line)
+            await self._run(command, argument)
+        except InputError as error:
+            self.tell(printable(str(error)), is_error=True)
+
+    async def begin(self, command: Command) -> None:
+        """Do it; where its name says too little, let the user write on."""
+        if command.needs_more:
+            prompt = self.query_one(Prompt)
+            prompt.text = f"/{command.name} "
+            prompt.move_cursor(prompt.document.end)
+            prompt.focus()
+        else:
+            await self._run(command)
+
+    async def _run(self, command: Command, argument: str = "") -> None:
+        space, _, action = command.action.rpartition(".")
+        parameters = (argument,) if command.wants else ()
+        await self.app.run_action((space, action, parameters), self)
+
+    def action_set(self, settings: str) -> None:
+        """Change settings, as in "temperature=0.5 top_k=5".
+
+        Raises:
+            InputError: as `params.change`.
+        """
+        panel = self.query_one(SamplingPanel)
+        panel.take(change(panel.params, settings.split()))
+
+    def action_preset(self, name: str) -> None:
+        self.query_one(SamplingPanel).choose_preset(name)
+
+    def action_keep_preset(self, name: str = "") -> None:
+        """Save the settings as a preset, of this name or of one that the user is asked for."""
+        panel = self.query_one(SamplingPanel)
+        if name:
+            panel.save_preset(name)
+        else:
+            doors.preset(self)
+
+    @on(SamplingPanel.PresetSaved)
+    def _keep_preset(self, message: SamplingPanel.PresetSaved) -> None:
+        done = f"The preset {message.name} is saved in"
+        self.post_message(Preferred(lambda p: p.with_preset(message.name, message.changes), done))
+
+    def action_keep_defaults(self) -> None:
+        """Let the sliders begin like this from now on."""
+        panel = self.query_one(SamplingPanel)
+        panel.keep_as_defaults()
+        params, done = panel.params, "The sliders' defaults are saved in"
+        self.post_message(Preferred(lambda p: p.with_params(params), done))
+
+    def action_palette(self, name: str = "") -> None:
+        """The other colours for the heat, or those that are named.
+
+        Raises:
+            InputError: there are none of that name.
+        """
+        self.tint.turn_palette(name)
+        self._shade()
+        chosen = self.tint.palette.name
+        self.post_message(Preferred(lambda p: replace(p, palette=chosen)))
+
+    def action_about(self) -> None:
+        doors.about(self)
+
+    # conversations
+
+    def action_talk(self) -> None:
+        """Begin a conversation, or end it: then the model just writes on."""
+        if self.app.screen is not self:
+            return
+        if self.writer.roles is not None:
+            self.converse(None)
+        else:
+            doors.roles(self)
+
+    def converse(self, roles: Roles | None) -> None:
+        """Speak as one of these, and be answered as the other; None: the conversation ends."""
+        self.writer.roles = roles
+        self.query_one(PromptRow).name_speaker(roles)
+        self.query_one(Prompt).focus()
+        self.look()
+        self._show()
+
+    def action_again(self) -> None:
+        """Let the model write something else in place of what it wrote last."""
+        panel = self.query_one(SamplingPanel)
+        seed = panel.new_seed()
+        if not self.writer.again(replace(panel.params, seed=seed)):
+            self.tell("The model has written nothing here that it could write anew.")
+            return
+        self._follow_the_end()
+
+    def action_edit(self) -> None:
+        """Take back the last words, with what the model made of them, into the prompt."""
+        prompt = self.query_one(Prompt)
+        if not prompt.last or not self.writer.undo():
+            self.tell("There is nothing to edit yet.")
+            return
+        prompt.text = prompt.last
+        prompt.move_cursor(prompt.document.end)
+        prompt.focus()
+        self.turn_to_end()
 
     def action_alternatives(self) -> None:
         """Enter in the text: to what else could stand at the cursor."""
@@ -428,6 +578,10 @@ class MainScreen(Screen[None]):
         if not panel.display:
             self.action_toggle_panel()
         panel.focus_thoughts()
+
+    def action_branches(self) -> None:
+        if self.app.screen is self:
+            doors.branches(self)
 
     def action_new(self) -> None:
         self.save()
@@ -438,26 +592,50 @@ class MainScreen(Screen[None]):
         self.writer.adopt(document)
         self.query_one(TokenView).show(document)
         self._shade()
-        self._look()
+        self.look()
         self.query_one(Prompt).focus()
         self._show()
 
-    def action_new_seed(self) -> None:
-        self.query_one(SamplingPanel).new_seed()
+    def action_new_seed(self, number: str = "") -> None:
+        if number:
+            self.action_set(f"seed={number}")
+        else:
+            self.query_one(SamplingPanel).new_seed()
 
     def action_reset_sliders(self) -> None:
         self.query_one(SamplingPanel).reset()
 
-    def action_help(self) -> None:
-        self.app.push_screen(HelpScreen())
+    def action_ab(self) -> None:
+        self.compare()
 
-    def action_models(self) -> None:
-        if self.app.screen is not self:  # a picker, or the help, is open already
-            return
-        current = self.writer.model.path if self.writer.model else None
-        self.app.push_screen(
-            ModelPicker(current), lambda path: self.open_model(path) if path else None
-        )
+    def compare(self, other_model: Path | None = None) -> None:
+        """Open two texts side by side; without another model the same one writes both."""
+        if self.app.screen is self:
+            model = self.writer.model.path if self.writer.model else self._first_model
+            doors.compare(self, self._make_engine, model, other_model)
+
+    def lend_engine(self) -> None:
+        """Let somebody else talk to the engine until it is taken back."""
+        self.writer.stop()
+        self._is_lent = True
+
+    def take_engine_back(self) -> None:
+        """Talk to the engine again."""
+        self._is_lent = False
+        path = self.writer.model.path if self.writer.model else self._first_model
+        self.writer.engine.listen(self._wake)
+        self.open_model(path)  # it may have another one open by now
+
+    def action_models(self, name: str = "") -> None:
+        """Let the user choose a model, or open the one that is named.
+
+        Raises:
+            InputError: there is none of that name.
+        """
+        if name:
+            self.open_model(find_model(name).absolute())
+        elif self.app.screen is self:  # else a picker, or the help, is open already
+            doors.models(self)
 
     def action_toggle_panel(self) -> None:
         self.toggle_class("-panel-open" if self.has_class("-narrow") else "-panel-closed")
@@ -491,22 +669,20 @@ class MainScreen(Screen[None]):
     def action_copy_text(self) -> None:
         text = self.get_selected_text() or self.writer.document.text
         if not text:
-            self._tell("There is no text yet.")
+            self.tell("There is no text yet.")
             return
         self.app.copy_to_clipboard(text)
         # the terminal does not say whether it obeyed
-        self._tell(f"Sent {len(text):,} characters to the clipboard. If they did not arrive: F5.")
+        self.tell(f"Sent {len(text):,} characters to the clipboard. If they did not arrive: F5.")
 
     def action_save(self) -> None:
-        if not len(self.writer.document):
-            self._tell("There is no text yet.")
-            return
-        name = f"minigpt-{datetime.now():%Y%m%d-%H%M%S}.txt"
-        try:
-            path = Path(name).absolute()
-            with path.open("x", encoding="utf-8") as file:
-                file.write(self.writer.document.text)
-        except OSError as error:
-            self._tell(f"{name} could not be saved: {error.strerror}", is_error=True)
-        else:
-            self._tell(f"Saved to {path}")
+        if self.app.screen is self:
+            doors.export(self)
+
+    def action_sessions(self) -> None:
+        if self.app.screen is self:
+            doors.sessions(self)
+
+    def action_replay(self) -> None:
+        """Write the text's runs anew, to see whether the same comes out."""
+        doors.replay(self, self.writer.document)

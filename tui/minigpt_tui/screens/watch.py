@@ -13,7 +13,6 @@ from textual.widgets import Footer, Static
 from minigpt.terminal import one_line
 from minigpt.training.progress import MEMORISING
 from minigpt_tui.run_reader import RunReader, RunView
-from minigpt_tui.screens.help import HelpScreen
 from minigpt_tui.screens.window import Window
 from minigpt_tui.widgets.run_chart import RunChart, most_zoom, span
 from minigpt_tui.widgets.run_head import RunHead
@@ -38,7 +37,7 @@ class WatchScreen(Window):
         Binding("right,plus", "zoom(1)", "Zoom", key_display="→", id="watch.zoom_in"),
         Binding("left,minus", "zoom(-1)", "Out", key_display="←", id="watch.zoom_out"),
         Binding("l,L", "log", "Log", key_display="L", id="watch.log"),
-        Binding("f1", "help", "Help", id="watch.help"),
+        Binding("f1", "app.help", "Help", id="watch.help"),
     ]
     DEFAULT_CSS = """
     WatchScreen {
@@ -129,9 +128,6 @@ class WatchScreen(Window):
     def action_log(self) -> None:
         chart = self.query_one(RunChart)
         chart.log_steps = not chart.log_steps
-
-    def action_help(self) -> None:
-        self.app.push_screen(HelpScreen())
 
 
 def words(view: RunView) -> Content:

@@ -171,10 +171,19 @@ class CandidatesPanel(Widget, can_focus=True):
         event.stop()
 
     def _row_at(self, offset: Offset | None) -> int | None:
-        if offset is None or offset.y < HEADER:
+        return None if offset is None else self._row(offset.y)
+
+    def _row(self, y: int) -> int | None:
+        """The candidate on a line; the last line is for what is written, if that is far behind."""
+        row = self._top + y - HEADER
+        if y < HEADER or row >= self._n:
             return None
-        row = self._top + offset.y - HEADER
-        return row if row < self._n else None
+        is_last = y == self.size.height - 1
+        if is_last and not self.has_focus and self._thoughts:
+            ids = [found.id for found in self._thoughts.candidates]
+            if self._written in ids[row:]:
+                return ids.index(self._written)
+        return row
 
     @property
     def _ground(self) -> Style:
@@ -186,9 +195,9 @@ class CandidatesPanel(Widget, can_focus=True):
         base = self._ground
         if y < HEADER:
             return self._heading(width)
-        row = self._top + y - HEADER
-        if self._thoughts is None or row >= self._n:
-            hint = " what the model thinks shows here" if not self._thoughts and y == HEADER else ""
+        row = self._row(y)
+        if self._thoughts is None or row is None:
+            hint = " no thoughts yet" if not self._thoughts and y == HEADER else ""
             muted = self.get_component_rich_style("candidates--cut")
             return Strip([Segment(hint[:width], muted)]).adjust_cell_length(width, base)
         return self._candidate(self._thoughts.candidates[row], row, width)

@@ -1,15 +1,17 @@
-"""Where the user writes: grows with its text, remembers what was sent."""
+"""Where the user writes: grows with its text, remembers what was sent, completes commands."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rich.style import Style
 from rich.text import Text
-from textual import events
+from textual import events, on
 from textual.binding import Binding
 from textual.message import Message
 from textual.widgets import TextArea
 
+from minigpt_tui.commands import Choice, is_command
+from minigpt_tui.history import History
 from minigpt_tui.messages import Submitted
 
 MAX_PASTE_CHARS = 20_000
@@ -22,11 +24,27 @@ class Prompt(TextArea):
     Up in the first line and Down in the last go through what was sent before. Left in an empty one
     leaves it for the text. What the model would go on with stands behind the words as a ghost,
     which Tab or Right accepts.
+
+    A line that begins with a slash is for the app: while it is typed, Up, Down and Tab choose how
+    it could go on, Enter takes that, and Esc puts the choices away. Two slashes are the text's.
     """
 
     @dataclass
     class WentLeft(Message):
         """The user wants to go back into the text."""
+
+    @dataclass
+    class Offered(Message):
+        """A command could go on like this; none: there is nothing to choose any more."""
+
+        choices: tuple[Choice, ...]
+        marked: int | None
+
+    @dataclass
+    class Commanded(Message):
+        """The user has sent a line that is for the app."""
+
+        line: str
 
     BINDINGS = [
         Binding("enter", "submit", "Write", id="prompt.submit"),
@@ -37,17 +55,82 @@ class Prompt(TextArea):
         Binding("down", "later", "Later prompt", show=False, id="prompt.later"),
     ]
 
-    def __init__(self, *, id: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        id: str | None = None,
+        sent: History | None = None,
+        complete: Callable[[str], tuple[Choice, ...]] | None = None,
+    ) -> None:
+        """Make the prompt.
+
+        Args:
+            id: of the widget.
+            sent: what was sent before.
+            complete: how a command that is half typed could go on; None: there are no commands.
+        """
         super().__init__(id=id, compact=True, highlight_cursor_line=False)
-        self._history: list[str] = []
-        self._at = 0
-        self._draft = ""
+        self.sent = History() if sent is None else sent
+        self.last = ""
+        """What was sent to the model last."""
+        self._complete = complete
+        self._moved: tuple[str, int] | None = None
+        """Of the choices for a line, the one that the user has moved to."""
+        self._closed_at: str | None = None
+        """The line at which the user did not want to see any choices."""
         self._shades: list[Style | None] = []
 
     @property
-    def has_history(self) -> bool:
-        """Whether Up has something to show."""
-        return bool(self._history)
+    def words(self) -> str:
+        """What the model would read."""
+        if self._complete is None:
+            return self.text
+        if is_command(self.text):
+            return ""
+        return self.text.removeprefix("/") if self.text.startswith("//") else self.text
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """How the command that is being typed could go on."""
+        if self._complete is None or not is_command(self.text) or self.text == self._closed_at:
+            return ()
+        return self._complete(self.text)
+
+    @property
+    def marked(self) -> int | None:
+        """Which of the choices Enter takes; None: the line is sent as it is."""
+        if self._moved and self._moved[0] == self.text:
+            return self._moved[1]
+        # nothing typed fits everything, and Enter must not do what happens to be first
+        return None if not self.choices or self.text.endswith(("/", " ")) else 0
+
+    @on(TextArea.Changed)
+    @on(events.Focus)
+    def _offer(self) -> None:
+        self.post_message(self.Offered(self.choices, self.marked))
+
+    @on(events.Blur)
+    def _offer_nothing(self) -> None:
+        self.post_message(self.Offered((), None))
+
+    def take(self, choice: Choice) -> None:
+        """Write the command like this."""
+        self.text = choice.line
+        self.move_cursor(self.document.end)
+
+    def close_choices(self) -> bool:
+        """Put the choices away; False: there were none."""
+        if not self.choices:
+            return False
+        self._closed_at = self.text
+        self._offer()
+        return True
+
+    def _move_mark(self, step: int) -> None:
+        n, at = len(self.choices), self.marked
+        at = (step - 1) // 2 if at is None else at + step
+        self._moved = (self.text, at % n)
+        self._offer()
 
     def show_thoughts(self, shades: Sequence[Style | None], ghost: str) -> None:
         """Show what the model thinks of the words.
@@ -67,9 +150,15 @@ class Prompt(TextArea):
         """What Tab would accept."""
         return self.suggestion if self.text else ""
 
-    def accept(self) -> None:
-        """Take the ghost's words as one's own."""
-        self.insert(self.ghost)
+    def accept(self) -> bool:
+        """Take the marked choice, or the ghost's words as one's own; False: there is neither."""
+        if choices := self.choices:
+            self.take(choices[self.marked or 0])
+        elif self.ghost:
+            self.insert(self.ghost)
+        else:
+            return False
+        return True
 
     def get_line(self, line_index: int) -> Text:
         line = super().get_line(line_index)
@@ -87,34 +176,46 @@ class Prompt(TextArea):
             self.post_message(self.WentLeft())
 
     def action_submit(self) -> None:
-        text = self.text
-        if text and text not in self._history[-1:]:
-            self._history.append(text)
-        self._at = len(self._history)
-        self.post_message(Submitted(text))  # before the change to no text, which forgets scores
+        if self.marked is not None:
+            choice = self.choices[self.marked]
+            is_news = choice.line != self.text
+            self.take(choice)
+            if is_news and not choice.is_whole:
+                return
+        self.sent.add(self.text)
+        if self._complete is not None and is_command(self.text):
+            self.post_message(self.Commanded(self.text))
+        else:
+            self.last = self.words
+            # before the change to no text, which forgets the scores
+            self.post_message(Submitted(self.words))
         self.text = ""
 
     def action_newline(self) -> None:
         self.insert("\n")
 
     def action_earlier(self) -> None:
-        if self.cursor_location[0] > 0:
+        if self.choices:
+            self._move_mark(-1)
+        elif self.cursor_location[0] > 0:
             self.action_cursor_up()
-        elif self._at > 0:
-            if self._at == len(self._history):
-                self._draft = self.text
-            self._show(self._at - 1)
+        else:
+            self._recall(-1)
 
     def action_later(self) -> None:
-        if self.cursor_location[0] < self.document.line_count - 1:
+        if self.choices:
+            self._move_mark(1)
+        elif self.cursor_location[0] < self.document.line_count - 1:
             self.action_cursor_down()
-        elif self._at < len(self._history):
-            self._show(self._at + 1)
+        else:
+            self._recall(1)
 
-    def _show(self, at: int) -> None:
-        self._at = at
-        self.text = self._history[at] if at < len(self._history) else self._draft
-        self.move_cursor(self.document.end)
+    def _recall(self, step: int) -> None:
+        text = self.sent.move(step, self.text)
+        if text is not None:
+            self._closed_at = text  # Up and Down are to go on through the history
+            self.text = text
+            self.move_cursor(self.document.end)
 
     async def _on_key(self, event: events.Key) -> None:
         if event.key == "enter":  # the text area would insert it; here it is a binding

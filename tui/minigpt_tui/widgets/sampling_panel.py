@@ -15,10 +15,9 @@ from textual.widgets import Input, Static
 
 from minigpt.errors import InputError
 from minigpt.runtime.params import KNOBS, SamplingParams
-from minigpt.terminal import printable
 from minigpt_tui import presets
 from minigpt_tui.messages import ParamsChanged
-from minigpt_tui.protocol import Opened
+from minigpt_tui.preferences import choice
 from minigpt_tui.widgets.more_row import MoreRow
 from minigpt_tui.widgets.preset_row import PresetRow
 from minigpt_tui.widgets.scale import Scale
@@ -50,7 +49,6 @@ SLIDERS = {
 """A parameter that SamplingParams gains has its slider here at once."""
 MAIN = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
 """Always in sight; the others are behind a row, and named there when they are not at rest."""
-HINT = "Tab to a slider: ← → slide it while the model writes, digits set it."
 
 
 class SamplingPanel(VerticalScroll, can_focus=False):
@@ -65,14 +63,18 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         #seed-hint { width: auto; padding: 0 0 0 1; color: $text-muted; }
         #more-sliders { height: auto; display: none; }
         &.-more #more-sliders { display: block; }
-        #hint { color: $text-muted; padding: 0 1; margin: 1 0; height: 3; }
-        #facts { color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis; }
     }
     """
     BINDINGS = [
         Binding("up", "app.focus_previous", "Row above", show=False, id="sampling.above"),
         Binding("down", "app.focus_next", "Row below", show=False, id="sampling.below"),
     ]
+
+    @dataclass
+    class Explained(Message):
+        """What the focused slider is for; nothing, if none has the focus."""
+
+        help: str
 
     @dataclass
     class PresetSaved(Message):
@@ -98,10 +100,11 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         super().__init__(id=id)
         self.params = defaults
         self._defaults = defaults
-        self._presets = {**presets.PRESETS, **(own_presets or {})}
+        self.presets = {**presets.PRESETS, **(own_presets or {})}
+        """By name, the user's own behind the built-in ones."""
 
     def compose(self) -> ComposeResult:
-        yield PresetRow(tuple(self._presets), presets.BALANCED, id="preset")
+        yield PresetRow(tuple(self.presets), presets.BALANCED, id="preset")
         for name in MAIN:
             yield self._slider(name)
         with Horizontal(id="seed-row"):
@@ -116,9 +119,6 @@ class SamplingPanel(VerticalScroll, can_focus=False):
             for name in SLIDERS:
                 if name not in MAIN:
                     yield self._slider(name)
-        yield Static(HINT, id="hint", markup=False)
-        yield Static("Model", classes="heading")
-        yield Static("", id="facts", markup=False)
 
     def on_mount(self) -> None:
         self._show_rows()
@@ -145,10 +145,22 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         kept = {"seed": self.params.seed, "logit_bias": self.params.logit_bias}
         self.take(replace(self._defaults, **kept))  # type: ignore[arg-type]
 
+    def keep_as_defaults(self) -> None:
+        """Let Backspace and `reset` go back to what is set now."""
+        self._defaults = self.params
+        for slider in self.query(Slider):
+            slider.scale = replace(slider.scale, default=slider.value)
+        self._show_rows()
+
     def choose_preset(self, name: str) -> None:
-        """Apply a preset."""
+        """Apply a preset.
+
+        Raises:
+            InputError: there is none of that name.
+        """
+        choice("preset", name, self.presets)
         self.query_one(PresetRow).current = name
-        self.take(presets.apply(self.params, self._presets[name]))
+        self.take(presets.apply(self.params, self.presets[name]))
 
     def save_preset(self, name: str) -> None:
         """Make a preset of the settings, or another one of that name; posts PresetSaved.
@@ -157,16 +169,12 @@ class SamplingPanel(VerticalScroll, can_focus=False):
             InputError: the name is not one for a preset.
         """
         name = presets.preset_name(name)
-        self._presets[name] = presets.changes_of(self.params)
+        self.presets[name] = presets.changes_of(self.params)
         row = self.query_one(PresetRow)
-        row.names = tuple(self._presets)
+        row.names = tuple(self.presets)
         row.current = name
         self._show_rows()
-        self.post_message(self.PresetSaved(name, self._presets[name]))
-
-    def show_model(self, model: Opened) -> None:
-        """Say what is known of the model."""
-        self.query_one("#facts", Static).update(_facts(model))
+        self.post_message(self.PresetSaved(name, self.presets[name]))
 
     def new_seed(self) -> int:
         """Draw another seed from the range that the parameter suggests."""
@@ -213,7 +221,7 @@ class SamplingPanel(VerticalScroll, can_focus=False):
     def _explain_focused(self) -> None:
         # not the event's widget: one's blur may come after the next one's focus
         name = _parameter(self.screen.focused)
-        self.query_one("#hint", Static).update(KNOBS[name].help if name in KNOBS else HINT)
+        self.post_message(self.Explained(KNOBS[name].help if name in KNOBS else ""))
 
     def _take(self, params: SamplingParams) -> None:
         if params != self.params:
@@ -224,10 +232,10 @@ class SamplingPanel(VerticalScroll, can_focus=False):
     def _show_rows(self) -> None:
         """Name what is in force: the preset, and what was changed out of sight."""
         row = self.query_one(PresetRow)
-        if presets.apply(self.params, self._presets[row.current]) == self.params:
+        if presets.apply(self.params, self.presets[row.current]) == self.params:
             row.show(row.current, is_changed=False)
         else:
-            name = presets.find(self.params, self._presets)
+            name = presets.find(self.params, self.presets)
             row.show(name or row.current, is_changed=name is None)
         self.query_one(MoreRow).changed = [
             slider.text for slider in self.query("#more-sliders Slider").results(Slider)
@@ -238,17 +246,3 @@ class SamplingPanel(VerticalScroll, can_focus=False):
 def _parameter(widget: Widget | None) -> str:
     """The parameter that a widget is for, if it is for one."""
     return str(widget.id).replace("-", "_") if widget else ""
-
-
-def _facts(model: Opened) -> str:
-    card, config = model.card, model.config
-    rows = (
-        ("corpus", card.corpus),
-        ("", f"{card.corpus_chars:,} characters"),
-        ("layers", f"{config.n_layer} × {config.n_embd}, {config.arch}"),
-        ("window", f"{config.block_size} tokens"),
-        ("trained", f"{card.steps:,} steps"),
-        ("loss", f"{card.val_loss:.3f} (validation)"),
-    )
-    lines = (f" {name:<8}{value}".replace("\n", " ") for name, value in rows)
-    return printable("\n".join(lines))

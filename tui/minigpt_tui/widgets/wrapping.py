@@ -7,6 +7,8 @@ from bisect import bisect_right
 
 from rich.cells import get_character_cell_size
 
+from minigpt.terminal import printable
+
 TAB_CELLS = 4
 
 
@@ -77,6 +79,16 @@ class Wrapping:
             cells += size
             if char == "\t":
                 word = i + 1
+
+
+def expanded(text: str, column: int) -> tuple[str, int]:
+    """A piece of a row as it is shown when it begins at a column, and the column after it."""
+    shown = []
+    for char in text:
+        size = cell_size(char, column)
+        shown.append(" " * size if char == "\t" else char)
+        column += size
+    return printable("".join(shown)), column
 
 
 def cell_size(char: str, column: int) -> int:

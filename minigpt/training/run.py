@@ -1,0 +1,45 @@
+"""What is to be trained, on what, where to, and with whom."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from minigpt.config import GPTConfig, TrainConfig
+from minigpt.corpus import Ids, TokenizedCorpus, check_length, split
+from minigpt.errors import InputError
+from minigpt.training.world import World
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What is to be trained, on what, where to."""
+
+    model: GPTConfig
+    train: TrainConfig
+    corpus: TokenizedCorpus
+    folder: Path
+    world: World = field(default_factory=World)
+    """This process among those that train the model together."""
+    compile: bool = False
+    """Whether torch.compile makes the steps faster, after half a minute's wait."""
+
+    @property
+    def parts(self) -> tuple[Ids, Ids]:
+        """What is trained on, and what of the validation part is scored."""
+        train, val = split(self.corpus.ids)
+        scored = self.train.eval_tokens or len(val)
+        return train, val[: scored + 1]  # the first one is not predicted
+
+
+def check_run(run: Run) -> None:
+    """Refuse what cannot be trained, before anything is written.
+
+    Raises:
+        InputError: the text is too short, or a batch cannot be shared by the processes.
+    """
+    check_length(run.corpus.ids, run.model.block_size)
+    rows, size = run.train.batch_size, run.world.size
+    if rows % size:
+        raise InputError(
+            f"batch_size {rows} cannot be shared by {size} processes: "
+            f"make it a multiple, --set batch_size={-(-rows // size) * size}"
+        )

@@ -1,0 +1,61 @@
+"""A model of which each process holds a part, for those that no device can hold (FSDP).
+
+Zhao et al. (2023), "PyTorch FSDP". Every parameter is cut along its rows, one part a process, and
+with it its gradient and what the optimizers remember of it. A block is put together when its turn
+comes, in the forward pass and again in the backward pass, and taken apart after it.
+
+What is not number by number, such as Muon's step and a checkpoint, needs `whole` tensors. To put
+one together takes all processes: all of them must ask for the same ones in the same order.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.distributed import device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from minigpt.model import GPT
+
+
+def shard(model: GPT, size: int, device: torch.device) -> None:
+    """Cut up a model that all processes have alike: each keeps its part, on its device."""
+    mesh = device_mesh.init_device_mesh(device.type, (size,))
+    for part in (*model.h, model):
+        # the root too, which by default stays together after an evaluation: its parameters would
+        # be others than those that the optimizers know
+        fully_shard(part, mesh=mesh, reshard_after_forward=True)
+
+
+def is_cut(tensor: Tensor) -> bool:
+    """Whether this process holds a part of it only."""
+    return isinstance(tensor, DTensor)
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """All of a tensor; one that is not cut up is itself."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def own_part(tensor: Tensor) -> Tensor:
+    """What this process holds of a tensor."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def cut_as(other: Tensor, tensor: Tensor) -> Tensor:
+    """A whole tensor that all processes have, cut up as another one is."""
+    if not isinstance(other, DTensor):
+        return tensor
+    return distribute_tensor(tensor, other.device_mesh, other.placements, src_data_rank=None)
+
+
+def gathered(tensors: Mapping[str, Tensor], *, keep: bool) -> dict[str, Tensor]:
+    """Whole tensors, one after the other, in the CPU's memory; none if they are not to be kept."""
+    found = {}
+    # sorted: a checkpoint that was read back has them in an order of each process's own
+    for name, tensor in sorted(tensors.items()):
+        complete = whole(tensor)
+        if keep:
+            found[name] = complete.cpu()
+    return found

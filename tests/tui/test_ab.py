@@ -1,0 +1,393 @@
+"""Two texts side by side, with two scripted engines."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.segment import Segment
+from textual.pilot import Pilot
+from textual.widgets import OptionList, Static
+
+from minigpt.runtime.params import SamplingParams
+from minigpt_tui.minigpt_app import MinigptApp
+from minigpt_tui.protocol import Change, Generate, Open, Opened, Skipped, Stop
+from minigpt_tui.screens.ab import ABScreen
+from minigpt_tui.screens.help import HelpScreen
+from minigpt_tui.screens.main import MainScreen
+from minigpt_tui.screens.models import ModelPicker
+from minigpt_tui.widgets.pane import Pane
+from minigpt_tui.widgets.pane_header import PaneHeader
+from minigpt_tui.widgets.prompt import Prompt
+from minigpt_tui.widgets.slider import Slider
+from minigpt_tui.widgets.two_panes import TwoPanes
+from tests.tui.scripted_engine import CARD, CHARS, CONFIG, MODEL, ScriptedEngine, until
+
+DEFAULTS = SamplingParams()
+
+
+class Second(ScriptedEngine):
+    """The engine that the screen makes for itself."""
+
+    is_closed = False
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+class Desk:
+    """The app with the screen open, and what one sees of it."""
+
+    def __init__(self, pilot: Pilot[str], first: ScriptedEngine, made: list[Second]) -> None:
+        self.pilot, self.app, self.press = pilot, pilot.app, pilot.press
+        self.first, self.made = first, made
+
+    @property
+    def second(self) -> Second:
+        return self.made[-1]
+
+    @property
+    def screen(self) -> ABScreen:
+        screen = next(s for s in self.app.screen_stack if isinstance(s, ABScreen))
+        assert isinstance(screen, ABScreen)
+        return screen
+
+    @property
+    def both(self) -> TwoPanes:
+        return self.screen.both
+
+    @property
+    def main(self) -> MainScreen:
+        screen = self.app.screen_stack[0]
+        assert isinstance(screen, MainScreen)
+        return screen
+
+    @property
+    def verdict(self) -> str:
+        return str(self.screen.query_one("#verdict", Static).content)
+
+    @property
+    def texts(self) -> tuple[str, str]:
+        return self.both.a.text, self.both.b.text
+
+    @property
+    def notices(self) -> list[str]:
+        return [notice.message for notice in self.app._notifications]
+
+    def header(self, pane: Pane) -> str:
+        return pane.query_one(PaneHeader).render().plain
+
+    async def sees(self, one: str, other: str) -> None:
+        await until(self.pilot, lambda: self.texts == (one, other))
+
+    async def reads(self, part: str) -> None:
+        await until(self.pilot, lambda: part in self.verdict)
+
+    async def slide(self, pane: Pane, **values: float) -> None:
+        for name, value in values.items():
+            pane.query_one(f"#{name.replace('_', '-')}", Slider).set_to(value)
+        await self.pilot.pause()
+
+
+@asynccontextmanager
+async def main_screen(
+    size: tuple[int, int] = (80, 24), *, other_model: Path | None = None
+) -> AsyncIterator[Desk]:
+    first, made = ScriptedEngine(), list[Second]()
+
+    def make_engine() -> Second:
+        made.append(Second())
+        return made[-1]
+
+    app = MinigptApp(first, MODEL, other_model=other_model, make_engine=make_engine)
+    async with app.run_test(size=size, notifications=True) as pilot:
+        yield Desk(pilot, first, made)
+
+
+@asynccontextmanager
+async def two_panes(
+    size: tuple[int, int] = (80, 24), *, other_model: Path | None = None
+) -> AsyncIterator[Desk]:
+    async with main_screen(size, other_model=other_model) as d:
+        if other_model is None:
+            await d.press("f10")
+        await until(d.pilot, lambda: bool(d.made) and bool(d.made[0].asked(Open)))
+        yield d
+
+
+def shown(pane: Pane) -> list[Segment]:
+    """The pieces of a text as they are drawn, without the gutter."""
+    rows = (pane.view.render_line(y) for y in range(pane.view.size.height))
+    return [segment for row in rows for segment in list(row)[1:] if segment.text.strip()]
+
+
+async def test_enter_writes_the_same_with_both() -> None:
+    async with two_panes() as d:
+        await d.slide(d.both.b, temperature=1.2)
+        await d.press("enter")
+        assert d.first.last_generate.text == d.second.last_generate.text == "ROMEO:"
+        assert d.first.last_generate.params == DEFAULTS
+        assert d.second.last_generate.params == replace(DEFAULTS, temperature=1.2)
+        d.first.write(" AY")
+        d.second.write(" NO")
+        await d.sees("ROMEO: AY", "ROMEO: NO")
+
+
+async def test_enter_again_begins_anew() -> None:
+    async with two_panes() as d:
+        await d.press("enter")
+        d.first.write(" AY")
+        await d.sees("ROMEO: AY", "ROMEO:")
+        await d.press("X", "enter")
+        assert d.first.asked(Stop) == [Stop(1)]
+        assert d.texts == ("ROMEO:X", "ROMEO:X")
+        assert d.first.last_generate == Generate(2, "ROMEO:X", DEFAULTS)
+
+
+async def test_nothing_is_written_from_nothing() -> None:
+    async with two_panes() as d:
+        d.screen.query_one(Prompt).text = ""
+        await d.press("enter", "enter")
+        assert d.first.asked(Generate) == []
+        assert d.notices == ["Type a beginning: both go on from it."]
+
+
+async def test_the_place_where_they_part_is_told_and_marked_in_both() -> None:
+    async with two_panes() as d:
+        await d.press("enter")
+        d.first.write("\nTHE HEART IS")
+        d.second.write("\nTHE HE")
+        await d.reads("The same so far: 7 characters")
+        d.second.write("AT OF")
+        await d.reads("◆ The same for 8 characters, then A “HEART” and B “HEAT”")
+        for pane, pieces in (
+            (d.both.a, ["ROMEO:", "THE HEA", "R", "T IS", "▌"]),
+            (d.both.b, ["ROMEO:", "THE HEA", "T", " OF", "▌"]),
+        ):
+            segments = shown(pane)
+            assert [segment.text.rstrip() for segment in segments] == pieces
+            _, same, first, rest, _ = (segment.style for segment in segments)
+            assert same
+            assert first
+            assert rest
+            assert first.reverse
+            assert first.underline  # also where there is no colour
+            assert same.color != rest.color
+
+
+async def test_what_is_the_same_to_the_end_has_no_mark() -> None:
+    async with two_panes() as d:
+        await d.press("enter")
+        for engine in (d.first, d.second):
+            engine.write(" AY ME")
+            engine.finish()
+        await d.reads("The same from beginning to end: 6 characters")
+        assert "◆" not in d.verdict
+        await d.press("ctrl+g")  # has nowhere to go
+        assert d.both.a.view.cursor is None
+
+
+async def test_one_key_shows_where_they_part_and_the_end_again() -> None:
+    async with two_panes() as d:
+        await d.press("enter")
+        d.first.write("A" + "\n" * 50 + "END")
+        d.second.write("B" + "\n" * 50 + "END")
+        await d.reads("Different from the first character on")
+        assert all(pane.view.scroll_offset.y > 0 for pane in d.both.panes)
+        await d.press("ctrl+g")
+        assert all(pane.view.scroll_offset.y == 0 for pane in d.both.panes)
+        await d.press("ctrl+g")
+        assert all(pane.view.follows and pane.view.scroll_offset.y > 0 for pane in d.both.panes)
+        await d.press("ctrl+home")
+        assert all(pane.view.scroll_offset.y == 0 for pane in d.both.panes)
+        await d.press("pagedown", "ctrl+end")
+        assert all(pane.view.follows for pane in d.both.panes)
+
+
+async def test_a_header_tells_speed_surprise_and_what_is_different() -> None:
+    async with two_panes() as d:
+        a, b = d.both.panes
+        await d.slide(b, temperature=1.2)
+        await until(d.pilot, lambda: "temperature 0.80" in d.header(a))
+        assert "temperature 1.20" in d.header(b)
+        assert "top-p" not in d.header(a) + d.header(b)
+        await d.press("enter")
+        d.first.write("A" * 8)
+        d.first.finish()
+        await until(d.pilot, lambda: "4,321 tok/s" in d.header(a))
+        assert "0.72 bits/char" in d.header(a)  # 0.5 nats
+        assert "tok/s" not in d.header(b)
+        assert "bits" not in d.header(b)
+
+
+async def test_a_slider_acts_on_its_own_text_alone() -> None:
+    async with two_panes() as d:
+        await d.press("enter")
+        await d.slide(d.both.b, temperature=1.2)
+        assert d.first.asked(Change) == []
+        assert d.second.asked(Change) == [Change(replace(DEFAULTS, temperature=1.2))]
+
+
+async def test_tab_goes_to_the_same_slider_of_the_other_and_enter_writes_from_there() -> None:
+    async with two_panes() as d:
+        await d.press("tab", "down", "down", "down")
+        focused = d.app.focused
+        assert focused
+        assert focused.id == "top-p"
+        assert d.both.a.panel in focused.ancestors
+        assert "[A]" in d.header(d.both.a)
+        await d.press("tab", "left", "enter")
+        assert d.first.last_generate.params.top_p == 0.95
+        assert d.second.last_generate.params.top_p == 0.94
+        assert "[B]" in d.header(d.both.b)
+        assert " A " in d.header(d.both.a)
+        await d.press("tab")
+        assert isinstance(d.app.focused, Prompt)
+        await d.press("shift+tab", "shift+tab", "shift+tab")
+        assert isinstance(d.app.focused, Prompt)
+
+
+async def test_settings_are_copied_to_the_other() -> None:
+    async with two_panes() as d:
+        await d.slide(d.both.a, temperature=0.5, top_k=7)
+        await d.press("tab", "=")
+        assert d.both.b.params == replace(DEFAULTS, temperature=0.5, top_k=7)
+        await d.pilot.pause()
+        assert d.both.b.query_one("#top-k", Slider).value == 7
+        assert "top-k" not in d.header(d.both.a)
+
+
+async def test_both_have_one_seed() -> None:
+    async with two_panes() as d:
+        await d.press("ctrl+r", "enter")
+        seed = d.first.last_generate.params.seed
+        assert d.second.last_generate.params.seed == seed
+        assert f"seed {seed} " in str(d.screen.query_one("#prompt-row").border_subtitle)
+
+
+async def test_escape_stops_both_then_goes_back() -> None:
+    async with two_panes() as d:
+        await d.press("enter")
+        d.first.write("A")
+        await d.sees("ROMEO:A", "ROMEO:")
+        await d.press("escape")
+        assert (d.first.asked(Stop), d.second.asked(Stop)) == ([Stop(1)], [Stop(1)])
+        d.first.write("LATE")
+        await until(d.pilot, lambda: not d.first.unheard)
+        assert d.texts == ("ROMEO:A", "ROMEO:")
+        await d.press("escape")
+        await until(d.pilot, lambda: d.second.is_closed)
+        assert d.app.screen is d.main
+
+
+async def test_the_engine_is_given_back_with_the_model_it_had(tmp_path: Path) -> None:
+    async with two_panes() as d:
+        d.both.a.writer.open(tmp_path / "other.onnx")
+        await d.press("enter", "f10")
+        assert d.first.asked(Stop) == [Stop(1)]
+        await until(d.pilot, lambda: d.first.asked(Open)[-1] == Open(MODEL))
+        d.first.write("LATE")  # a word of the screen that is gone
+        await until(d.pilot, lambda: not d.first.unheard)
+        assert d.main.writer.document.text == ""
+        await d.press("enter")
+        d.first.write(" AY")
+        await until(d.pilot, lambda: d.main.writer.document.text == "ROMEO: AY")
+        await d.press("f10")
+        await until(d.pilot, lambda: len(d.made) == 2)
+        assert d.made[0].is_closed
+        assert not d.second.is_closed
+
+
+async def test_the_main_screen_is_silent_meanwhile() -> None:
+    async with main_screen() as d:
+        await d.press(*"AY", "enter")
+        d.first.write(" ME")
+        await until(d.pilot, lambda: d.main.writer.document.text == "AY ME")
+        await d.press("f10")
+        await until(d.pilot, lambda: bool(d.made))
+        assert d.first.asked(Stop) == [Stop(1)]
+        assert d.screen.query_one(Prompt).text == "AY"  # the words that the text began with
+        await d.press("enter")
+        d.first.write(" YOU")
+        await d.sees("AY YOU", "AY")
+        assert d.main.writer.document.text == "AY ME"
+
+
+async def test_goes_on_from_the_cursor() -> None:
+    async with main_screen() as d:
+        await d.press(*"AY", "enter")
+        d.first.write(" ME")
+        d.first.finish()
+        await until(d.pilot, lambda: d.main.writer.document.text == "AY ME")
+        await d.press("left", "left", "f10")
+        await until(d.pilot, lambda: bool(d.made))
+        assert d.screen.query_one(Prompt).text == "AY "
+
+
+async def test_each_has_a_model_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "zero.onnx").write_bytes(b"0")
+    async with two_panes() as d:
+        await d.press("tab", "tab", "f2")
+        assert isinstance(d.app.screen, ModelPicker)
+        await until(d.pilot, lambda: bool(d.app.screen.query(OptionList)))
+        await d.press("end", "enter")
+        last = d.second.requests[-1]
+        assert isinstance(last, Open)
+        assert last.path.name == "zero.onnx"
+        assert d.first.asked(Open)[-1] == Open(MODEL)
+        await d.pilot.click(d.both.a.query_one(PaneHeader))
+        await until(d.pilot, lambda: isinstance(d.app.screen, ModelPicker))
+        assert "[A]" in d.header(d.both.a)
+
+
+async def test_two_checkpoints_of_a_run_are_told_apart() -> None:
+    other = Path("run/step-500.onnx")
+    async with two_panes((160, 50), other_model=other) as d:
+        assert d.second.asked(Open) == [Open(other)]
+        d.second.say(
+            Opened(other, replace(CARD, steps=500, val_loss=2.01), CONFIG, CHARS, "e" * 64)
+        )
+        await until(d.pilot, lambda: "step-500" in d.header(d.both.b))
+        assert "500 steps · loss 2.01" in d.header(d.both.b)
+        assert "scripted" in d.header(d.both.a)
+        assert "2,000 steps · loss 1.47" in d.header(d.both.a)
+
+
+async def test_a_notice_says_whose_it_is() -> None:
+    async with two_panes() as d:
+        await d.press("enter")
+        d.second.say(Skipped(1, "é"))
+        await until(d.pilot, lambda: bool(d.notices))
+        assert d.notices == ["B: The model has never seen é: it reads past them."]
+
+
+async def test_narrow_panes_stand_over_each_other() -> None:
+    async with two_panes((60, 24)) as d:
+        a, b = d.both.panes
+        assert a.region.bottom == b.region.y
+        assert [pane.panel.display for pane in d.both.panes] == [False, False]
+        await d.press("f3")
+        assert [pane.panel.display for pane in d.both.panes] == [True, True]
+        await d.press("tab")
+        await d.pilot.resize_terminal(160, 50)
+        await d.pilot.pause()
+        assert a.region.y == b.region.y
+        assert a.view.size.width == b.view.size.width  # or their rows would break elsewhere
+        await d.press("f3")
+        await until(d.pilot, lambda: isinstance(d.app.focused, Prompt))
+
+
+async def test_help_is_over_it() -> None:
+    async with two_panes() as d:
+        await d.press("f1")
+        assert isinstance(d.app.screen, HelpScreen)
+        await d.press("escape")
+        assert d.app.screen_stack[-1] is d.screen
+
+
+async def test_the_end_of_the_app_is_the_end_of_the_second_engine() -> None:
+    async with two_panes() as d:
+        await d.press("ctrl+q")
+    assert d.second.is_closed

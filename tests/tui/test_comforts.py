@@ -1,0 +1,345 @@
+"""Commands with a slash, what is remembered, the first screen, the help: from key to screen."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from textual.binding import Binding
+from textual.widgets import Input, OptionList, Static
+
+from minigpt_tui import preferences
+from minigpt_tui.commands import COMMANDS
+from minigpt_tui.heat import Heat
+from minigpt_tui.minigpt_app import OWNERS, MinigptApp
+from minigpt_tui.preferences import Preferences
+from minigpt_tui.protocol import Generate, Look, Open, Stop
+from minigpt_tui.screens.ask import Ask
+from minigpt_tui.screens.help import AREAS, HelpScreen
+from minigpt_tui.screens.main import MainScreen
+from minigpt_tui.screens.models import ModelPicker
+from minigpt_tui.screens.note import Note
+from minigpt_tui.screens.runs import RunPicker
+from minigpt_tui.screens.watch import WatchScreen
+from minigpt_tui.widgets.command_list import CommandList
+from minigpt_tui.widgets.prompt import Prompt
+from minigpt_tui.widgets.sampling_panel import SamplingPanel
+from minigpt_tui.widgets.welcome import EXAMPLES, Welcome
+from tests.tui.scripted_engine import CARD, MODEL, ScriptedEngine, until
+from tests.tui.test_app import Desk, desk
+
+
+@asynccontextmanager
+async def home(folder: Path, wanted: Preferences | None = None) -> AsyncIterator[Desk]:
+    """A desk whose preferences and prompts are kept in a folder."""
+    engine, path = ScriptedEngine(), folder / "config.toml"
+    app = MinigptApp(
+        engine, MODEL, preferences=wanted or preferences.read(path), preferences_path=path,
+        sessions=folder / "sessions.db",
+    )  # fmt: skip
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        yield Desk(pilot, engine)
+
+
+def offered(d: Desk) -> list[str]:
+    """What the list above the prompt shows, the marked one with a sign before it."""
+    options = d.main.query_one(CommandList)
+    if not options.display:
+        return []
+    return [
+        ">" * (i == options.highlighted) + str(option.prompt).split("  ")[0].strip()
+        for i, option in enumerate(options.options)
+    ]
+
+
+async def test_a_slash_offers_commands_and_typing_filters_them() -> None:
+    async with desk() as d:
+        await d.type("/")
+        await until(d.pilot, lambda: len(offered(d)) == len(COMMANDS))
+        assert not any(line.startswith(">") for line in offered(d))
+        await d.type("see")
+        await until(d.pilot, lambda: offered(d)[:1] == [">/seed [N]"])
+        await d.press("tab")
+        prompt = d.main.query_one(Prompt)
+        assert prompt.text == "/seed "
+        await d.press("7", "enter")
+        await until(d.pilot, lambda: d.main.query_one(SamplingPanel).params.seed == 7)
+        assert prompt.text == ""
+        assert offered(d) == []
+
+
+async def test_enter_takes_what_is_marked_and_obeys_what_is_whole() -> None:
+    async with desk() as d:
+        prompt = d.main.query_one(Prompt)
+        await d.press(*"/prese", "enter")
+        assert prompt.text == "/preset "
+        await until(d.pilot, lambda: "wild" in offered(d))
+        await d.press("w", "enter")
+        assert prompt.text == ""
+        await until(d.pilot, lambda: d.main.query_one(SamplingPanel).params.temperature == 1.3)
+        assert d.engine.asked(Generate) == []
+
+
+async def test_enter_on_a_slash_alone_does_not_do_what_is_first() -> None:
+    async with desk() as d:
+        await d.type("A")
+        await d.press("enter", "/", "enter")
+        await d.is_told("behind the slash")
+        assert d.text == "A"
+
+
+async def test_escape_puts_the_choices_away_and_then_stops() -> None:
+    async with desk() as d:
+        await d.type("A")
+        await d.press("enter", "/", "h")
+        await until(d.pilot, lambda: offered(d) != [])
+        await d.press("escape")
+        await until(d.pilot, lambda: offered(d) == [])
+        assert d.engine.asked(Stop) == []
+        await d.press("escape")
+        assert d.engine.asked(Stop) == [Stop(1)]
+        assert d.main.query_one(Prompt).text == "/h"
+
+
+async def test_a_click_on_a_choice_takes_it() -> None:
+    async with desk() as d:
+        await d.type("/hea")
+        await until(d.pilot, lambda: offered(d) == [">/heat [KIND]"])
+        await d.pilot.click(CommandList, offset=(4, 0))
+        await until(d.pilot, lambda: "rank" in offered(d))
+        await d.pilot.click(CommandList, offset=(4, 3))
+        await until(d.pilot, lambda: d.main.tint.heat is Heat.RANK)
+
+
+async def test_an_unknown_command_is_told_with_the_nearest() -> None:
+    async with desk() as d:
+        await d.press(*"/hepl[/b]", "enter")
+        await d.is_told("there is no /hepl[/b]; did you mean /help?")
+        await d.press("up")
+        assert d.main.query_one(Prompt).text == "/hepl[/b]"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("/set temperature=hot", "temperature must be a number"),
+        ("/set top_k=-1", "top_k must be"),
+        ("/seed x", "seed must be a whole number"),
+        ("/preset mild", "there is no preset 'mild'; the closest: wild"),
+        ("/heat rnak", "the closest: rank"),
+        ("/palette blue", "there is no palette"),
+        ("/theme nrod", "the closest: nord"),
+        ("/model nowhere", "no file or model 'nowhere'"),
+        ("/keep wild", "is built in"),
+    ],
+)
+async def test_what_cannot_be_done_is_told(line: str, words: str) -> None:
+    async with desk() as d:
+        await d.type(line)
+        await d.press("escape", "enter")
+        await d.is_told(words)
+
+
+async def test_two_slashes_are_text_and_a_command_is_none() -> None:
+    async with desk() as d:
+        await d.type("/HELP")
+        await until(d.pilot, lambda: offered(d) != [])
+        assert all(isinstance(r, Look) and "HELP" not in r.text for r in d.engine.asked(Look))
+        await d.press("home", "/", "enter")
+        assert d.engine.last_generate.text == "/HELP"
+
+
+async def test_several_settings_at_once() -> None:
+    async with desk() as d:
+        await d.press(*"/set top_k=5 temp", "tab", *"0.5", "enter")
+        panel = d.main.query_one(SamplingPanel)
+        await until(d.pilot, lambda: (panel.params.top_k, panel.params.temperature) == (5, 0.5))
+
+
+async def test_a_model_is_opened_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "book.onnx").touch()
+    async with desk() as d:
+        await d.press(*"/model bo", "enter")
+        await until(d.pilot, lambda: d.engine.asked(Open)[1:] == [Open(tmp_path / "book.onnx")])
+        await d.press(*"/model", "enter", "enter")
+        assert d.is_on(ModelPicker)
+
+
+async def test_every_command_has_its_action_and_is_in_the_palette() -> None:
+    async with desk() as d:
+        for command in COMMANDS:
+            space, _, action = command.action.rpartition(".")
+            assert hasattr(d.app if space else d.main, f"action_{action}"), command.name
+            assert not command.key or any(command.key == b.id for o in OWNERS for b in bindings(o))
+        titles = [command.title for command in d.app.get_system_commands(d.main)]
+        assert len(titles) == len(set(titles))
+        assert {command.title for command in COMMANDS} <= set(titles)
+        set_ = next(c for c in d.app.get_system_commands(d.main) if c.title == "Change settings")
+        d.app.call_later(set_.callback)
+        await until(d.pilot, lambda: "temperature=" in offered(d))
+
+
+async def test_the_next_start_is_as_this_one_was_left(tmp_path: Path) -> None:
+    async with home(tmp_path) as d:
+        assert not (tmp_path / "config.toml").exists()
+        for line in ("/theme nord", "/heat rank", "/palette", "/set top_k=7", "/defaults",
+                     "/keep mine"):  # fmt: skip
+            await d.type(line)
+            await d.press("escape", "enter")
+            await d.pilot.pause()
+        await until(d.pilot, lambda: "mine" in preferences.read(tmp_path / "config.toml").presets)
+        await d.is_told(str(tmp_path / "config.toml"))
+        await d.type("A")
+        await d.press("enter")
+    found = preferences.read(tmp_path / "config.toml")
+    assert (found.theme, found.heat, found.palette) == ("nord", "rank", "cividis")
+    assert (found.params.top_k, found.presets) == (7, {"mine": {"top_k": 7}})
+    async with home(tmp_path) as d:
+        assert d.app.theme == "nord"
+        assert d.main.query_one(SamplingPanel).params.top_k == 7
+        assert d.main.query_one(Prompt).text == ""
+        await until(d.pilot, lambda: bool(d.main.query_one(Prompt).sent))
+        await d.press("up")
+        assert d.main.query_one(Prompt).text == "A"
+        await d.press("up")
+        assert d.main.query_one(Prompt).text == "/keep mine"
+        assert offered(d) == []
+
+
+async def test_a_preset_is_saved_under_a_name_that_is_asked_for(tmp_path: Path) -> None:
+    async with home(tmp_path) as d:
+        d.slider("top-k").set_to(3)
+        await d.press(*"/keep", "enter", "enter")
+        await until(d.pilot, lambda: d.is_on(Ask))
+        d.app.screen.query_one(Input).value = "wild"
+        await d.press("enter")
+        await until(
+            d.pilot, lambda: "built in" in str(d.app.screen.query_one("#trouble", Static).render())
+        )
+        d.app.screen.query_one(Input).value = "three"
+        await d.press("enter")
+        await until(d.pilot, lambda: (tmp_path / "config.toml").exists())
+    assert preferences.read(tmp_path / "config.toml").presets == {"three": {"top_k": 3}}
+
+
+async def test_preferences_that_cannot_be_written_are_told(tmp_path: Path) -> None:
+    async with home(tmp_path) as d:
+        (tmp_path / "config.toml").write_text("theme = 7", encoding="utf-8")
+        await d.press("f6")
+        await d.is_told("Not remembered")
+        assert d.main.tint.heat is Heat.PROBABILITY
+
+
+async def test_a_damaged_file_of_prompts_is_told(tmp_path: Path) -> None:
+    (tmp_path / "prompts.json").write_text("[", encoding="utf-8")
+    async with home(tmp_path) as d:
+        await d.is_told("prompts.json is damaged")
+        await d.type("A")
+        await d.press("enter")
+        await until(d.pilot, lambda: (tmp_path / "prompts.json.damaged").exists())
+    assert json.loads((tmp_path / "prompts.json").read_text(encoding="utf-8"))["prompts"] == ["A"]
+
+
+async def test_with_reduced_motion_nothing_blinks(tmp_path: Path) -> None:
+    async with home(tmp_path, Preferences(reduced_motion=True)) as d:
+        assert not d.main.query_one(Prompt).cursor_blink
+        assert not d.main.query_one("#seed", Input).cursor_blink
+
+
+async def test_the_files_are_shown_where_they_are(tmp_path: Path) -> None:
+    async with home(tmp_path) as d:
+        await d.press(*"/files", "enter")
+        await until(d.pilot, lambda: d.is_on(Note))
+        shown = "\n".join(str(text.render()) for text in d.app.screen.query(Static))
+        assert str(tmp_path / "config.toml") in shown
+        assert str(tmp_path / "sessions.db") in shown
+
+
+async def test_the_beginnings_are_for_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with desk() as d:
+        await d.says("ready")
+        assert d.main.query_one("#examples", OptionList).option_count == len(EXAMPLES) + 1
+        card = replace(CARD, corpus="cookbook.txt")
+        monkeypatch.setattr("tests.tui.scripted_engine.CARD", card)
+        d.engine.open(MODEL)
+        options = d.main.query_one("#examples", OptionList)
+        await until(d.pilot, lambda: options.option_count == 1)
+        assert "cookbook.txt" in str(d.main.query_one("#welcome-text", Static).render())
+        await d.press("enter")
+        assert d.engine.last_generate.text == ""
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 50)])
+async def test_the_first_screen_is_seen_at_once(size: tuple[int, int]) -> None:
+    async with desk(size=size) as d:
+        await d.says("ready")
+        await d.pilot.pause()
+        welcome = d.main.query_one(Welcome)
+        assert welcome.max_scroll_y == 0
+        keys = str(d.main.query_one("#welcome-keys", Static).render())
+        assert all(key in keys for key in ("Enter", "Esc", "←", "F6", "F7", "F1"))
+
+
+async def test_above_the_first_beginning_is_what_was_sent() -> None:
+    async with desk() as d:
+        await d.type("/heat off")
+        await d.press("escape", "enter")
+        await d.press("down", "up")
+        assert d.main.query_one(Prompt).text == ""
+        await d.press("up")
+        assert d.main.query_one(Prompt).text == "/heat off"
+
+
+async def test_the_focused_slider_is_explained() -> None:
+    async with desk() as d:
+        row = d.main.query_one("#prompt-row")
+        d.slider("top-k").focus()
+        await until(d.pilot, lambda: "K likeliest" in str(row.border_title))
+        d.main.query_one(Prompt).focus()
+        await until(d.pilot, lambda: not row.border_title)
+
+
+def bindings(owner: type) -> list[Binding]:
+    return [b for b in owner.__dict__.get("BINDINGS", ()) if isinstance(b, Binding)]
+
+
+def test_the_help_names_every_key() -> None:
+    explained = {id for rows in AREAS.values() for ids, _ in rows for id in ids.split()}
+    closing = {
+        "sessions",
+        "replay",
+        "roles",
+        "help",
+        "note",
+        "ask",
+        "picker",
+        "run_picker",
+        "watch",
+        "branches",
+    }
+    obvious = {"example.above", "example.below", "watch.back", *(f"{id}.close" for id in closing)}
+    as_elsewhere = {"watch.help", "ab.help", "ab.leave", "ab.back", "ab.interrupt", "ab.sliders",
+                    "ab.page.up", "ab.page.down", "ab.top", "ab.bottom"}  # fmt: skip
+    ids = {b.id for owner in (*OWNERS, RunPicker, WatchScreen) for b in bindings(owner)}
+    assert ids - explained - obvious - as_elsewhere == set()
+
+
+async def test_the_help_shows_the_users_own_keys(tmp_path: Path) -> None:
+    async with home(tmp_path, Preferences(keys={"heat": "f12", "slider.less": "h,left"})) as d:
+        keys = str(d.main.query_one("#welcome-keys", Static).render())
+        assert "F12" in keys
+        await d.press("f1")
+        assert d.is_on(HelpScreen)
+        shown = "\n".join(str(text.render()) for text in d.app.screen.query(Static))
+        assert "F12 " in shown
+        assert "H →" in shown
+        assert "everywhere F12" in shown
+        assert not [id for rows in AREAS.values() for ids, _ in rows for id in ids.split()
+                    if "." in id.strip(".") and id in shown]  # fmt: skip
+        await d.press("escape")
+        assert d.is_on(MainScreen)

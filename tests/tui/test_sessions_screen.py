@@ -1,0 +1,319 @@
+"""The browser of sessions, and what it makes of the main screen."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from textual.content import Content
+from textual.widgets import Input, OptionList, Static
+
+from minigpt_tui.document import Document
+from minigpt_tui.screens.main import MainScreen
+from minigpt_tui.screens.replay import ReplayScreen
+from minigpt_tui.screens.sessions import SessionsScreen
+from minigpt_tui.sessions import Sessions
+from minigpt_tui.when import ago
+from minigpt_tui.widgets.token_view import TokenView
+from tests.tui.scripted_engine import until
+from tests.tui.test_app import Desk, desk
+
+DAY_S = 24 * 3600.0
+NEW = "KING:\nA horse!"
+OLD = "ROMEO:\nWhat light through yonder window breaks?"
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    """Two sessions: OLD, with a name, a day older than NEW."""
+    path = tmp_path / "sessions.db"
+    now = 1e9
+    sessions = Sessions(path, lambda: now)
+    for text, name in ((OLD, "The window"), (NEW, "")):
+        document = Document()
+        document.append_user(text)
+        id = sessions.save(sessions.create(), document)
+        sessions.rename(id, name)
+        now += DAY_S
+    sessions.close()
+    return path
+
+
+async def browse(d: Desk) -> None:
+    await until(d.pilot, lambda: d.main.keeper.sessions is not None)
+    await d.press("ctrl+o")
+    await until(d.pilot, lambda: d.is_on(SessionsScreen) and bool(said(d)))
+
+
+def rows(d: Desk) -> list[Content]:
+    prompts = [option.prompt for option in d.app.screen.query_one(OptionList).options]
+    return [prompt for prompt in prompts if isinstance(prompt, Content)]
+
+
+def titles(d: Desk) -> list[str]:
+    return [row.plain.split("   ")[0].strip() for row in rows(d)]
+
+
+def said(d: Desk) -> str:
+    return str(d.app.screen.query_one("#sessions-said", Static).render())
+
+
+def preview(d: Desk) -> str:
+    return str(d.app.screen.query_one("#sessions-preview", Static).render())
+
+
+async def closes(d: Desk) -> None:
+    await until(d.pilot, lambda: d.is_on(MainScreen))
+
+
+async def test_an_empty_library_says_what_will_be_there(tmp_path: Path) -> None:
+    async with desk(sessions=tmp_path / "sessions.db") as d:
+        await browse(d)
+        empty = d.app.screen.query_one("#sessions-empty", Static)
+        assert empty.display
+        assert "Nothing is stored yet" in str(empty.render())
+        assert str(tmp_path / "sessions.db") in str(empty.render())
+        assert not d.app.screen.query_one(OptionList).region
+        await d.press("r", "d", "p", "delete", "enter", "u")
+        assert "nothing to bring back" in said(d)
+        await d.press("escape")
+        await closes(d)
+
+
+async def test_without_a_database_it_says_so() -> None:
+    async with desk() as d:
+        await d.press("ctrl+o")
+        await d.is_told("Nothing is stored")
+
+
+async def test_the_newest_comes_first_and_enter_opens(database: Path) -> None:
+    async with desk(sessions=database) as d:
+        await d.type("mine")
+        await browse(d)
+        assert titles(d) == ["KING: A horse!", "The window"]
+        assert said(d) == "2 sessions"
+        await until(d.pilot, lambda: "A horse!" in preview(d))
+        await d.press("down")
+        await until(d.pilot, lambda: "What light" in preview(d))
+        assert f"{len(OLD)} characters · 0 runs" in preview(d)
+        await d.press("enter")
+        await closes(d)
+        assert d.text == OLD
+        await d.press("enter")
+        d.engine.write("IT")
+        await d.sees(f"{OLD}mineIT")
+        await browse(d)
+        assert titles(d)[0] == "● The window"
+        assert "just now" in rows(d)[0].plain
+    assert Sessions(database).list()[0].n_chars == len(OLD) + 6
+
+
+async def test_what_is_open_is_stored_before_another_one_is_opened(database: Path) -> None:
+    async with desk(sessions=database) as d:
+        await until(d.pilot, lambda: d.main.keeper.sessions is not None)
+        await d.type("HERE")
+        await d.press("enter")
+        d.engine.write(" IT IS")
+        await d.sees("HERE IT IS")
+        await browse(d)
+        d.engine.write(" NOT")  # it writes on
+        await d.sees("HERE IT IS NOT")
+        await d.press("down", "down", "enter")
+        await closes(d)
+        assert d.text == OLD
+        assert not d.main.writer.is_running
+    stored = Sessions(database)
+    assert "HERE IT IS NOT" in [info.preview for info in stored.list()]
+
+
+async def test_a_search_shows_where_the_words_stand(database: Path) -> None:
+    async with desk(sessions=database) as d:
+        await browse(d)
+        await d.press("slash", *"yond")
+        await until(d.pilot, lambda: said(d) == "1 found")
+        (row,) = rows(d)
+        hits = [
+            row.plain[span.start : span.end] for span in row.spans if "underline" in str(span.style)
+        ]
+        assert hits == ["yonder"]
+        await until(d.pilot, lambda: "yonder" in preview(d))
+        await d.press(*"er zebra")
+        empty = d.app.screen.query_one("#sessions-empty", Static)
+        await until(d.pilot, lambda: empty.display)
+        assert "No text has all of these words" in str(empty.render())
+        await d.press("escape")
+        assert len(titles(d)) == 2
+        await d.press("ctrl+f", *"light", "enter")
+        await closes(d)
+        assert d.text == OLD
+
+
+async def test_down_in_the_search_goes_to_the_list(database: Path) -> None:
+    async with desk(sessions=database) as d:
+        await browse(d)
+        await d.press("slash", "down", "down", "enter")
+        await closes(d)
+        assert d.text == OLD
+
+
+async def test_renames_in_place(database: Path) -> None:
+    async with desk(sessions=database) as d:
+        await browse(d)
+        await d.press("down", "r")
+        field = d.app.screen.query_one("#sessions-rename", Input)
+        await until(d.pilot, lambda: field.has_focus and field.region.height > 0)
+        options = d.app.screen.query_one(OptionList)
+        assert field.region.y == options.region.y + 1  # over the second row
+        assert field.value == "The window"
+        await d.press(*"Balcony", "enter")
+        assert titles(d)[1] == "Balcony"
+        assert options.has_focus
+        await d.press("r", "x", "escape")
+        assert not field.display
+        assert titles(d)[1] == "Balcony"
+        await d.press("r", "x", "tab")  # whoever goes elsewhere has not renamed
+        await until(d.pilot, lambda: not field.display)
+        await d.press("r", "backspace", "enter")
+        assert titles(d)[1].startswith("ROMEO: What light")
+
+
+async def test_deletes_and_undoes(database: Path) -> None:
+    async with desk(sessions=database) as d:
+        await browse(d)
+        await d.press("down", "delete")
+        assert titles(d) == ["KING: A horse!"]
+        assert said(d) == "Deleted “The window”; U brings it back."
+        await d.press("delete")
+        assert titles(d) == []
+        await d.press("u", "ctrl+z")
+        assert titles(d) == ["KING: A horse!", "The window"]
+        assert d.app.screen.query_one(OptionList).highlighted == 1
+        await d.press("delete", "escape")
+        await closes(d)
+    assert [info.preview for info in Sessions(database).list()] == [NEW.replace("\n", "␊")]
+
+
+async def test_deleting_what_is_open_begins_a_new_text(database: Path) -> None:
+    async with desk(sessions=database) as d:
+        await browse(d)
+        await d.press("enter")
+        await closes(d)
+        await browse(d)
+        await d.press("delete", "u", "escape")
+        await closes(d)
+        assert d.text == NEW
+        await browse(d)
+        await d.press("delete", "escape")
+        await closes(d)
+        assert d.text == ""
+        await d.press("A", "enter")
+    assert [info.preview for info in Sessions(database).list()] == ["A", OLD.replace("\n", "␊")]
+
+
+async def test_what_was_deleted_is_not_written_on_after_a_replay(database: Path) -> None:
+    async with desk(sessions=database) as d:
+        await browse(d)
+        await d.press("enter")
+        await closes(d)
+        await browse(d)
+        await d.press("delete", "p")
+        await until(d.pilot, lambda: d.is_on(ReplayScreen))
+        await d.press("escape")
+        await closes(d)
+        assert d.text == ""
+
+
+async def test_duplicates(database: Path) -> None:
+    async with desk(sessions=database) as d:
+        await browse(d)
+        await d.press("down", "d")
+        assert "Duplicated" in said(d)
+        assert titles(d)[0] == "The window (copy)"
+        await d.press("enter")
+        await closes(d)
+        assert d.text == OLD
+
+
+async def test_a_damaged_session_says_so(database: Path) -> None:
+    with sqlite3.connect(database) as db:
+        db.execute("UPDATE sessions SET n_nodes = 3")
+    async with desk(sessions=database) as d:
+        await browse(d)
+        await until(d.pilot, lambda: "is damaged" in preview(d))
+        await d.press("enter")
+        await d.is_told("is damaged")
+        assert d.text == ""
+
+
+async def test_hostile_names_are_text(database: Path) -> None:
+    evil = "\x1b[2J[red]b[/red]\n"
+    with sqlite3.connect(database) as db:
+        db.execute("UPDATE sessions SET name = ?, model = ?", (evil, evil))
+    async with desk(sessions=database) as d:
+        await browse(d)
+        await until(d.pilot, lambda: bool(preview(d)))
+        for shown in (rows(d)[0].plain, preview(d)):
+            assert "[2J[red]b" in shown
+            assert "\x1b" not in shown
+        await d.press("delete")
+        assert "[red]b[/red]" in said(d)
+
+
+async def test_replays_what_is_stored(database: Path) -> None:
+    async with desk(sessions=database) as d:
+        await d.type("AB")
+        await d.press("enter")
+        d.engine.write("CDE")
+        d.engine.finish()
+        await d.says("ready")
+        await browse(d)
+        await d.press("p")
+        await until(d.pilot, lambda: d.is_on(ReplayScreen))
+        asked = d.engine.last_generate
+        assert (asked.text, asked.params.max_new_tokens) == ("AB", 3)
+        d.engine.write("CD")
+        now = d.app.screen.query_one("#replay-now", TokenView)
+        await until(d.pilot, lambda: now.document.text == "ABCD")
+        d.engine.write("E")
+        d.engine.finish()
+        words = d.app.screen.query_one("#replay-words", Static)
+        await until(d.pilot, lambda: "came out the same: 3 characters" in str(words.render()))
+        await d.press("escape")
+        await closes(d)
+        assert d.text == "ABCDE"
+
+
+async def test_the_palette_replays_the_text_that_is_open() -> None:
+    async with desk() as d:
+        await d.type("AB")
+        await d.press("enter")
+        d.engine.write("CD")
+        d.engine.finish()
+        await d.says("ready")
+        d.main.action_replay()
+        await until(d.pilot, lambda: d.is_on(ReplayScreen))
+        d.engine.write("CX")
+        words = d.app.screen.query_one("#replay-words", Static)
+        await until(d.pilot, lambda: "“C[D]”, now “C[X]”" in str(words.render()))
+        assert "≠ run 1" in str(words.render())
+        await d.press("escape")
+        await closes(d)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (40, 10), (80, 24), (160, 50)])
+async def test_any_size(database: Path, size: tuple[int, int]) -> None:
+    async with desk(sessions=database, size=size) as d:
+        await browse(d)
+        await d.press("down", "r", "escape", "slash", *"a", "escape")
+        for other in [(80, 24), (1, 1), (160, 50), size]:
+            await d.pilot.resize_terminal(*other)
+        await d.press("p")
+        await until(d.pilot, lambda: d.is_on(ReplayScreen))
+
+
+def test_when_in_words() -> None:
+    then = 1e9
+    seconds = [-5, 0, 61, 3 * 3600, DAY_S + 1, 13 * DAY_S]
+    assert [ago(then, then + s) for s in seconds] == [
+        "just now", "just now", "1 minute ago", "3 hours ago", "yesterday", "13 days ago",
+    ]  # fmt: skip
+    assert "Sep 2001" in ago(then, then + 20 * DAY_S)

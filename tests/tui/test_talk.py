@@ -1,0 +1,129 @@
+"""A conversation, from key to screen, with a scripted engine."""
+
+import math
+
+from textual.widgets import Input
+
+from minigpt_tui.protocol import Look
+from minigpt_tui.screens.roles import RolesScreen
+from minigpt_tui.widgets.prompt import Prompt
+from tests.tui.scripted_engine import CHARS, ScriptedEngine, until
+from tests.tui.test_app import Desk, desk
+
+
+async def begins(d: Desk) -> None:
+    """A conversation with the names that the model comes up with."""
+    await d.says("ready")
+    await d.press("ctrl+t")
+    await until(d.pilot, lambda: d.is_on(RolesScreen))
+    await until(d.pilot, lambda: d.app.screen.query_one("#you", Input).value == "JULIET")
+    await d.press("enter")
+    await until(d.pilot, lambda: not d.is_on(RolesScreen))
+
+
+async def answers(d: Desk, words: str) -> None:
+    d.engine.write(words)
+    d.engine.finish("stop text")
+    await d.says("ready")
+
+
+async def test_one_speaks_and_the_model_answers_as_another() -> None:
+    async with desk() as d:
+        await begins(d)
+        prompt = d.main.query_one(Prompt)
+        assert prompt.placeholder == "Speak as ROMEO; JULIET answers"
+        await d.type("HO!")
+        look = d.engine.asked(Look)[-1]
+        assert isinstance(look, Look)
+        assert look.text == "ROMEO:\nHO!"
+        await d.press("enter")
+        asked = d.engine.last_generate
+        assert asked.text == "ROMEO:\nHO!\n\nJULIET:\n"
+        assert asked.stop == ("\n\n",)
+        (first, banned), (second, params) = asked.changes
+        assert (first, second, params.logit_bias) == (0, 1, ())
+        assert banned.logit_bias == ((CHARS.find("\n"), -math.inf),)
+        await answers(d, "AY.")
+        await d.type("WELL?")
+        await d.press("enter")
+        assert d.engine.last_generate.text == (
+            "ROMEO:\nHO!\n\nJULIET:\nAY.\n\nROMEO:\nWELL?\n\nJULIET:\n"
+        )
+
+
+async def test_nobody_is_interrupted_by_what_one_types() -> None:
+    async with desk() as d:
+        await begins(d)
+        await d.type("A\n\nJULIET:\nI AM THINE")
+        await d.press("enter")
+        assert d.engine.last_generate.text == "ROMEO:\nA\nJULIET:\nI AM THINE\n\nJULIET:\n"
+
+
+async def test_an_answer_is_given_again_with_another_seed() -> None:
+    async with desk() as d:
+        await begins(d)
+        await d.press(*"HO", "enter")
+        await answers(d, "AY.")
+        seed = d.engine.last_generate.params.seed
+        await d.press("ctrl+g")
+        assert d.engine.last_generate.text == "ROMEO:\nHO\n\nJULIET:\n"
+        assert d.engine.last_generate.params.seed != seed
+        await answers(d, "NO.")
+        assert d.text.endswith("JULIET:\nNO.")
+        await d.press("ctrl+z")
+        assert d.text.endswith("JULIET:\nAY.")
+
+
+async def test_what_was_said_is_edited() -> None:
+    async with desk() as d:
+        await begins(d)
+        await d.press(*"HO", "enter")
+        await answers(d, "AY.")
+        await d.press("ctrl+l")
+        assert (d.text, d.main.query_one(Prompt).text) == ("", "HO")
+        await d.press("!", "enter")
+        assert d.engine.last_generate.text == "ROMEO:\nHO!\n\nJULIET:\n"
+
+
+async def test_the_conversation_ends_and_the_model_just_writes_on() -> None:
+    async with desk() as d:
+        await begins(d)
+        await d.press("ctrl+t")
+        await d.type("A")
+        await d.press("enter")
+        assert (d.engine.last_generate.text, d.engine.last_generate.stop) == ("A", ())
+
+
+async def test_a_name_that_is_none_is_told_in_the_dialog() -> None:
+    async with desk() as d:
+        await d.says("ready")
+        await d.press("ctrl+t")
+        await until(d.pilot, lambda: d.is_on(RolesScreen))
+        me = d.app.screen.query_one("#me", Input)
+        me.value = "A:B"
+        await d.press("enter")
+        assert d.is_on(RolesScreen)
+        await d.press("down", "down")
+        assert me.value == "JULIET"
+        await d.press("escape")
+        assert d.main.writer.roles is None
+
+
+async def test_a_model_that_knows_no_names_talks_in_paragraphs() -> None:
+    engine = ScriptedEngine()
+    engine.name_speakers = lambda: None  # type: ignore[method-assign]
+    async with desk(engine) as d:
+        await d.says("ready")
+        await d.press("ctrl+t")
+        await until(d.pilot, lambda: d.is_on(RolesScreen))
+        await d.press("enter", *"HO", "enter")
+        assert d.engine.last_generate.text == "HO\n\n"
+
+
+async def test_again_and_edit_need_something_to_work_on() -> None:
+    async with desk() as d:
+        await d.says("ready")
+        await d.press("ctrl+g")
+        await d.is_told("nothing here that it could write anew")
+        await d.press("ctrl+l")
+        await d.is_told("nothing to edit")

@@ -1,0 +1,304 @@
+"""Two texts side by side, from one beginning and one seed: two settings, or two models."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from textual import events, on
+from textual.actions import SkipAction
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal
+from textual.widgets import Footer, Static
+
+from minigpt.runtime.params import SamplingParams
+from minigpt_tui.messages import EngineSpoke, Submitted
+from minigpt_tui.protocol import Engine
+from minigpt_tui.screens.models import ModelPicker
+from minigpt_tui.screens.window import Window
+from minigpt_tui.widgets.pane import Pane
+from minigpt_tui.widgets.prompt import Prompt
+from minigpt_tui.widgets.token_view import TokenView
+from minigpt_tui.widgets.two_panes import TwoPanes
+from minigpt_tui.writer import Notice, State
+
+FRAME_S = 1 / 30
+NUMBERS_S = 1 / 5
+"""Numbers that change more often cannot be read."""
+NOTICE_S = 8
+
+
+class ABScreen(Window):
+    """Enter lets both write from the prompt, always from its beginning, with the same seed.
+
+    The first engine is lent by the screen before, which must not listen to it meanwhile; the
+    second one lives as long as this screen.
+    """
+
+    DEFAULT_CSS = """
+    ABScreen #prompt-row { border-subtitle-color: $text-muted; }
+    ABScreen.-roomy Pane SamplingPanel { max-height: 14; }
+    ABScreen.-roomy Pane TokenView { padding: 1 1 0 2; }
+    ABScreen.-panel-closed Pane SamplingPanel, ABScreen.-low Pane SamplingPanel { display: none; }
+    ABScreen.-stacked {
+        #panes { layout: vertical; }
+        #a { padding-right: 0; }
+        #b { border-left: none; }
+        Pane SamplingPanel { display: none; max-height: 3; }
+        &.-panel-open Pane SamplingPanel { display: block; }
+    }
+    """
+    AUTO_FOCUS = "#prompt"
+    HORIZONTAL_BREAKPOINTS = [(0, "-stacked"), (70, "-beside")]
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (18, "-tall"), (32, "-roomy")]
+
+    BINDINGS = [
+        # of a slider: the prompt has a binding of its own
+        Binding("enter", "write", "Write", id="ab.write"),
+        Binding("escape", "leave", "Back", id="ab.leave"),
+        Binding("ctrl+c", "interrupt", "Copy or stop", show=False, id="ab.interrupt"),
+        # priority, as on the main screen: keys typed right after belong to the next widget
+        Binding("tab", "next(1)", "A, B", priority=True, id="ab.next"),
+        Binding("shift+tab", "next(-1)", show=False, priority=True, id="ab.previous"),
+        Binding("f1", "app.help", "Help", show=False, id="ab.help"),
+        Binding("f2", "models", "Model", id="ab.models"),
+        Binding("f3", "toggle_panel", "Sliders", id="ab.sliders"),
+        Binding("equals_sign", "copy_settings", "Alike", key_display="=", id="ab.copy"),
+        Binding("ctrl+r", "new_seed", "New seed", show=False, id="ab.new_seed"),
+        Binding("f10", "back", "Back", show=False, priority=True, id="ab.back"),
+        Binding("ctrl+g", "go_to_difference", "◆", priority=True, id="ab.difference"),
+        # priority, because the prompt would take these for itself
+        Binding("pageup", "page(-1)", show=False, priority=True, id="ab.page.up"),
+        Binding("pagedown", "page(1)", show=False, priority=True, id="ab.page.down"),
+        Binding("ctrl+home", "top", show=False, priority=True, id="ab.top"),
+        Binding("ctrl+end", "bottom", show=False, priority=True, id="ab.bottom"),
+    ]
+
+    def __init__(
+        self,
+        engine: Engine,
+        make_engine: Callable[[], Engine],
+        model: Path,
+        params: SamplingParams,
+        text: str,
+        *,
+        other_model: Path | None = None,
+    ) -> None:
+        """Make the screen, and the second engine.
+
+        Args:
+            engine: writes the text A.
+            make_engine: makes the one that writes B.
+            model: what both begin with.
+            params: the settings that both begin with.
+            text: what the prompt begins with.
+            other_model: what B begins with instead.
+        """
+        super().__init__()
+        self._second_engine = make_engine()
+        self.both = TwoPanes(engine, self._second_engine, params)
+        self._first_models = (model, other_model or model)
+        self._first_text = text
+        self._drawn_at = self._numbers_at = 0.0
+        self._draws_soon = self._numbers_soon = False
+
+    def compose(self) -> ComposeResult:
+        yield self.both
+        with Horizontal(id="prompt-row"):
+            yield Static("›", id="prompt-mark")
+            yield Prompt(id="prompt")
+        yield Footer(compact=True)
+
+    def on_mount(self) -> None:
+        for pane, model in zip(self.both.panes, self._first_models, strict=True):
+            pane.writer.engine.listen(self._wake)
+            pane.writer.open(model)
+        prompt = self.query_one(Prompt)
+        prompt.placeholder = "Type a beginning; Enter writes on from it, twice"
+        self._put_in_prompt(self._first_text)
+        self.app.theme_changed_signal.subscribe(self, lambda _: self.both.mark())
+        self._show_numbers()
+        self._show_seed()
+
+    def on_unmount(self) -> None:
+        self._second_engine.close()
+
+    # the engines' side
+
+    def _wake(self) -> None:
+        """Called from the engines' threads."""
+        self.post_message(EngineSpoke())
+
+    def on_engine_spoke(self) -> None:
+        """Draw at once after a silence, else with the next frame: one for both texts."""
+        if self._draws_soon:
+            return
+        wait_s = self._drawn_at + FRAME_S - time.monotonic()
+        if wait_s <= 0:
+            self._draw()
+        else:
+            self._draws_soon = True
+            self.set_timer(wait_s, self._draw)
+
+    def _draw(self) -> None:
+        self._draws_soon = False
+        self._drawn_at = time.monotonic()
+        states = self._states()
+        if notices := self.both.hear():
+            self._tell(*notices)
+        if states != self._states() or self._drawn_at - self._numbers_at >= NUMBERS_S:
+            self._show_numbers()
+        elif not self._numbers_soon:
+            self._numbers_soon = True
+            self.set_timer(NUMBERS_S, self._show_numbers)
+
+    def _states(self) -> list[State]:
+        return [pane.writer.state for pane in self.both.panes]
+
+    def _show_numbers(self) -> None:
+        self._numbers_soon = False
+        self._numbers_at = time.monotonic()
+        self.both.show_numbers()
+
+    def _show_seed(self) -> None:
+        row = self.query_one("#prompt-row")
+        row.border_subtitle = f"seed {self.both.a.params.seed} for both · Ctrl+R another"
+
+    def _tell(self, *notices: Notice) -> None:
+        self.app.clear_notifications()  # a pile of them would cover the texts
+        for notice in notices:
+            self.notify(
+                notice.sentence,
+                severity="error" if notice.is_error else "information",
+                timeout=NOTICE_S,
+                markup=False,  # a path or a prompt may hold square brackets
+            )
+
+    # the user's side
+
+    def action_write(self) -> None:
+        self.query_one(Prompt).action_submit()
+
+    @on(Submitted)
+    def _write(self, message: Submitted) -> None:
+        if not message.text:
+            self._tell(Notice("Type a beginning: both go on from it."))
+            return
+        self._put_in_prompt(message.text)  # to be sent again, with other settings
+        self.both.write(message.text)
+
+    def _put_in_prompt(self, text: str) -> None:
+        prompt = self.query_one(Prompt)
+        prompt.text = text
+        prompt.move_cursor(prompt.document.end)
+
+    @on(Pane.Changed)
+    def _take_seed(self) -> None:
+        self._show_seed()
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        if event.widget is self.query_one(Prompt):
+            for pane in self.both.panes:
+                pane.view.release()
+
+    @on(TokenView.WentRight)
+    def _leave_the_text(self) -> None:
+        self.query_one(Prompt).focus()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        # what a text offers on the main screen alone
+        return action not in {"alternatives", "heat", "attention", "branches", "undo", "redo"}
+
+    def action_next(self, by: int) -> None:
+        """To the prompt, A's sliders or B's: from one of A's to the same one of B's.
+
+        Where no sliders are shown, to the text.
+        """
+        prompt = self.query_one(Prompt)
+        stops = (prompt, *self.both.panes)
+        focused = self.focused
+        around = focused.ancestors_with_self if focused else ()
+        at = next((i for i, stop in enumerate(stops) if stop in around), 0)
+        stop = stops[(at + by) % len(stops)]
+        if isinstance(stop, Prompt):
+            prompt.focus()
+            return
+        sliders = [widget for widget in self.focus_chain if stop.panel in widget.ancestors]
+        alike = [widget for widget in sliders if focused and widget.id == focused.id]
+        [*alike, *sliders, stop.view][0].focus()
+
+    def action_leave(self) -> None:
+        """Esc: stop both; when both are silent, go back."""
+        if self.both.is_writing:
+            self.both.stop()
+        else:
+            self.dismiss()
+
+    def action_back(self) -> None:
+        """Stop both and go back."""
+        self.both.stop()  # before the engine is somebody else's
+        self.dismiss()
+
+    def action_interrupt(self) -> None:
+        """Ctrl+C: copy what is selected, else stop, else what Textual does."""
+        if selected := self.get_selected_text():
+            self.app.copy_to_clipboard(selected)
+        elif self.both.is_writing:
+            self.both.stop()
+        else:
+            raise SkipAction
+
+    def action_models(self) -> None:
+        """Choose the model of the pane whose letter is marked."""
+        if self.app.screen is not self:  # a picker is open already
+            return
+        pane = self.both.chosen
+        current = pane.writer.model.path if pane.writer.model else None
+
+        def change(path: Path | None) -> None:
+            if path:
+                pane.writer.open(path)
+                self._show_numbers()
+
+        self.app.push_screen(ModelPicker(current), change)
+
+    @on(Pane.HeaderClicked)
+    def _choose_model(self, message: Pane.HeaderClicked) -> None:
+        self.both.choose(message.pane)
+        self.action_models()
+
+    def action_copy_settings(self) -> None:
+        """Give the other pane the settings of the one whose letter is marked."""
+        self.both.copy_settings()
+        chosen = self.both.chosen
+        other = self.both.other(chosen)
+        self._tell(Notice(f"{other.letter} has the settings of {chosen.letter} now."))
+
+    def action_new_seed(self) -> None:
+        self.both.new_seed()
+        self._show_seed()
+
+    def action_toggle_panel(self) -> None:
+        self.toggle_class("-panel-open" if self.has_class("-stacked") else "-panel-closed")
+        self.call_after_refresh(self._leave_hidden_panel)
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._leave_hidden_panel)
+
+    def _leave_hidden_panel(self) -> None:
+        """Keys must not change settings that nobody sees."""
+        for pane in self.both.panes:
+            if self.focused and pane.panel in self.focused.ancestors and not pane.panel.display:
+                self.query_one(Prompt).focus()
+
+    def action_go_to_difference(self) -> None:
+        self.both.go_to_difference()
+
+    def action_page(self, direction: int) -> None:
+        self.both.page(direction)
+
+    def action_top(self) -> None:
+        self.both.go_to_top()
+
+    def action_bottom(self) -> None:
+        self.both.go_to_end()

@@ -1,0 +1,153 @@
+"""The screens that open from the main one, and what comes back from them."""
+
+from collections.abc import Callable
+from functools import partial
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from minigpt.errors import InputError
+from minigpt.runtime.chat import speakers
+from minigpt.terminal import printable
+from minigpt_tui import cards
+from minigpt_tui.document import Document
+from minigpt_tui.presets import preset_name
+from minigpt_tui.protocol import Engine
+from minigpt_tui.screens.ab import ABScreen
+from minigpt_tui.screens.ask import Ask
+from minigpt_tui.screens.branches import BranchesScreen
+from minigpt_tui.screens.models import ModelPicker
+from minigpt_tui.screens.note import Note
+from minigpt_tui.screens.replay import ReplayScreen
+from minigpt_tui.screens.roles import RolesScreen
+from minigpt_tui.screens.sessions import Chosen, SessionsScreen
+from minigpt_tui.widgets.prompt import Prompt
+from minigpt_tui.widgets.sampling_panel import SamplingPanel
+from minigpt_tui.widgets.token_view import TokenView
+from minigpt_tui.widgets.welcome import Welcome
+
+if TYPE_CHECKING:  # it opens these doors
+    from minigpt_tui.screens.main import MainScreen
+
+
+def models(main: "MainScreen") -> None:
+    """Let the user choose a model."""
+    current = main.writer.model.path if main.writer.model else None
+    picker = ModelPicker(current)
+    main.app.push_screen(picker, lambda path: main.open_model(path) if path else None)
+
+
+def about(main: "MainScreen") -> None:
+    """Show the card of the model that is open."""
+    if (model := main.writer.model) is None:
+        main.tell("There is no model open yet.")
+        return
+    facts = cards.facts(model.path, model.config, model.card)
+    main.app.push_screen(Note("About this model", (model.card.name, facts)))
+
+
+def preset(main: "MainScreen") -> None:
+    """Save the sliders as a preset, under a name that the user is asked for."""
+    panel = main.query_one(SamplingPanel)
+    question = Ask("Save preset", "A name for the sliders as they are now:", preset_name)
+    main.app.push_screen(question, lambda name: panel.save_preset(name) if name else None)
+
+
+def roles(main: "MainScreen") -> None:
+    """Ask who speaks with whom, and begin a conversation."""
+    main.writer.ask_who_speaks()
+    names = speakers(main.writer.document.text) or main.writer.speakers
+    screen = RolesScreen(None, names)
+    main.app.push_screen(screen, lambda roles: main.converse(roles) if roles else None)
+
+
+def branches(main: "MainScreen") -> None:
+    """Show the tree of branches, and go to the one that is chosen."""
+
+    def go(leaf: int | None) -> None:
+        if leaf is not None:
+            main.writer.checkout(leaf)
+            main.turn_to_end()
+
+    main.app.push_screen(BranchesScreen(main.writer.document), go)
+
+
+def compare(
+    main: "MainScreen", make_engine: Callable[[], Engine], model: Path, other: Path | None
+) -> None:
+    """Open two texts side by side, which go on from the place that is looked at.
+
+    Args:
+        main: lends its engine meanwhile.
+        make_engine: makes the second one.
+        model: writes the first text.
+        other: writes the second one; None: the same model does.
+    """
+    main.lend_engine()
+    screen = ABScreen(
+        main.writer.engine, make_engine, model, main.query_one(SamplingPanel).params,
+        _beginning(main), other_model=other,
+    )  # fmt: skip
+    main.app.push_screen(screen, lambda _: main.take_engine_back())
+
+
+def _beginning(main: "MainScreen") -> str:
+    """The text up to the cursor; without one, the words that it began with."""
+    document, cursor = main.writer.document, main.query_one(TokenView).cursor
+    if cursor is not None:
+        return document.text[:cursor]
+    n_words = sum(1 for _ in takewhile(document.is_user, range(len(document))))
+    if n_words:
+        return document.text[:n_words]
+    return main.query_one(Prompt).words or main.query_one(Welcome).marked
+
+
+def export(main: "MainScreen") -> None:
+    """Write the text to a file, in a form of choice."""
+    # a twentieth of what the first paint would have to import
+    from minigpt_tui.screens.export import ExportScreen
+
+    if not len(main.writer.document):
+        main.tell("There is no text yet.")
+        return
+    is_dark = main.app.current_theme.dark
+    screen = ExportScreen(main.writer.document, main.tint.heat, main.tint.palette, is_dark=is_dark)
+    main.app.push_screen(
+        screen, lambda path: main.tell(f"Saved to {printable(str(path))}") if path else None
+    )
+
+
+def sessions(main: "MainScreen") -> None:
+    """Show everything that was written before."""
+    main.save()
+    if main.keeper.sessions is None:
+        main.tell("Nothing is stored: there is no database.")
+        return
+    screen = SessionsScreen(main.keeper.sessions, main.keeper.id)
+    main.app.push_screen(screen, partial(_turn_to, main))
+
+
+def _turn_to(main: "MainScreen", chosen: Chosen | None) -> None:
+    """What was chosen among the sessions."""
+    assert chosen is not None
+    if chosen.is_gone:
+        main.action_new()
+    if chosen.id is None or main.keeper.sessions is None:
+        return
+    try:
+        if chosen.anew:
+            replay(main, main.keeper.sessions.peek(chosen.id))
+        elif chosen.id != main.keeper.id:
+            main.save()
+            main.adopt(main.keeper.open(chosen.id))
+    except InputError as error:
+        main.tell(printable(str(error)), is_error=True)
+
+
+def replay(main: "MainScreen", document: Document) -> None:
+    """Write a document's runs anew, to see whether the same comes out."""
+    if (found := main.writer.write_anew(document)) is None:
+        main.tell("No model is open yet.")
+        return
+    main.look()
+    main.app.push_screen(ReplayScreen(found))

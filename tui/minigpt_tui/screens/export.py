@@ -1,0 +1,181 @@
+"""Writing the text to a file: in which form, and under which name."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.screen import ModalScreen
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+from textual.worker import get_current_worker
+
+from minigpt.terminal import one_line
+from minigpt_tui.document import Document
+from minigpt_tui.exports import Form, export
+from minigpt_tui.heat import Heat, Palette
+from minigpt_tui.screens.window import Window
+
+FORMS = {
+    Form.TEXT: ("Plain text", "the text as it stands"),
+    Form.MARKDOWN: ("Markdown", "your words in bold, and the settings"),
+    Form.JSON: ("JSON", "all that is known, the branches too"),
+    Form.SVG: ("SVG picture", "{heat}"),
+    Form.HTML: ("Web page", "{heat}"),
+}
+
+
+class ExportScreen(ModalScreen[Path | None], Window):
+    """Closes with the path of the file that was written, or with None.
+
+    An existing file is never written over. A long text takes seconds, in a thread; Esc gives it up.
+    """
+
+    BINDINGS = [Binding("escape,f5", "dismiss(None)", "Close", id="export.close")]
+    CSS = """
+    ExportScreen {
+        align: center middle;
+        background: $background 60%;
+        .window { width: 76; }
+        #export-name, #export-name:focus { border: none; height: 1; padding: 0 1;
+                                           background: $panel; margin: 1 0; }
+        #export-said { height: auto; max-height: 3; color: $text-muted; }
+    }
+    """
+
+    @dataclass
+    class Wrote(Message):
+        """The file is there."""
+
+        path: Path
+
+    @dataclass
+    class Failed(Message):
+        """It is not, for a reason; perhaps under another name."""
+
+        sentence: str
+        name: str | None = None
+
+    def __init__(
+        self, document: Document, heat: Heat, palette: Palette, *, is_dark: bool, title: str = ""
+    ) -> None:
+        super().__init__()
+        self._document = document
+        self._heat = heat
+        self._export = partial(export, heat=heat, palette=palette, is_dark=is_dark, title=title)
+        self._is_writing = False
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="window") as window:
+            window.border_title = "Save as"
+            window.border_subtitle = "Enter saves · Tab to the name · Esc closes"
+            yield OptionList(*map(self._option, FORMS), markup=False, compact=True)
+            name = f"minigpt-{datetime.now():%Y%m%d-%H%M%S}.{Form.TEXT}"
+            yield Input(name, id="export-name", select_on_focus=False)
+            yield Static(id="export-said", markup=False)
+
+    def on_mount(self) -> None:
+        options = self.query_one(OptionList)
+        options.focus()
+        options.highlighted = 0
+        self._say(f"{len(self._document):,} characters, into this folder or where the name says.")
+
+    def _option(self, form: Form) -> Option:
+        name, words = FORMS[form]
+        heat = (
+            f"coloured by {self._heat}" if self._heat is not Heat.OFF
+            else "without colours of heat; F6 turns them on"
+        )  # fmt: skip
+        words = words.format(heat=heat)
+        return Option(Content.assemble(f"{name:<13}", (f".{form:<6}{words}", "$text-muted")))
+
+    def _say(self, sentence: str) -> None:
+        self.query_one("#export-said", Static).update(Content(one_line(sentence)))
+
+    @property
+    def _form(self) -> Form:
+        return list(FORMS)[self.query_one(OptionList).highlighted or 0]
+
+    @on(OptionList.OptionHighlighted)
+    def _change_ending(self) -> None:
+        field = self.query_one("#export-name", Input)
+        stem, dot, ending = field.value.rpartition(".")
+        if dot and ending in list(Form):  # another one is the user's own
+            field.value = f"{stem}.{self._form}"
+
+    @on(OptionList.OptionSelected)
+    @on(Input.Submitted)
+    def _begin(self) -> None:
+        if self._is_writing:
+            return
+        name = self.query_one("#export-name", Input).value.strip()
+        if not name:
+            self._say("The file needs a name.")
+            return
+        self._is_writing = True
+        self._say("Writing ...")
+        # a copy, as the model may be writing on
+        self._write(name, partial(self._export, deepcopy(self._document), self._form))
+
+    @work(thread=True)
+    def _write(self, name: str, content: Callable[[], bytes]) -> None:
+        worker = get_current_worker()
+        data = content()
+        if worker.is_cancelled:
+            return
+        try:
+            path = Path(name).expanduser().absolute()
+            write_new(path, data)
+        except FileExistsError:
+            free = free_name(path).name
+            other = str(Path(name).with_name(free))
+            self.post_message(self.Failed(f"{name} exists already; {other} does not.", other))
+        except OSError as error:
+            self.post_message(self.Failed(f"{name} could not be saved: {error.strerror}."))
+        except (ValueError, RuntimeError):  # a NUL in it, or the home of nobody
+            self.post_message(self.Failed(f"{name} is no name for a file; give it another one."))
+        else:
+            self.post_message(self.Wrote(path))
+
+    @on(Wrote)
+    def _end(self, message: Wrote) -> None:
+        self.dismiss(message.path)
+
+    @on(Failed)
+    def _tell(self, message: Failed) -> None:
+        self._is_writing = False
+        self._say(message.sentence)
+        if message.name is not None:
+            self.query_one("#export-name", Input).value = message.name
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Write a file that was not there.
+
+    Raises:
+        FileExistsError: it was.
+        OSError: it cannot be written, and is not there.
+    """
+    file = path.open("xb")
+    try:
+        with file:
+            file.write(content)
+    except OSError:
+        path.unlink()
+        raise
+
+
+def free_name(path: Path) -> Path:
+    """A path beside `path` where nothing is."""
+    n = 2
+    while (other := path.with_stem(f"{path.stem}-{n}")).exists():
+        n += 1
+    return other

@@ -1,0 +1,103 @@
+"""Who speaks with whom."""
+
+from collections.abc import Sequence
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal, Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Input, OptionList, Static
+
+from minigpt.errors import InputError
+from minigpt.runtime.chat import MAX_NAME, Roles
+from minigpt.terminal import printable
+from minigpt_tui.screens.window import Window
+
+PLAIN = "Without names, each of you writes a paragraph."
+
+
+class RolesScreen(ModalScreen[Roles | None], Window):
+    """Closes with the roles, or with None."""
+
+    DEFAULT_CSS = """
+    RolesScreen {
+        align: center middle;
+        background: $background 60%;
+        .field { height: 1; margin-bottom: 1; }
+        .field Static { width: 16; }
+        .field Input { width: 1fr; background: $panel; }
+        #trouble { color: $error; height: auto; }
+        #names { height: auto; max-height: 8; }
+    }
+    """
+    BINDINGS = [
+        Binding("escape", "dismiss(None)", "Close", id="roles.close"),
+        # priority, because the fields would take these for themselves
+        Binding("down", "name(1)", show=False, priority=True, id="roles.below"),
+        Binding("up", "name(-1)", show=False, priority=True, id="roles.above"),
+    ]
+
+    def __init__(self, roles: Roles | None, names: Sequence[str]) -> None:
+        super().__init__()
+        self._roles = roles or Roles()
+        self._names = list(names)
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="window") as window:
+            window.border_title = "A conversation"
+            window.border_subtitle = "Enter begins · ↑ ↓ name · Tab field · Esc closes"
+            with Horizontal(classes="field"):
+                yield Static("you speak as")
+                yield Input(
+                    self._roles.me, max_length=MAX_NAME, compact=True, id="me",
+                    select_on_focus=True,
+                )  # fmt: skip
+            with Horizontal(classes="field"):
+                yield Static("the model as")
+                yield Input(
+                    self._roles.you, max_length=MAX_NAME, compact=True, id="you",
+                    select_on_focus=True,
+                )  # fmt: skip
+            yield OptionList(markup=False, compact=True, id="names")
+            yield Static("", id="trouble", markup=False)
+            yield Static(PLAIN, classes="keys")
+
+    def on_mount(self) -> None:
+        self.query_one(OptionList).can_focus = False
+        self.query_one("#me", Input).focus()
+        self._show_names()
+
+    def offer(self, names: Sequence[str]) -> None:
+        """Offer the names that the model has come up with meanwhile."""
+        if list(names) != self._names:
+            self._names = list(names)
+            if self.query(OptionList):  # else it is not composed yet
+                self._show_names()
+
+    def _show_names(self) -> None:
+        self.query_one(OptionList).set_options(map(printable, self._names))
+        me, you = self.query_one("#me", Input), self.query_one("#you", Input)
+        if len(self._names) > 1 and not (me.value or you.value):
+            me.value, you.value = self._names[:2]
+
+    def action_name(self, by: int) -> None:
+        """Put the next of the names into the field."""
+        options = self.query_one(OptionList)
+        if self._names and isinstance(self.focused, Input):
+            at = -1 if options.highlighted is None else options.highlighted
+            options.highlighted = (at + by) % len(self._names)
+            self.focused.value = self._names[options.highlighted]
+
+    @on(OptionList.OptionSelected)
+    def _take(self, message: OptionList.OptionSelected) -> None:
+        if isinstance(self.focused, Input):
+            self.focused.value = self._names[message.option_index]
+
+    @on(Input.Submitted)
+    def _begin(self) -> None:
+        me, you = self.query_one("#me", Input).value, self.query_one("#you", Input).value
+        try:
+            self.dismiss(Roles(me.strip(), you.strip()))
+        except InputError as error:
+            self.query_one("#trouble", Static).update(printable(str(error)))

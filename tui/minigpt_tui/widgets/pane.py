@@ -1,0 +1,179 @@
+"""One of two texts beside each other: who writes it, the text, its own sliders."""
+
+from dataclasses import dataclass
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.message import Message
+
+from minigpt.runtime.params import SamplingParams
+from minigpt_tui.document import Document
+from minigpt_tui.messages import ParamsChanged
+from minigpt_tui.parting import Parting
+from minigpt_tui.protocol import Engine, Opened
+from minigpt_tui.surprise import Tally
+from minigpt_tui.widgets.pane_header import Heading, PaneHeader
+from minigpt_tui.widgets.sampling_panel import SHORT_NAMES, SLIDERS, SamplingPanel
+from minigpt_tui.widgets.token_view import Shading, TokenView
+from minigpt_tui.writer import Writer
+
+
+class Pane(Vertical):
+    """A Writer and all that shows it."""
+
+    DEFAULT_CSS = """
+    Pane {
+        width: 1fr;
+        height: 1fr;
+        .pane--same { color: $text-muted; }
+        .pane--parted { color: $accent; text-style: bold reverse underline; }
+    }
+    Pane TokenView {
+        height: 1fr;
+        padding: 0 0 0 1;
+        background: $background;
+        overflow-x: hidden;
+        overflow-y: scroll;
+        scrollbar-size-vertical: 1;
+    }
+    Pane SamplingPanel {
+        height: auto;
+        max-height: 6;
+        padding: 0 1 0 0;
+        background: $surface;
+        scrollbar-size: 0 0;  /* it would touch the values */
+    }
+    Pane #hint, Pane #facts, Pane SamplingPanel .heading { display: none; }
+    """
+    COMPONENT_CLASSES = {"pane--same", "pane--parted"}
+
+    @dataclass
+    class Changed(Message):
+        """The settings are other ones now."""
+
+        pane: "Pane"
+
+    @dataclass
+    class HeaderClicked(Message):
+        """The user wants another model here."""
+
+        pane: "Pane"
+
+    def __init__(self, letter: str, engine: Engine, params: SamplingParams) -> None:
+        super().__init__(id=letter.lower())
+        self.letter = letter
+        self.writer = Writer(engine)
+        self._first_params = params
+        self._tally = Tally(self.writer.document)
+
+    def compose(self) -> ComposeResult:
+        yield PaneHeader(self.letter)
+        yield TokenView(self.writer.document)
+        yield SamplingPanel()
+
+    def on_mount(self) -> None:
+        self.panel.take(self._first_params)
+
+    @property
+    def view(self) -> TokenView:
+        """The text as it is shown."""
+        return self.query_one(TokenView)
+
+    @property
+    def panel(self) -> SamplingPanel:
+        """The sliders."""
+        return self.query_one(SamplingPanel)
+
+    @property
+    def params(self) -> SamplingParams:
+        """The settings as they are now."""
+        return self.panel.params
+
+    @property
+    def text(self) -> str:
+        """What is written."""
+        return self.writer.document.text
+
+    def write(self, text: str) -> None:
+        """Begin anew with `text`."""
+        self.writer.adopt(Document())
+        self._tally = Tally(self.writer.document)
+        self.writer.write(text, self.params)
+        self.view.shade(None)
+        self.view.show(self.writer.document)
+        self.view.follow()
+
+    def show_text(self) -> None:
+        """Show what has been written since."""
+        self.view.sync(window=self.writer.window, is_writing=self.writer.is_running)
+
+    def mark(self, parting: Parting) -> None:
+        """Show where the two texts part: what is before is dim, what comes first stands out."""
+        document = self.writer.document
+        styles = tuple(map(self.get_component_rich_style, ("pane--same", "pane--parted")))
+
+        def level(index: int) -> int | None:
+            if index < parting.common:
+                return 0
+            return 1 if parting.is_mark(document.text, index) else None
+
+        self.view.shade(Shading(styles, level))
+
+    def show_heading(self, other: "Pane", *, is_chosen: bool) -> None:
+        """Say what goes on, and what is not as in the other pane."""
+        self._tally.read()
+        mine, others = self.writer.model, other.writer.model
+        self.query_one(PaneHeader).heading = Heading(
+            self.letter,
+            _name(mine, others),
+            _model_traits(mine, others) + _setting_traits(self.params, other.params),
+            self.writer.state,
+            self.writer.tokens_per_s,
+            self._tally.written.bits_per_char,
+            is_chosen,
+        )
+
+    @on(ParamsChanged)
+    def _change(self, message: ParamsChanged) -> None:
+        message.stop()
+        self.writer.change(message.params)
+        self.post_message(self.Changed(self))
+
+    @on(events.Click, "PaneHeader")
+    def _ask_for_model(self) -> None:
+        self.post_message(self.HeaderClicked(self))
+
+
+def _name(model: Opened | None, other: Opened | None) -> str:
+    """What to call a model: of two checkpoints of a run only the files have two names."""
+    if model is None:
+        return ""
+    if other is None or other.checksum == model.checksum or other.card.name != model.card.name:
+        return model.card.name
+    if other.path.stem != model.path.stem:
+        return model.path.stem
+    return f"{model.path.parent.name}/{model.path.stem}"
+
+
+def _model_traits(model: Opened | None, other: Opened | None) -> tuple[str, ...]:
+    if model is None or other is None or model.checksum == other.checksum:
+        return ()
+    card, others = model.card, other.card
+    traits = (
+        card.precision if card.precision != others.precision else "",
+        f"{card.steps:,} steps" if card.steps != others.steps else "",
+        f"loss {card.val_loss:.2f}",
+    )
+    return tuple(filter(None, traits))
+
+
+def _setting_traits(params: SamplingParams, other: SamplingParams) -> tuple[str, ...]:
+    """Each setting that is not the same in both; the seed is."""
+    traits = []
+    for name, scale in SLIDERS.items():
+        if (value := getattr(params, name)) != getattr(other, name):
+            traits.append(f"{SHORT_NAMES.get(name, name.replace('_', '-'))} {scale.format(value)}")
+    if params.logit_bias != other.logit_bias:
+        traits.append(f"{len(params.logit_bias)} characters favoured or banned")
+    return tuple(traits)

@@ -1,0 +1,86 @@
+"""What is shown of a session: its row in a list, and its preview."""
+
+import time
+from itertools import groupby
+
+from rich.cells import cell_len, set_cell_size
+from textual.content import Content
+
+from minigpt.terminal import one_line, printable
+from minigpt_tui.document import Document
+from minigpt_tui.sessions import Found, SessionInfo
+from minigpt_tui.when import ago
+
+PREVIEW_CHARS = 4000
+HIT = "bold underline $success"
+MODEL_CELLS = 14
+WITH_MODEL = 60
+"""In a list so wide the models are named."""
+
+
+def title(info: SessionInfo) -> str:
+    """Its name, or how it begins."""
+    return one_line(info.name or info.preview).replace("␊", " ")
+
+
+def cut(text: str, n_cells: int) -> str:
+    """A text that takes at most so many cells."""
+    return text if cell_len(text) <= n_cells else f"{set_cell_size(text, n_cells - 1)}…"
+
+
+def row(found: Found, width: int, now: float, *, is_open: bool) -> Content:
+    """A line of a list, `width` cells wide; below it, where the words stand that were looked for.
+
+    Hits are bold and underlined: never colour alone.
+    """
+    info = found.info
+    words = f" {info.n_chars:>9,}  {ago(info.updated, now):<14}"
+    if width >= WITH_MODEL:
+        words = f"{words} {set_cell_size(one_line(info.model), MODEL_CELLS)}"
+    n_cells = max(width - cell_len(words) - 1, 8)
+    name = set_cell_size(f"{'●' if is_open else ' '} {cut(title(info), n_cells - 2)}", n_cells)
+    line = Content.assemble((name, "bold" if info.name else ""), (words, "$text-muted"))
+    if not found.snippet:
+        return line
+    snippet = Content.assemble(
+        "    ",
+        *(
+            (text.replace("␊", " "), HIT if is_hit else "$text-muted")
+            for text, is_hit in found.snippet
+        ),
+    )
+    return Content("\n").join((line, snippet.truncate(max(width, 1), ellipsis=True)))
+
+
+def facts(info: SessionInfo, document: Document) -> Content:
+    """How much it is, and since when."""
+    n_runs, n_branches = len(document.runs), len(document.leaves())
+    counted = f"{n_runs:,} run{'s' * (n_runs != 1)}"
+    if n_branches > 1:
+        counted += f" · {n_branches:,} branches"
+    begun = time.strftime("%d %b %Y, %H:%M", time.localtime(info.created))
+    name = (f"{title(info)}\n", "bold") if info.name else ""
+    return Content.assemble(
+        name, (f"{info.n_chars:,} characters · {counted} · begun {begun}", "$text-muted")
+    )
+
+
+def excerpt(document: Document, words: list[str]) -> Content:
+    """The text from the beginning, or from a bit before the first word that was searched for."""
+    text = printable(document.text)
+    plain = text.lower()
+    places = [at for word in words if (at := plain.find(word.lower())) >= 0]
+    start = text.rfind("\n", 0, max(min(places, default=0) - 80, 0)) + 1
+    stop = min(start + PREVIEW_CHARS, len(text))
+    shown = Content.assemble(
+        *(
+            ("".join(text[i] for i in indices), "bold $primary" if is_user else "")
+            for is_user, indices in groupby(range(start, stop), document.is_user)
+        )
+    )
+    for word in words:
+        at = plain.find(word.lower(), start, stop)
+        while at >= 0:
+            shown = shown.stylize(HIT, at - start, at - start + len(word))
+            at = plain.find(word.lower(), at + 1, stop)
+    return shown
