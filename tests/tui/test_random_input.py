@@ -347,11 +347,10 @@ async def _still_answers(
     """Type, Enter, and the text is there."""
     hands.resize(80, 24)
     main = _main_screen(app)
-    for _ in range(20):
-        if len(app.screen_stack) == 1:
-            break
+    for _ in range(6):
         hands.press("escape")
         await pilot.pause()
+    await until(pilot, lambda: app.screen is main)
     while engine._opening:
         engine.act()
     await until(pilot, lambda: main.writer.model is not None)

@@ -1,10 +1,13 @@
+import pytest
+from rich.style import Style
 from textual.app import App, ComposeResult
-from textual.geometry import Offset
+from textual.geometry import Offset, Region
 from textual.selection import Selection
+from textual.strip import Strip
 
 from minigpt_tui.document import Document
 from minigpt_tui.protocol import Written
-from minigpt_tui.widgets.token_view import TokenView
+from minigpt_tui.widgets.token_view import Shading, TokenView
 
 
 class Host(App[None]):
@@ -52,6 +55,41 @@ async def test_follows_the_end_until_the_reader_scrolls_away_and_again_at_the_en
         app.write("\nand more")
         await pilot.pause()
         assert app.rows()[-1] == "and more"
+
+
+async def test_a_row_that_moves_is_not_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = Host()
+    async with app.run_test(size=(30, 6)) as pilot:
+        app.write("\n".join(f"line {i}" for i in range(20)))
+        await pilot.pause()
+        drawn: list[int] = []
+        draw = TokenView.render_line
+
+        def watched(view: TokenView, y: int) -> Strip:
+            drawn.append(view.scroll_offset.y + y)
+            return draw(view, y)
+
+        monkeypatch.setattr(TokenView, "render_line", watched)
+        app.write("\nmore")
+        await pilot.pause()
+        assert set(drawn) == {19, 20}  # the row that was the last, and the new one
+        drawn.clear()
+        app.view.shade(Shading((Style(bold=True),), lambda _: 0))
+        await pilot.pause()
+        assert set(drawn) == {*range(15, 21)}
+
+
+async def test_a_row_is_laid_out_in_what_is_left_beside_the_padding() -> None:
+    app = Host()
+    app.view.styles.padding = (1, 2, 0, 3)
+    async with app.run_test(size=(30, 6)) as pilot:
+        app.write("a\nb")
+        await pilot.pause()
+        rows = app.view.render_lines(Region(0, 0, 30, 6))
+        assert [row.text for row in rows[:4]] == [
+            " " * 30, "     a".ljust(30), "     b".ljust(30), " " * 30
+        ]  # fmt: skip
+        assert [row.text for row in app.view.render_lines(Region(4, 1, 3, 1))] == [" a "]
 
 
 async def test_keeps_its_place_when_resized() -> None:

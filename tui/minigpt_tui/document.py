@@ -252,6 +252,10 @@ class Document:
         """Whether the user typed the character at `index`."""
         return self.author(index) is Author.USER
 
+    def authors(self, start: int, end: int) -> list[Author]:
+        """Who put the characters from `start` up to `end` there."""
+        return self.nodes.authors(self._path[start:end])
+
     def author(self, index: int) -> Author:
         """Who put the character at `index` there."""
         return self.nodes.author(self._path[index])

@@ -6,6 +6,7 @@ answer comes from the engine: while it writes, with the tokens; else it is asked
 
 import math
 from dataclasses import dataclass
+from itertools import islice
 
 from minigpt.runtime.window import view_after
 from minigpt_tui.candidates import Place
@@ -144,8 +145,9 @@ class Gaze:
 
     def _encoded(self, text: str) -> tuple[int, ...]:
         assert self._model is not None
-        known = (self._ids.get(char, -1) for char in text)
-        return tuple(i for i in known if i >= 0)[-self._model.config.block_size :]
+        # from the end on, because this is done for each batch of tokens
+        known = (self._ids[char] for char in reversed(text) if char in self._ids)
+        return tuple(islice(known, self._model.config.block_size))[::-1]
 
 
 def surprise(seen: Seen) -> str:

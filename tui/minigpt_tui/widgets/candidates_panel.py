@@ -185,9 +185,14 @@ class CandidatesPanel(Widget, can_focus=True):
                 return ids.index(self._written)
         return row
 
+    @property
+    def _ground(self) -> Style:
+        """For spaces: not `rich_style`, which walks up the tree each time; this one is cached."""
+        return self.get_component_rich_style("candidates--numbers")
+
     def render_line(self, y: int) -> Strip:
         width = self.size.width
-        base = self.rich_style
+        base = self._ground
         if y < HEADER:
             return self._heading(width)
         row = self._row(y)
@@ -209,10 +214,10 @@ class CandidatesPanel(Widget, can_focus=True):
         return Strip(
             [
                 Segment(title, self.get_component_rich_style("candidates--heading")),
-                Segment(gap, self.rich_style),
+                Segment(gap, self._ground),
                 Segment(numbers, self.get_component_rich_style("candidates--numbers")),
             ]
-        ).adjust_cell_length(width, self.rich_style)
+        ).adjust_cell_length(width, self._ground)
 
     def _candidate(self, found: Candidate, row: int, width: int) -> Strip:
         style = self.get_component_rich_style
@@ -239,12 +244,12 @@ class CandidatesPanel(Widget, can_focus=True):
             Segment(solid, style("candidates--bar")),
             Segment(gained, style("candidates--bar")),
             Segment(lost, style("candidates--lost")),
-            Segment(" " * (cells + 1 - len(solid) - len(gained) - len(lost)), self.rich_style),
+            Segment(" " * (cells + 1 - len(solid) - len(gained) - len(lost)), self._ground),
             Segment(numbers, cut),
         ]
         return Strip(
             [Segment(text, each + ground if each else ground) for text, each, _ in segments]
-        ).adjust_cell_length(width, self.rich_style + ground)
+        ).adjust_cell_length(width, self._ground + ground)
 
 
 EIGHTHS = " ▏▎▍▌▋▊▉█"

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import groupby
+from typing import Self
 
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.binding import Binding
-from textual.geometry import Offset, Size
+from textual.cache import LRUCache
+from textual.geometry import Offset, Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.selection import Selection
@@ -17,6 +20,15 @@ from minigpt.terminal import printable
 from minigpt_tui.document import Author, Document
 from minigpt_tui.widgets.wrapping import Wrapping, cell_size
 
+STYLES = {
+    Author.USER: "token-view--user",
+    Author.FORCED: "token-view--forced",
+    Author.MODEL: "token-view--model",
+}
+Look = tuple[Author, int | None, bool, bool]
+"""Of a character: its author, its level, whether it is selected, whether the cursor is on it."""
+MOST_STRIPS = 1024
+"""Rows that are known again when they are drawn again: more than a screen has."""
 GUTTER = 2
 """Cells at the left: a bar beside the rows that the model has in view, and a space."""
 
@@ -96,6 +108,7 @@ class TokenView(ScrollView, can_focus=True):
         self._window = 0
         self._is_writing = False
         self._shading: Shading | None = None
+        self._strips: LRUCache[tuple[int, ...], Strip] = LRUCache(MOST_STRIPS)
 
     def show(self, document: Document) -> None:
         """Show another document, from its end."""
@@ -159,10 +172,12 @@ class TokenView(ScrollView, can_focus=True):
             self._resize_content()
 
     def _resize_content(self, top: int | None = None) -> None:
-        size = Size(self._rows.width + GUTTER, len(self._rows))
+        size, follows = Size(self._rows.width + GUTTER, len(self._rows)), self._follows
         if self.virtual_size != size:
-            self.virtual_size = size
-        if self._follows:
+            # not an assignment, which lays out the whole screen: the size on it stays
+            self.set_reactive(TokenView.virtual_size, size)
+            self._scroll_update(size)  # fewer rows may move the view to their end
+        if follows:
             self.scroll_to(y=self.max_scroll_y, animate=False, immediate=True)
         elif top is not None:
             self.scroll_to(y=top, animate=False, immediate=True)
@@ -176,6 +191,52 @@ class TokenView(ScrollView, can_focus=True):
         if not self._window:
             return len(self._rows)
         return self._rows.row_of(max(len(self.document) - self._window, 0))
+
+    def refresh(
+        self,
+        *regions: Region,
+        repaint: bool = True,
+        layout: bool = False,
+        recompose: bool = False,
+    ) -> Self:
+        if not regions:  # anything may look different
+            self._strips.clear()
+        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
+
+    def notify_style_update(self) -> None:
+        self._strips.clear()
+        super().notify_style_update()
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Draw rows as Textual does, but know them again when they have moved.
+
+        Textual's cache goes by the place on the screen, so while the text scrolls it would draw all
+        rows anew in each frame. A row that was drawn is a strip that knows its escape sequences.
+        """
+        filters, background = self.get_line_filters(), self.background_colors[1]
+        strips = []
+        for y in crop.line_range:
+            strip = self._strip(y - self.styles.gutter.top)
+            for each in filters:
+                strip = strip.apply_filter(each, background)
+            strips.append(strip.crop(*crop.column_span))
+        return strips
+
+    def _strip(self, y: int) -> Strip:
+        """A row of the content with the padding beside it; blank above and below the content."""
+        width, base = self.outer_size.width, self.get_component_rich_style("token-view--model")
+        row = self.scroll_offset.y + y
+        if not (0 <= y < self.size.height and row < len(self._rows)):
+            return Strip.blank(width, base)
+        is_last = row == len(self._rows) - 1
+        # the cursor is not in it: who moves it draws everything again
+        has_mark = is_last and self._is_writing
+        key = (row, *self._rows.span(row), row >= self._window_top(), is_last, has_mark)
+        if (strip := self._strips.get(key)) is None:
+            left = Segment(" " * self.styles.gutter.left, base)
+            strip = Strip([left, *self.render_line(y)]).adjust_cell_length(width, base)
+            self._strips[key] = strip
+        return strip
 
     def render_line(self, y: int) -> Strip:
         row = self.scroll_offset.y + y
@@ -197,20 +258,15 @@ class TokenView(ScrollView, can_focus=True):
         text = self.document.text
         newline = end > start and text[end - 1] == "\n"
         end -= newline
-        selected = self._selected(row, end - start)
-        styles = self._styles()
         segments: list[Segment] = []
         at, cells = start, 0
-        while at < end:
-            look = self._look(at, at - start in selected)
-            stop = at + 1
-            while stop < end and self._look(stop, stop - start in selected) == look:
-                stop += 1
+        for look, alike in groupby(self._looks(row, start, end)):
+            stop = at + len(list(alike))
             shown, cells = _expanded(text[at:stop], cells)
-            segments.append(Segment(shown, styles(look)))
+            segments.append(Segment(shown, self._style(look)))
             at = stop
         if newline and self.cursor == end:
-            segments.append(Segment("↵", styles(self._look(end, False))))
+            segments.append(Segment("↵", self._style(self._looks(row, end, end + 1)[0])))
         elif row == len(self._rows) - 1 and cells < self._rows.width:
             if self._is_writing:
                 segments.append(Segment("▌", self.get_component_rich_style("token-view--cursor")))
@@ -218,35 +274,29 @@ class TokenView(ScrollView, can_focus=True):
                 segments.append(Segment(" ", Style(reverse=True)))
         return segments
 
-    def _look(self, index: int, is_selected: bool) -> tuple[Author, int | None, bool, bool]:
-        """All that the style of a character depends on."""
-        level = self._shading.level(index) if self._shading else None
-        return self.document.author(index), level, is_selected, index == self.cursor
+    def _looks(self, row: int, start: int, end: int) -> list[Look]:
+        """All that the styles of characters depend on."""
+        selected = self._selected(row, start, end)
+        level = self._shading.level if self._shading else _no_level
+        return [
+            (author, level(i), i in selected, i == self.cursor)
+            for i, author in enumerate(self.document.authors(start, end), start)
+        ]
 
-    def _styles(self) -> Callable[[tuple[Author, int | None, bool, bool]], Style]:
-        by_author = {
-            Author.USER: self.get_component_rich_style("token-view--user"),
-            Author.FORCED: self.get_component_rich_style("token-view--forced"),
-            Author.MODEL: self.get_component_rich_style("token-view--model"),
-        }
-        highlight = self.screen.get_component_rich_style("screen--selection")
+    def _style(self, look: Look) -> Style:
+        author, level, is_selected, is_cursor = look
+        found = self.get_component_rich_style(STYLES[author])
+        if level is not None and self._shading:
+            found += self._shading.styles[level]
+        if is_selected:
+            found += self.screen.get_component_rich_style("screen--selection")
+        return found + Style(reverse=True) if is_cursor else found
 
-        def style(look: tuple[Author, int | None, bool, bool]) -> Style:
-            author, level, is_selected, is_cursor = look
-            found = by_author[author]
-            if level is not None and self._shading:
-                found += self._shading.styles[level]
-            if is_selected:
-                found += highlight
-            return found + Style(reverse=True) if is_cursor else found
-
-        return style
-
-    def _selected(self, row: int, length: int) -> range:
+    def _selected(self, row: int, start: int, end: int) -> range:
         """The characters of a row that the mouse has selected."""
         if (selection := self.text_selection) is None or (span := selection.get_span(row)) is None:
             return range(0)
-        return range(span[0], length if span[1] < 0 else span[1])
+        return range(start + span[0], end if span[1] < 0 else start + span[1])
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
         start = self._index(selection.start) if selection.start else 0
@@ -330,8 +380,14 @@ class TokenView(ScrollView, can_focus=True):
         self.refresh()
 
 
+def _no_level(_: int) -> None:
+    """Without shading."""
+
+
 def _expanded(text: str, column: int) -> tuple[str, int]:
     """A piece of a row as it is shown, and the column after it."""
+    if text.isascii() and text.isprintable():
+        return text, column + len(text)
     shown = []
     for char in text:
         size = cell_size(char, column)
