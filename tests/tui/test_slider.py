@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from textual.app import App, ComposeResult
 from textual.events import MouseScrollUp
@@ -274,6 +274,7 @@ def test_places_are_in_range_and_in_order(
 
 
 @given(st.sampled_from(sorted(SLIDERS)), st.floats(-99.9, 1e9))
+@example("frequency_penalty", -4.4e-06)
 def test_every_value_has_room_as_text(name: str, value: float) -> None:
     scale = SLIDERS[name]
     text = scale.format(scale.clamped(value))

@@ -7,7 +7,6 @@ import select
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from base64 import b64decode
 from collections.abc import Iterator
@@ -108,8 +107,6 @@ def terminal(*arguments: str, size: tuple[int, int] = (80, 24)) -> Iterator[Term
     termios.tcsetwinsize(handle, (height, width))
     # COLUMNS and LINES would be believed over the terminal itself
     environment = {k: os.environ[k] for k in os.environ if k not in {"COLUMNS", "LINES"}}
-    home = tempfile.TemporaryDirectory()
-    environment |= {"MINIGPT_HOME": home.name, "MINIGPT_CONFIG_DIR": home.name}
     child = subprocess.Popen(
         [*COMMAND, *arguments], stdin=other, stdout=other, stderr=other,
         env=environment | {"TERM": "xterm-256color"}, start_new_session=True,
@@ -121,7 +118,6 @@ def terminal(*arguments: str, size: tuple[int, int] = (80, 24)) -> Iterator[Term
         child.kill()
         child.wait()
         os.close(handle)
-        home.cleanup()
 
 
 def test_a_sitting_from_the_first_key_to_the_last() -> None:

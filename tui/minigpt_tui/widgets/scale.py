@@ -68,13 +68,14 @@ class Scale:
         """A value as text, of at most VALUE_CELLS characters if it is below 1e100.
 
         >>> scale = Scale(-2.0, 2.0, 0.1, 0.0)
-        >>> [scale.format(v) for v in (0.8, 0.805, -0.805, 33.333, 0.0004)]
-        ['0.80', '0.805', '-0.81', '33.33', '4e-04']
+        >>> [scale.format(v) for v in (0.8, 0.805, -0.805, 33.333, 0.0004, -4e-6)]
+        ['0.80', '0.805', '-0.81', '33.33', '4e-04', '-4e-6']
         """
         if self.is_integer:
             text = str(int(value))
             return text if len(text) <= VALUE_CELLS else f"{value:.0e}"
         if 0 < abs(value) < 0.001:
-            return f"{value:.0e}"
+            text = f"{value:.0e}"
+            return text if len(text) <= VALUE_CELLS else text.replace("e-0", "e-")
         text = next(t for n in (3, 2, 1, 0) if len(t := f"{value:.{n}f}") <= VALUE_CELLS)
         return text.removesuffix("0") if text[-4:-3] == "." else text
