@@ -28,6 +28,7 @@ async def draw(columns: int, rows: int) -> None:
         await until(State.READY)
         await pilot.press("enter")  # the marked example, "ROMEO:"
         await until(State.READY)
+        await pilot.press("f6", *["left"] * 9)  # coloured by probability, the cursor in a word
         await pilot.pause(0.5)  # the status row is drawn five times a second
         PICTURE.write_text(app.export_screenshot(), encoding="utf-8")
     engine.close()

@@ -90,6 +90,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         preferences = read()
         watched = run_folder(args.model)
+        if watched and args.other_model:
+            raise InputError(f"{watched} is a training run; to watch it, give it alone")
         model = existing_model(None if watched else args.model or preferences.model or None)
         other_model = existing_model(args.other_model) if args.other_model else None
     except InputError as error:
