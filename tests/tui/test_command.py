@@ -54,3 +54,9 @@ def test_the_interface_imports_no_engine() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_a_run_is_watched_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "metrics.jsonl").touch()
+    assert main([str(tmp_path), "other.onnx"]) == 2
+    assert "to watch it, give it alone" in capsys.readouterr().err
