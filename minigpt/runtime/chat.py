@@ -154,7 +154,7 @@ def speakers(text: str) -> list[str]:
     >>> speakers("ROMEO:\nhello\n\nNurse:\nMadam!\n\nROMEO:\n")
     ['ROMEO', 'Nurse']
     """
-    return list(dict.fromkeys(_NAME_LINE.findall(text)))
+    return [name for name in dict.fromkeys(_NAME_LINE.findall(text)) if _is_name(name)]
 
 
 def answer(

@@ -129,6 +129,8 @@ def joined(device: str, *, shard: bool = False) -> Iterator[World]:
     dist.init_process_group("gloo" if device == "cpu" else "nccl", timeout=timedelta(days=1))
     try:
         yield World(dist.get_rank(), size, device, shard)
+        if shard:  # one that leaves while another still takes its parts may crash on its way out
+            dist.barrier()
     except RuntimeError as error:
         # gloo has no exception of its own
         if not isinstance(error, dist.DistError) and "gloo" not in str(error):

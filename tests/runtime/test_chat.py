@@ -141,3 +141,7 @@ def test_a_model_of_no_plays_names_nobody() -> None:
     flat = [[0.0] * 28] * 28
     letters = CharTokenizer("\n:abcdefghijklmnopqrstuvwxyz")
     assert likely_speakers(ScriptedDecoder(flat, block_size=64), letters) == []
+
+
+def test_a_name_that_commands_a_terminal_is_none() -> None:
+    assert speakers("\x1b]0;x\x07:\nhello\n\nROMEO:\nho") == ["ROMEO"]

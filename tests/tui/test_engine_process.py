@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from minigpt.config import GPTConfig, ModelCard
-from minigpt.runtime.library import load
+from minigpt.runtime.library import load, shipped_model
 from minigpt.runtime.onnx_walk import Walk
 from minigpt.runtime.params import SamplingParams
 from minigpt.runtime.sampling import distribution
@@ -360,3 +360,10 @@ def test_a_look_in_the_middle_of_a_run_changes_nothing(line: Line, model: Path) 
     line.client.send(Generate(2, "a", SamplingParams(max_new_tokens=3000)))
     line.wait_for(Done)
     assert line.text(1) == line.text(2)
+
+
+def test_an_empty_text_begins_as_texts_do(line: Line) -> None:
+    line.client.send(Open(shipped_model()))
+    line.client.send(Generate(1, "", SamplingParams(max_new_tokens=9)))
+    line.wait_for(Done)
+    assert len(line.text(1)) == 9

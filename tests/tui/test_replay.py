@@ -235,7 +235,7 @@ def test_the_shipped_model_writes_everything_again(desk: Desk, tmp_path: Path) -
     writer.roles = None
     # another character in the middle
     writer.gaze.at(desk.document, 200)
-    desk.until(lambda: writer.gaze.place is not None)
+    desk.until(lambda: writer.gaze.is_answered)
     place = writer.gaze.place
     assert place is not None
     there = desk.document.text[200]

@@ -40,6 +40,9 @@ async def test_one_speaks_and_the_model_answers_as_another() -> None:
         asked = d.engine.last_generate
         assert asked.text == "ROMEO:\nHO!\n\nJULIET:\n"
         assert asked.stop == ("\n\n",)
+        document = d.main.writer.document
+        known = [origin.rank if (origin := document.origin(i)) else 0 for i in range(12)]
+        assert known == [0] * 7 + [3] * 3 + [0] * 2  # the words, not the names
         (first, banned), (second, params) = asked.changes
         assert (first, second, params.logit_bias) == (0, 1, ())
         assert banned.logit_bias == ((CHARS.find("\n"), -math.inf),)

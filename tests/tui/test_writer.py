@@ -139,3 +139,31 @@ def test_a_new_text_forgets_everything_but_the_model() -> None:
     engine.write("late")
     writer.hear()
     assert (writer.document.text, writer.window, writer.state) == ("", 0, State.READY)
+
+
+def test_late_records_are_none_of_a_run_that_waits() -> None:
+    writer, engine = ready()
+    writer.write("a", PARAMS)
+    engine.opens = False
+    writer.open(MODEL)
+    writer.write("b", PARAMS)
+    engine.write("late")
+    engine.finish()
+    writer.hear()
+    assert (writer.document.text, writer.is_running) == ("ab", True)
+    engine.open(MODEL)
+    writer.hear()
+    assert engine.last_generate.text == "ab"
+
+
+def test_another_document_has_nothing_to_write_anew() -> None:
+    writer, engine = ready()
+    writer.write("", PARAMS)
+    engine.write("abc")
+    engine.finish()
+    writer.hear()
+    other = Document()
+    other.append_user("stored")
+    writer.adopt(other)
+    assert not writer.again(PARAMS)
+    assert other.text == "stored"

@@ -20,6 +20,7 @@ from minigpt.runtime.chat import likely_speakers
 from minigpt.runtime.generation import Token, generate
 from minigpt.runtime.library import Model, load
 from minigpt.runtime.params import SamplingParams
+from minigpt_tui.gaze import START
 from minigpt_tui.looker import Looker, plain
 from minigpt_tui.protocol import (
     Applied,
@@ -138,7 +139,10 @@ class EngineProcess:
     def _name_speakers(self, text: str) -> None:
         if self._model is not None:
             decoder = self._model.decoder.beside()
-            names = likely_speakers(decoder, self._model.tokenizer, text)
+            try:
+                names = likely_speakers(decoder, self._model.tokenizer, text)
+            except InputError:  # its vocabulary has no letters
+                names = []
             self._send(Speakers(tuple(names)))
 
     def _generate(self, request: Generate) -> None:
@@ -153,7 +157,7 @@ class EngineProcess:
 
     def _run(self, request: Generate, model: Model, start: float) -> None:
         run = request.run
-        prompt = model.tokenizer.encode(request.text)
+        prompt = model.tokenizer.encode(request.text or START)
         if len(prompt) < len(request.text):
             self._send(Skipped(run, model.tokenizer.unknown(request.text)))
         first = now = start

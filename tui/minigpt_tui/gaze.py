@@ -51,6 +51,8 @@ class Gaze:
         self.follows = True
         """Whether it stays at the end of the text while the model writes."""
         self.is_at_end = True
+        self.is_answered = False
+        """Whether `place` is the place that is looked at, and not the one before."""
         self.place: Place | None = None
         """What the model thinks there; None: it is not known, or not yet."""
         self.seen: Seen | None = None
@@ -68,6 +70,7 @@ class Gaze:
     def forget(self) -> None:
         """Take no answer any more to what was asked."""
         self._number += 1
+        self.is_answered = False
         self.place = self.seen = self.inside = None
 
     def at(self, document: Document, index: int, typed: str = "", before: str = "") -> None:
@@ -75,6 +78,7 @@ class Gaze:
         self.target = Target(index, typed, before)
         self.is_at_end = index == len(document)
         self.follows = self.is_at_end and not typed
+        self.is_answered = False
         self._number += 1
         self.seen = self.seen if typed and self.seen else None
         if self._model is None:
@@ -99,6 +103,7 @@ class Gaze:
         """Take in an answer; one to an older question is dropped."""
         if seen.number != self._number:
             return
+        self.is_answered = True
         self.place = Place(seen.row, self._history, seen.view, self._written) if seen.row else None
         self.seen = seen if self.target.typed else None
         self.inside = seen.inside
@@ -113,6 +118,7 @@ class Gaze:
         self._number += 1
         self.seen = self.inside = None
         history = self._encoded(self._before(document, index, ""))
+        self.is_answered = True
         self.place = Place(tokens.row, history, last.window, last.id)
 
     def scores_of(self, typed: str) -> tuple[Score | None, ...]:

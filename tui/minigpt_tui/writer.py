@@ -121,7 +121,10 @@ class Writer:
         """
         self.stop()
         self.document.mark()
-        self._append_user(self.roles.prompt(self.document.text, text) if self.roles else text)
+        if self.roles is None:
+            self._append_user(text)
+        else:
+            self._append_turn(self.roles, text)
         self._begin(params)
 
     def ask_who_speaks(self) -> None:
@@ -149,7 +152,7 @@ class Writer:
         What stood there stays as another branch.
         """
         gaze = self.gaze
-        if self.model is None or gaze.place is None:
+        if self.model is None or gaze.place is None or not gaze.is_answered:
             return
         self.stop()
         self.document.mark()
@@ -165,18 +168,21 @@ class Writer:
         )  # fmt: skip
         self._begin(params)
 
-    def go_on(self, index: int, params: SamplingParams) -> None:
-        """Let the model write on from the middle of the text: what stood there stays a branch."""
-        self.stop()
-        self.document.mark()
-        self.document.rewind(index)
-        self._begin(params)
+    def _append_turn(self, roles: Roles, text: str) -> None:
+        """Say it; what was scored as it was typed keeps its scores."""
+        before, turn = roles.before(self.document.text), roles.prompt(self.document.text, text)
+        said = text if text and turn.startswith(before + text) else ""
+        head = before if said else ""
+        self.document.append_user(head)
+        self._append_user(said)
+        self.document.append_user(turn[len(head + said) :])
 
     def _append_user(self, text: str) -> None:
         scores = self.gaze.scores_of(text)
         self.document.append_user(text, [*[None] * (len(text) - len(scores)), *scores])
 
     def _begin(self, params: SamplingParams) -> None:
+        self._run += 1  # already here: late records of the run before are none of this one
         self._running = True
         self._n_tokens = self.n_slides = 0
         self.tokens_per_s = 0.0
@@ -188,7 +194,6 @@ class Writer:
             self._generate(params)
 
     def _generate(self, params: SamplingParams) -> None:
-        self._run += 1
         document, model, view = self.document, self.model, None
         self._waiting = self._record = None
         stops, changes = ((END,), _begun(params, model)) if self.roles else ((), ())
@@ -219,6 +224,7 @@ class Writer:
         """Turn to another document."""
         self.stop()
         self.document = document
+        self._record = None
         self.window = self.n_slides = 0
         self._told.clear()
         self.gaze.forget()

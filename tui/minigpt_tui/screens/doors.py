@@ -95,7 +95,7 @@ def _beginning(main: "MainScreen") -> str:
     """The text up to the cursor; without one, the words that it began with."""
     document, cursor = main.writer.document, main.query_one(TokenView).cursor
     if cursor is not None:
-        return document.text[:cursor]
+        return printable(document.text[:cursor])
     n_words = sum(1 for _ in takewhile(document.is_user, range(len(document))))
     if n_words:
         return document.text[:n_words]

@@ -184,6 +184,8 @@ class SessionsScreen(ModalScreen[Chosen], Window):
         self._waiting = self.set_timer(PREVIEW_S, self._preview)
 
     def _preview(self) -> None:
+        if not self.is_active:  # closed since the timer was set: its widgets may be gone
+            return
         shown = self.query_one("#sessions-preview", Static)
         if (info := self._highlighted) is None:
             return

@@ -95,7 +95,6 @@ class CandidatesPanel(Widget, can_focus=True):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.border_title = None
         self._title = "Next character"
         self._thoughts: Thoughts | None = None
         self._chars = ""
@@ -179,7 +178,7 @@ class CandidatesPanel(Widget, can_focus=True):
         if y < HEADER or row >= self._n:
             return None
         is_last = y == self.size.height - 1
-        if is_last and not self.has_focus and self._thoughts:
+        if is_last and row != self.chosen and self._thoughts:
             ids = [found.id for found in self._thoughts.candidates]
             if self._written in ids[row:]:
                 return ids.index(self._written)
