@@ -72,7 +72,7 @@ class RolesScreen(ModalScreen[Roles | None], Window):
         """Offer the names that the model has come up with meanwhile."""
         if list(names) != self._names:
             self._names = list(names)
-            if self.query(OptionList):  # else it is not composed yet
+            if self.is_mounted:  # else it is not composed yet, or only in part
                 self._show_names()
 
     def _show_names(self) -> None:
