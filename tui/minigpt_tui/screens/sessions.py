@@ -127,6 +127,8 @@ class SessionsScreen(ModalScreen[Chosen], Window):
 
     def _list(self, highlight: int | None = None) -> None:
         """Read the list anew, and go to a session of it, or stay in the row."""
+        if self._is_gone:
+            return
         words = self.query_one("#sessions-search", Input).value
         if words.strip():
             self._shown = self._sessions.search(words)
@@ -151,6 +153,8 @@ class SessionsScreen(ModalScreen[Chosen], Window):
         )
 
     def _draw_rows(self, highlight: int | None = None) -> None:
+        if self._is_gone:
+            return
         options = self.query_one(OptionList)
         ids = [found.info.id for found in self._shown]
         before = options.highlighted or 0
@@ -165,6 +169,11 @@ class SessionsScreen(ModalScreen[Chosen], Window):
                 before, len(ids) - 1
             )  # fmt: skip
         self._preview_soon()
+
+    @property
+    def _is_gone(self) -> bool:
+        """Whether it was closed since a timer, or a wait for a refresh, began."""
+        return not self.query(OptionList) or not self.query("#sessions-search")
 
     @property
     def _highlighted(self) -> SessionInfo | None:
@@ -184,7 +193,7 @@ class SessionsScreen(ModalScreen[Chosen], Window):
         self._waiting = self.set_timer(PREVIEW_S, self._preview)
 
     def _preview(self) -> None:
-        if not self.is_active:  # closed since the timer was set: its widgets may be gone
+        if self._is_gone:
             return
         shown = self.query_one("#sessions-preview", Static)
         if (info := self._highlighted) is None:
