@@ -144,6 +144,18 @@ def test_a_sitting_from_the_first_key_to_the_last() -> None:
         assert termios.tcgetattr(t.handle) == before
 
 
+def test_below_the_command_line_it_leaves_the_screen_alone() -> None:
+    with terminal("--inline", size=(80, 40)) as t:
+        t.until(b"ready")
+        t.type(b"ROMEO:\r")
+        t.until(b"tok/s")
+        t.type(b"\x11")
+        assert t.end() == 0
+        assert b"\x1b[?1049h" not in t.drawn
+        assert b"\x1b[21;1H" not in t.drawn  # nothing below its 20 rows
+        assert t.modes <= KEPT_MODES
+
+
 def test_what_a_stranger_writes_into_a_model_file_commands_nothing(tmp_path: Path) -> None:
     found = Walk().model(memoryview(shipped_model().read_bytes()))
     assert found.graph is not None
@@ -167,7 +179,7 @@ def test_two_texts_have_an_engine_each() -> None:
         os.write(t.handle, b"\x1b[21~")  # F10: another engine, from inside the app
         t.until(b"seed 1337 for both")
         os.write(t.handle, b"\r")
-        t.until(b"from beginning to end")
+        t.until(b"The same for")  # until the settings part them
         os.write(t.handle, b"\x11")
         assert t.end() == 0
         assert LEAVE_ALTERNATE_SCREEN in t.drawn

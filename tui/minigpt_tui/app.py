@@ -13,6 +13,7 @@ from minigpt.training.metrics import METRICS
 from minigpt_tui.database import default_path
 from minigpt_tui.engine_client import EngineClient
 from minigpt_tui.preferences import config_path, read
+from minigpt_tui.serve import serve
 
 
 def existing_model(name: str | None) -> Path:
@@ -54,7 +55,9 @@ def run_folder(name: str | None) -> Path | None:
 
 
 def has_terminal() -> bool:
-    """Whether there is a screen to draw on and a keyboard to read from."""
+    """Whether there is a screen to draw on and a keyboard to read from, be it in a browser."""
+    if "TEXTUAL_DRIVER" in os.environ:  # textual-serve: what is drawn goes into a pipe
+        return True
     screen = sys.__stdout__ if os.name == "nt" else sys.__stderr__  # where Textual draws
     return all(stream is not None and stream.isatty() for stream in (sys.__stdin__, screen))
 
@@ -82,6 +85,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--config-path", action="store_true", help="print where the preferences are kept, and end"
     )
+    parser.add_argument(
+        "--inline",
+        action="store_true",
+        help="draw below the command line, not on the whole screen",
+    )
+    parser.add_argument(
+        "--serve", action="store_true",
+        help="show the app in a browser on this machine (needs: pip install 'minigpt[serve]')",
+    )  # fmt: skip
+    parser.add_argument(
+        "--port", type=int, default=8000, help="where --serve listens (default: %(default)s)"
+    )
     parser.add_argument("--version", action="version", version=f"minigpt {__version__}")
     args = parser.parse_args(argv)
     if args.config_path:
@@ -94,6 +109,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise InputError(f"{watched} is a training run; to watch it, give it alone")
         model = existing_model(None if watched else args.model or preferences.model or None)
         other_model = existing_model(args.other_model) if args.other_model else None
+        if args.serve:
+            serve([name for name in (args.model, args.other_model) if name], args.port)
+            return 0
     except InputError as error:
         say(one_line(str(error)))
         return 2
@@ -113,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             engine, model, watched=watched, other_model=other_model, preferences=preferences,
             preferences_path=config_path(), sessions=default_path(),
         )  # fmt: skip
-        reason = app.run()
+        reason = app.run(inline=args.inline)
     except InputError as error:
         say(one_line(f"{config_path()}: {error}"))
         return 2
