@@ -3,7 +3,7 @@ from itertools import pairwise
 
 import pytest
 
-from minigpt_tui.heat import CIVIDIS, MARKS, N_LEVELS, PALETTES, SCALES, Heat, Palette, level
+from minigpt_tui.heat import CIVIDIS, MARKS, PALETTES, SCALES, Heat, Palette, level
 from minigpt_tui.nodes import Author, Origin
 
 MEASURES = [heat for heat in Heat if heat is not Heat.OFF]
@@ -50,14 +50,14 @@ def test_the_labels_of_the_ranks_are_true(rank: int) -> None:
 def test_bounds_rise_and_every_level_has_a_label(heat: Heat) -> None:
     scale = SCALES[heat]
     assert all(a < b for a, b in pairwise(scale.bounds))
-    assert len(set(scale.labels)) == N_LEVELS
+    assert len(set(scale.labels)) == 5
 
 
 @pytest.mark.parametrize("palette", PALETTES.values(), ids=PALETTES)
 @pytest.mark.parametrize("is_dark", [True, False])
 def test_every_shade_can_be_read(palette: Palette, is_dark: bool) -> None:
     shades = palette.shades(is_dark=is_dark)
-    assert len({shade.background for shade in shades}) == N_LEVELS
+    assert len({shade.background for shade in shades}) == 5
     for shade in shades:
         assert contrast(shade.background, shade.foreground) >= 4.5
 
@@ -71,5 +71,5 @@ def test_cividis_is_a_ladder_of_lightness(is_dark: bool) -> None:
 
 
 def test_the_marks_tell_the_levels_apart() -> None:
-    assert len({mark.style for mark in MARKS}) == N_LEVELS
-    assert len({mark.symbol for mark in MARKS}) == N_LEVELS
+    assert len({mark.style for mark in MARKS}) == 5
+    assert len({mark.symbol for mark in MARKS}) == 5

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from minigpt.terminal import one_line
 from minigpt_tui.document import Branch, Document, Fork
+from minigpt_tui.glyphs import visible
 
 LEVEL_CELLS = 3
 MOST_LEVELS = 16
@@ -74,19 +74,10 @@ def around_fork(document: Document, first: int, before: int, after: int) -> tupl
     return nodes.text_before(first, before), nodes.branch_text(first, after)
 
 
-def visible(text: str) -> str:
-    r"""Safe to show on one line, with what takes no ink as a symbol.
-
-    >>> visible("Ay me!\n\tO")
-    'Ay me!↵⇥O'
-    """
-    return one_line(text).replace("␊", "↵").replace("\t", "⇥")
-
-
 def called(branch: Branch) -> str:
     """The name, or for want of one the beginning."""
     if branch.name:
-        return visible(branch.name)
-    text = visible(branch.preview).strip(" ↵")
+        return visible(branch.name, space=" ")
+    text = branch.preview.strip(" ↵")
     more = "…" if len(text) > NAMELESS_CHARS else ""
     return f"“{text[:NAMELESS_CHARS].rstrip()}{more}”"

@@ -7,8 +7,6 @@ from enum import StrEnum
 from minigpt_tui.nodes import Origin
 from minigpt_tui.protocol import Score
 
-N_LEVELS = 5
-
 
 class Heat(StrEnum):
     """What the colour of a character tells."""

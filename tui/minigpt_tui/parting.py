@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 
-from minigpt.terminal import printable
+from minigpt_tui.glyphs import visible
 
 _WORD = 16
 """Characters of the words at which they part; more would not fit beside each other."""
-_VISIBLE = {"\n": "↵", " ": "␣", "\t": "⇥"}
 
 
 @dataclass
@@ -74,5 +73,4 @@ def _word(text: str, index: int) -> str:
     end = index + 1
     while not char.isspace() and end < len(text) and not text[end].isspace():
         end += 1
-    shown = text[max(start, end - _WORD) : end]
-    return printable("".join(_VISIBLE.get(c, c) for c in shown))
+    return visible(text[max(start, end - _WORD) : end])

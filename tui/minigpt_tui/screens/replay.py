@@ -8,12 +8,12 @@ from textual.widgets import Footer, Static
 
 from minigpt_tui.document import Author, Document, RunRecord
 from minigpt_tui.nodes import ROOT, UNKNOWN
+from minigpt_tui.pace import FRAME_S
 from minigpt_tui.protocol import Written
 from minigpt_tui.replay import Outcome, Replay, summary
 from minigpt_tui.screens.window import Window
 from minigpt_tui.widgets.token_view import TokenView
 
-FRAME_S = 1 / 30
 BAR_CELLS = 24
 MOST_PROMPT = 2000
 """Characters of the user's that are shown before what a run wrote."""

@@ -22,8 +22,6 @@ class RolesScreen(ModalScreen[Roles | None], Window):
 
     DEFAULT_CSS = """
     RolesScreen {
-        align: center middle;
-        background: $background 60%;
         .field { height: 1; margin-bottom: 1; }
         .field Static { width: 16; }
         .field Input { width: 1fr; background: $panel; }
@@ -38,9 +36,8 @@ class RolesScreen(ModalScreen[Roles | None], Window):
         Binding("up", "name(-1)", show=False, priority=True, id="roles.above"),
     ]
 
-    def __init__(self, roles: Roles | None, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str]) -> None:
         super().__init__()
-        self._roles = roles or Roles()
         self._names = list(names)
 
     def compose(self) -> ComposeResult:
@@ -49,16 +46,10 @@ class RolesScreen(ModalScreen[Roles | None], Window):
             window.border_subtitle = "Enter begins · ↑ ↓ name · Tab field · Esc closes"
             with Horizontal(classes="field"):
                 yield Static("you speak as")
-                yield Input(
-                    self._roles.me, max_length=MAX_NAME, compact=True, id="me",
-                    select_on_focus=True,
-                )  # fmt: skip
+                yield Input(max_length=MAX_NAME, compact=True, id="me", select_on_focus=True)
             with Horizontal(classes="field"):
                 yield Static("the model as")
-                yield Input(
-                    self._roles.you, max_length=MAX_NAME, compact=True, id="you",
-                    select_on_focus=True,
-                )  # fmt: skip
+                yield Input(max_length=MAX_NAME, compact=True, id="you", select_on_focus=True)
             yield OptionList(markup=False, compact=True, id="names")
             yield Static("", id="trouble", markup=False)
             yield Static(PLAIN, classes="keys")

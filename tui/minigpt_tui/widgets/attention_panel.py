@@ -10,7 +10,7 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from minigpt.terminal import printable
+from minigpt_tui.glyphs import visible
 from minigpt_tui.inside import Inside
 
 NAME_CELLS = 9
@@ -24,7 +24,6 @@ KEYS = "↑↓ layer   ←→ head   m mean"
 LEAST_SHOWN = 0.005
 """Places that were looked at less would all show 0%."""
 EMPTY = "Move onto a character to look\ninside the model that read it."
-VISIBLE = {" ": "␣", "\n": "↵", "\t": "⇥"}
 
 
 class AttentionPanel(Widget, can_focus=True):
@@ -158,9 +157,9 @@ class AttentionPanel(Widget, can_focus=True):
         return [self._place(inside.text, i, weights[i]) for i in order if weights[i] >= LEAST_SHOWN]
 
     def _place(self, text: str, i: int, weight: float) -> Content:
-        shown = _shown(text[i])
+        shown = visible(text[i])
         room = max(self.size.width - PLACE_CELLS - cell_len(shown), 0)
-        before = "".join(c if c == " " else _shown(c) for c in text[max(i - room, 0) : i])
+        before = visible(text[max(i - room, 0) : i], space=" ")
         while cell_len(before) > room:
             before = before[1:]
         cut = "…" if len(before) < i else " "
@@ -171,13 +170,8 @@ class AttentionPanel(Widget, can_focus=True):
 
 
 def _guess(text: str, p: float) -> str:
-    return f" {set_cell_size(_shown(text), 2)}{_percent(p)}"
+    return f" {set_cell_size(visible(text), 2)}{_percent(p)}"
 
 
 def _percent(p: float) -> str:
     return f"{p:4.0%}"
-
-
-def _shown(char: str) -> str:
-    """What takes no ink, or would move the cursor, as a symbol of one cell."""
-    return VISIBLE.get(char) or printable(char)

@@ -13,8 +13,9 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from minigpt_tui.branches import LEVEL_CELLS, Row, around_fork, outline, visible
+from minigpt_tui.branches import LEVEL_CELLS, Row, around_fork, outline
 from minigpt_tui.document import Branch, Document
+from minigpt_tui.glyphs import visible
 
 MARKS_CELLS = 4
 NUMBERS_CELLS = 19
@@ -174,15 +175,15 @@ class BranchTree(ScrollView, can_focus=True):
         if branch.name:
             parts = [
                 Segment(set_cell_size(name, min(cell_len(name), NAME_CELLS)), style("name"))
-                for name in (visible(branch.name), "  ")
+                for name in (visible(branch.name, space=" "), "  ")
             ]
         if branch.fork:
             parts += [
                 Segment("…" if branch.fork > len(before) else "", style("shared")),
-                Segment(visible(before), style("shared")),
+                Segment(visible(before, space=" "), style("shared")),
                 Segment("›", style("mark")),
             ]
-        return [*parts, Segment(visible(own), style("own"))]
+        return [*parts, Segment(visible(own, space=" "), style("own"))]
 
     def _style(self, look: str) -> Style:
         return self.get_component_rich_style(f"branch-tree--{look}")

@@ -7,12 +7,12 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from minigpt.terminal import printable
+from minigpt_tui.glyphs import bar
 from minigpt_tui.protocol import Opened
 from minigpt_tui.writer import State, Writer
 
 MARKS = {State.LOADING: "◌", State.READY: "○", State.WRITING: "●", State.NO_MODEL: "×"}
 WINDOW_CELLS = 6
-EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +75,10 @@ def _right(status: Status) -> list[tuple[int, Content]]:
         parts.append((6, Content(f"first {_short(status.first_token_s)}")))
     if (model := status.model) is not None:
         block = model.config.block_size
-        eighths = round(min(status.window / block, 1.0) * WINDOW_CELLS * 8)
-        bar = "█" * (eighths // 8) + EIGHTHS[eighths % 8]
+        filled = bar(min(status.window / block, 1.0) * WINDOW_CELLS)
         parts += [
             (5, Content.assemble(
-                ("▕", "$text-muted"), (f"{bar:<{WINDOW_CELLS}}"[:WINDOW_CELLS], "$primary"),
+                ("▕", "$text-muted"), (f"{filled:<{WINDOW_CELLS}}", "$primary"),
                 ("▏", "$text-muted"),
             )),
             (4, Content(f"{status.window:>{len(str(block))}}/{block}")),

@@ -8,9 +8,7 @@ from textual.containers import Container, Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from minigpt.runtime.params import SamplingParams
 from minigpt_tui.parting import Parting
-from minigpt_tui.protocol import Engine
 from minigpt_tui.widgets.pane import Pane
 from minigpt_tui.writer import Notice
 
@@ -35,10 +33,9 @@ class TwoPanes(Vertical):
     }
     """
 
-    def __init__(self, engine: Engine, other_engine: Engine, params: SamplingParams) -> None:
+    def __init__(self, a: Pane, b: Pane) -> None:
         super().__init__()
-        self.a = Pane("A", engine, params)
-        self.b = Pane("B", other_engine, params)
+        self.a, self.b = a, b
         self.chosen = self.b
         self._parting = Parting(0)
 

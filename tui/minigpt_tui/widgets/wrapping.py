@@ -83,6 +83,8 @@ class Wrapping:
 
 def expanded(text: str, column: int) -> tuple[str, int]:
     """A piece of a row as it is shown when it begins at a column, and the column after it."""
+    if text.isascii() and text.isprintable():
+        return text, column + len(text)
     shown = []
     for char in text:
         size = cell_size(char, column)
