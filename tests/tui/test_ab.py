@@ -12,19 +12,24 @@ from textual.widgets import OptionList, Static
 
 from minigpt.runtime.params import SamplingParams
 from minigpt_tui.minigpt_app import MinigptApp
+from minigpt_tui.presets import PRESETS, apply
 from minigpt_tui.protocol import Change, Generate, Open, Opened, Skipped, Stop
 from minigpt_tui.screens.ab import ABScreen
 from minigpt_tui.screens.help import HelpScreen
 from minigpt_tui.screens.main import MainScreen
 from minigpt_tui.screens.models import ModelPicker
+from minigpt_tui.sessions import Sessions
 from minigpt_tui.widgets.pane import Pane
 from minigpt_tui.widgets.pane_header import PaneHeader
 from minigpt_tui.widgets.prompt import Prompt
+from minigpt_tui.widgets.sampling_panel import SamplingPanel
 from minigpt_tui.widgets.slider import Slider
 from minigpt_tui.widgets.two_panes import TwoPanes
 from tests.tui.scripted_engine import CARD, CHARS, CONFIG, MODEL, ScriptedEngine, until
 
 DEFAULTS = SamplingParams()
+OTHERS = apply(DEFAULTS, PRESETS["careful"])
+"""What B begins with."""
 
 
 class Second(ScriptedEngine):
@@ -92,7 +97,10 @@ class Desk:
 
 @asynccontextmanager
 async def main_screen(
-    size: tuple[int, int] = (80, 24), *, other_model: Path | None = None
+    size: tuple[int, int] = (80, 24),
+    *,
+    other_model: Path | None = None,
+    sessions: Path | None = None,
 ) -> AsyncIterator[Desk]:
     first, made = ScriptedEngine(), list[Second]()
 
@@ -100,16 +108,21 @@ async def main_screen(
         made.append(Second())
         return made[-1]
 
-    app = MinigptApp(first, MODEL, other_model=other_model, make_engine=make_engine)
+    app = MinigptApp(
+        first, MODEL, other_model=other_model, make_engine=make_engine, sessions=sessions
+    )
     async with app.run_test(size=size, notifications=True) as pilot:
         yield Desk(pilot, first, made)
 
 
 @asynccontextmanager
 async def two_panes(
-    size: tuple[int, int] = (80, 24), *, other_model: Path | None = None
+    size: tuple[int, int] = (80, 24),
+    *,
+    other_model: Path | None = None,
+    sessions: Path | None = None,
 ) -> AsyncIterator[Desk]:
-    async with main_screen(size, other_model=other_model) as d:
+    async with main_screen(size, other_model=other_model, sessions=sessions) as d:
         if other_model is None:
             await d.press("f10")
         await until(d.pilot, lambda: bool(d.made) and bool(d.made[0].asked(Open)))
@@ -128,7 +141,7 @@ async def test_enter_writes_the_same_with_both() -> None:
         await d.press("enter")
         assert d.first.last_generate.text == d.second.last_generate.text == "ROMEO:"
         assert d.first.last_generate.params == DEFAULTS
-        assert d.second.last_generate.params == replace(DEFAULTS, temperature=1.2)
+        assert d.second.last_generate.params == replace(OTHERS, temperature=1.2)
         d.first.write(" AY")
         d.second.write(" NO")
         await d.sees("ROMEO: AY", "ROMEO: NO")
@@ -143,6 +156,36 @@ async def test_enter_again_begins_anew() -> None:
         assert d.first.asked(Stop) == [Stop(1)]
         assert d.texts == ("ROMEO:X", "ROMEO:X")
         assert d.first.last_generate == Generate(2, "ROMEO:X", DEFAULTS)
+
+
+async def test_there_is_something_to_compare_from_the_first_enter_on() -> None:
+    async with two_panes() as d:
+        await d.press("enter")
+        assert d.second.last_generate.params == OTHERS
+        await d.press("escape", "escape")
+        d.main.query_one(SamplingPanel).take(OTHERS)
+        await d.press("f10", "enter")
+        assert d.second.last_generate.params == apply(DEFAULTS, PRESETS["wild"])
+    async with two_panes(other_model=Path("other.onnx")) as d:
+        await d.press("enter")
+        assert d.second.last_generate.params == DEFAULTS
+
+
+async def test_both_texts_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "sessions.db"
+    async with two_panes(sessions=path) as d:
+        for answer in (" AY", " NO"):
+            await d.press("enter")
+            d.first.write(answer)
+            d.second.write(answer + "!")
+            await d.sees("ROMEO:" + answer, "ROMEO:" + answer + "!")
+        await d.press("escape", "escape")
+    sessions = Sessions(path)
+    kept = {info.name: sessions.load(info.id) for info in sessions.list()}
+    for name, end in (("A, beside B", ""), ("B, beside A", "!")):
+        texts = [kept[name].text_of(branch.leaf) for branch in kept[name].leaves()]
+        assert texts == [f"ROMEO: AY{end}", f"ROMEO: NO{end}"]
+    sessions.close()
 
 
 async def test_nothing_is_written_from_nothing() -> None:
@@ -211,7 +254,7 @@ async def test_a_header_tells_speed_surprise_and_what_is_different() -> None:
         await d.slide(b, temperature=1.2)
         await until(d.pilot, lambda: "temperature 0.80" in d.header(a))
         assert "temperature 1.20" in d.header(b)
-        assert "top-p" not in d.header(a) + d.header(b)
+        assert "top-k" not in d.header(a) + d.header(b)
         await d.press("enter")
         d.first.write("A" * 8)
         d.first.finish()
@@ -226,7 +269,7 @@ async def test_a_slider_acts_on_its_own_text_alone() -> None:
         await d.press("enter")
         await d.slide(d.both.b, temperature=1.2)
         assert d.first.asked(Change) == []
-        assert d.second.asked(Change) == [Change(replace(DEFAULTS, temperature=1.2))]
+        assert d.second.asked(Change) == [Change(replace(OTHERS, temperature=1.2))]
 
 
 async def test_tab_goes_to_the_same_slider_of_the_other_and_enter_writes_from_there() -> None:
@@ -239,7 +282,7 @@ async def test_tab_goes_to_the_same_slider_of_the_other_and_enter_writes_from_th
         assert "[A]" in d.header(d.both.a)
         await d.press("tab", "left", "enter")
         assert d.first.last_generate.params.top_p == 0.95
-        assert d.second.last_generate.params.top_p == 0.94
+        assert d.second.last_generate.params.top_p == 0.89
         assert "[B]" in d.header(d.both.b)
         assert " A " in d.header(d.both.a)
         await d.press("tab")
@@ -297,6 +340,15 @@ async def test_the_engine_is_given_back_with_the_model_it_had(tmp_path: Path) ->
         await until(d.pilot, lambda: len(d.made) == 2)
         assert d.made[0].is_closed
         assert not d.second.is_closed
+
+
+async def test_a_model_that_cannot_be_opened_again_is_not_believed_to_be_open() -> None:
+    async with two_panes() as d:
+        d.first.refuses = "it is gone"  # and the engine keeps the one that A had last
+        await d.press("escape")
+        await until(d.pilot, lambda: any("it is gone" in notice for notice in d.notices))
+        assert d.main.writer.model is None
+        assert isinstance(d.app.screen, ModelPicker)
 
 
 async def test_the_main_screen_is_silent_meanwhile() -> None:

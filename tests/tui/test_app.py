@@ -1,5 +1,6 @@
 """What a person does, from key to screen, with a scripted engine."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -11,7 +12,7 @@ from rich.style import Style
 from textual import events
 from textual.command import CommandList
 from textual.content import Content
-from textual.geometry import Offset
+from textual.geometry import Offset, Size
 from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.selection import Selection
@@ -34,6 +35,7 @@ from minigpt_tui.widgets.more_row import MoreRow
 from minigpt_tui.widgets.preset_row import PresetRow
 from minigpt_tui.widgets.prompt import MAX_PASTE_CHARS, Prompt
 from minigpt_tui.widgets.sampling_panel import MAIN, SLIDERS, SamplingPanel
+from minigpt_tui.widgets.side_panel import SidePanel
 from minigpt_tui.widgets.slider import Slider
 from minigpt_tui.widgets.status_bar import StatusBar
 from minigpt_tui.widgets.token_view import TokenView
@@ -287,7 +289,7 @@ async def test_tab_goes_round_through_everything() -> None:
 async def test_sliders_reset_by_command() -> None:
     async with desk() as d:
         d.slider("temperature").set_to(2)
-        d.main.action_reset_sliders()
+        d.main.query_one(SidePanel).action_reset()
         await until(d.pilot, lambda: d.main.query_one(SamplingPanel).params.temperature == 0.8)
 
 
@@ -502,6 +504,21 @@ async def test_clicks_on_what_is_just_gone_are_no_error() -> None:
         d.app.post_message(events.MouseDown(None, x, y, 0, 0, 1, False, False, False, x, y))
         await d.press(*"ok")
         assert d.main.query_one(Prompt).text == "ok"
+
+
+async def test_two_quick_changes_of_size_come_to_rest() -> None:
+    async with desk() as d:
+        for size in (Size(120, 40), Size(60, 20)):
+            d.app._size = size
+            d.main.post_message(events.Resize(size, size))
+            d.main.call_later(lambda: None)  # or Textual would take the two for one
+        await until(d.pilot, lambda: d.main.size == Size(60, 20))
+        taken: list[Size] = []
+        d.main.screen_layout_refresh_signal.subscribe(d.main, lambda _: taken.append(d.main.size))
+        async with asyncio.timeout(20):  # it might never rest
+            for _ in range(9):
+                await d.pilot.pause(0)
+        assert Size(120, 40) not in taken
 
 
 async def test_a_window_is_not_closed_under_another_one() -> None:

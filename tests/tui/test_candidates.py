@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from minigpt.errors import InputError
 from minigpt.runtime.params import SamplingParams
 from minigpt.runtime.sampling import distribution
-from minigpt_tui.candidates import MOST, Place, entropy, think, with_bias
+from minigpt_tui.candidates import MOST, Place, Target, entropy, think, with_bias
 
 LOGITS = st.lists(st.floats(-20, 20), min_size=2, max_size=40)
 PARAMS = st.builds(
@@ -22,7 +22,7 @@ PARAMS = st.builds(
 
 @given(LOGITS, PARAMS)
 def test_the_candidates_are_the_distribution(row: list[float], params: SamplingParams) -> None:
-    thoughts = think(Place(tuple(row), (), 1), params)
+    thoughts = think(Place(Target(0), tuple(row), (), 1), params)
     found = distribution(np.array(row, np.float32), (), params)
     assert sorted(c.id for c in thoughts.candidates) == list(range(len(row)))
     for candidate in thoughts.candidates:
@@ -36,7 +36,7 @@ def test_the_candidates_are_the_distribution(row: list[float], params: SamplingP
 
 
 def test_the_rule_that_cut_is_named() -> None:
-    place = Place((3.0, 2.0, 1.0, 0.0), (), 1)
+    place = Place(Target(0), (3.0, 2.0, 1.0, 0.0), (), 1)
     thoughts = think(place, SamplingParams(top_k=2, top_p=1.0, logit_bias=((0, -math.inf),)))
     assert [(c.id, c.cut, c.rank) for c in thoughts.candidates] == [
         (1, "", 2), (2, "", 3), (0, "logit-bias", 1), (3, "top-k", 4),
@@ -44,14 +44,14 @@ def test_the_rule_that_cut_is_named() -> None:
 
 
 def test_the_rules_on_repetition_see_the_history() -> None:
-    place = Place((1.0, 1.0), (0, 0), 2)
+    place = Place(Target(0), (1.0, 1.0), (0, 0), 2)
     first = think(place, SamplingParams(frequency_penalty=1.0)).candidates[0]
     assert (first.id, first.raw) == (1, 0.5)
 
 
 def test_of_a_large_vocabulary_the_likeliest_are_looked_at() -> None:
     row = tuple(np.random.default_rng(0).normal(0, 3, 5000).tolist())
-    thoughts = think(Place(row, (), 1), SamplingParams(top_p=1.0))
+    thoughts = think(Place(Target(0), row, (), 1), SamplingParams(top_p=1.0))
     assert len(thoughts.candidates) == MOST
     assert [c.rank for c in thoughts.candidates] == list(range(1, MOST + 1))
 
@@ -66,7 +66,7 @@ def test_a_bias_comes_and_goes() -> None:
 def test_all_banned_is_told() -> None:
     params = SamplingParams(logit_bias=((0, -math.inf), (1, -math.inf)))
     with pytest.raises(InputError, match="banned"):
-        think(Place((0.0, 1.0), (), 1), params)
+        think(Place(Target(0), (0.0, 1.0), (), 1), params)
 
 
 @given(LOGITS)

@@ -13,7 +13,7 @@ from textual.widgets import Input, OptionList, Static
 from minigpt_tui import preferences
 from minigpt_tui.commands import COMMANDS
 from minigpt_tui.heat import Heat
-from minigpt_tui.minigpt_app import OWNERS, MinigptApp
+from minigpt_tui.minigpt_app import MinigptApp, owners
 from minigpt_tui.preferences import Preferences
 from minigpt_tui.protocol import Generate, Look, Open, Stop
 from minigpt_tui.screens.ask import Ask
@@ -21,11 +21,10 @@ from minigpt_tui.screens.help import AREAS, HelpScreen
 from minigpt_tui.screens.main import MainScreen
 from minigpt_tui.screens.models import ModelPicker
 from minigpt_tui.screens.note import Note
-from minigpt_tui.screens.runs import RunPicker
-from minigpt_tui.screens.watch import WatchScreen
 from minigpt_tui.widgets.command_list import CommandList
 from minigpt_tui.widgets.prompt import Prompt
 from minigpt_tui.widgets.sampling_panel import SamplingPanel
+from minigpt_tui.widgets.side_panel import SidePanel
 from minigpt_tui.widgets.welcome import EXAMPLES, Welcome
 from tests.tui.scripted_engine import CARD, MODEL, ScriptedEngine, until
 from tests.tui.test_app import Desk, desk
@@ -173,9 +172,12 @@ async def test_a_model_is_opened_by_its_name(
 async def test_every_command_has_its_action_and_is_in_the_palette() -> None:
     async with desk() as d:
         for command in COMMANDS:
-            space, _, action = command.action.rpartition(".")
-            assert hasattr(d.app if space else d.main, f"action_{action}"), command.name
-            assert not command.key or any(command.key == b.id for o in OWNERS for b in bindings(o))
+            owner, _, action = command.action.rpartition(".")
+            has = {"": d.main, "app": d.app, "panel": d.main.query_one(SidePanel)}
+            assert hasattr(has[owner], f"action_{action}"), command.name
+            assert not command.key or any(
+                command.key == b.id for o in owners() for b in bindings(o)
+            )
         titles = [command.title for command in d.app.get_system_commands(d.main)]
         assert len(titles) == len(set(titles))
         assert {command.title for command in COMMANDS} <= set(titles)
@@ -248,7 +250,9 @@ async def test_a_damaged_file_of_prompts_is_told(tmp_path: Path) -> None:
 async def test_with_reduced_motion_nothing_blinks(tmp_path: Path) -> None:
     async with home(tmp_path, Preferences(reduced_motion=True)) as d:
         assert not d.main.query_one(Prompt).cursor_blink
-        assert not d.main.query_one("#seed", Input).cursor_blink
+        seed = d.main.query_one("#seed", Input)
+        seed.focus()
+        await until(d.pilot, lambda: not seed.cursor_blink)
 
 
 async def test_the_files_are_shown_where_they_are(tmp_path: Path) -> None:
@@ -317,16 +321,19 @@ def test_the_help_names_every_key() -> None:
         "help",
         "note",
         "ask",
+        "compare",
+        "export",
         "picker",
         "run_picker",
         "watch",
         "branches",
     }
+    with_shift = {f"text.select.{way}" for way in ("up", "down", "home", "end")}
     obvious = {"example.above", "example.below", "watch.back", *(f"{id}.close" for id in closing)}
     as_elsewhere = {"watch.help", "ab.help", "ab.leave", "ab.back", "ab.interrupt", "ab.sliders",
                     "ab.page.up", "ab.page.down", "ab.top", "ab.bottom"}  # fmt: skip
-    ids = {b.id for owner in (*OWNERS, RunPicker, WatchScreen) for b in bindings(owner)}
-    assert ids - explained - obvious - as_elsewhere == set()
+    ids = {b.id for owner in owners() for b in bindings(owner)}
+    assert ids - explained - obvious - with_shift - as_elsewhere == set()
 
 
 async def test_the_help_shows_the_users_own_keys(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_clearing_changes_the_version() -> None:
     document = Document()
     document.append_user("ab")
     before = document.version
-    document.clear()
+    document.rewind(0)
     assert (document.text, len(document)) == ("", 0)
     assert document.version != before
     document.append_token(Written(1, "x", 0.0, 0.0, 1, 1, False))
@@ -71,16 +71,6 @@ def test_writing_on_from_the_middle_makes_a_branch() -> None:
     assert (new.preview, new.fork, new.length, new.is_current) == ("more", 5, 9, True)
     assert document.text_of(old.leaf) == "Once upon a time"
     assert document.common(old.leaf, new.leaf) == 5
-
-
-def test_a_place_tells_its_alternatives() -> None:
-    document = forked()
-    upon, more = document.children(5)
-    assert (upon.char, upon.author, upon.is_shown) == ("u", Author.MODEL, False)
-    assert (more.char, more.author, more.is_shown) == ("m", Author.USER, True)
-    document.checkout(upon.leaf)
-    assert document.text == "Once upon a time"
-    assert document.children(len(document)) == []
 
 
 def test_a_forced_character_that_is_there_is_not_made_twice() -> None:
@@ -296,10 +286,8 @@ class AnyDocument(RuleBasedStateMachine):
             token_id = None if origin is None else origin.token_id
             assert (document.text[i], document.author(i), token_id) == self.known[node]
         for i in range(len(path) + 1):
-            siblings = self.children(path[i - 1] if i else -1)
-            assert [a.node for a in document.children(i)] == siblings
-            assert [a.leaf for a in document.children(i)] == [self.leaf(n) for n in siblings]
-            assert [a.node for a in document.children(i) if a.is_shown] == path[i : i + 1]
+            parent = path[i - 1] if i else -1
+            assert document.nodes.children(parent) == self.children(parent)
 
     @invariant()
     def knows_the_branches(self) -> None:

@@ -1,5 +1,6 @@
 """The engine for real: a child process, a tiny model, pipes."""
 
+import math
 import os
 import signal
 import threading
@@ -283,12 +284,34 @@ def test_the_changes_of_a_run_that_is_repeated_are_not_for_the_next_one() -> Non
     engine = EngineProcess(BytesIO(), BytesIO())
     repeated = Generate(1, "a", SamplingParams(), changes=((1, script),))
     engine._take(repeated)
-    settings = engine._settings(repeated)
+    settings = engine._settings(repeated, ())
     settings()
     engine._take(Generate(2, "a", mine))  # comes in the middle of a token
     settings()
     settings()
     assert engine._params is mine
+
+
+def test_what_cannot_come_first_cannot_under_other_settings_either() -> None:
+    warm = SamplingParams(temperature=1.5)
+    engine = EngineProcess(BytesIO(), BytesIO())
+    asked = Generate(1, "a", SamplingParams(), not_first="\n")
+    engine._take(asked)
+    settings = engine._settings(asked, (5,))
+    engine._take(Change(warm))  # before the first token
+    assert settings() == replace(warm, logit_bias=((5, -math.inf),))
+    assert settings() == warm
+
+
+def test_an_answer_does_not_begin_with_what_it_cannot(line: Line, model: Path) -> None:
+    line.client.send(Open(model))
+    greedy = SamplingParams(temperature=0.0, max_new_tokens=1)
+    line.client.send(Generate(1, "a", greedy))
+    line.wait_for(Done)
+    line.client.send(Generate(2, "a", greedy, not_first=line.text(1)))
+    line.wait_for(Done)
+    assert len(line.text(2)) == 1
+    assert line.text(2) != line.text(1)
 
 
 def test_a_stop_text_ends_the_run(line: Line, model: Path) -> None:

@@ -21,8 +21,10 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.strip import Strip
 
+from minigpt_tui import minigpt_app
+from minigpt_tui.commands import COMMANDS
 from minigpt_tui.inside import Inside
-from minigpt_tui.minigpt_app import OWNERS, MinigptApp
+from minigpt_tui.minigpt_app import MinigptApp, owners
 from minigpt_tui.protocol import (
     Applied,
     Change,
@@ -54,14 +56,17 @@ SIZES = ((1, 1), (1, 40), (500, 1), (2, 2), (500, 200), (20, 5), (80, 24), (80, 
 
 BOUND_KEYS = [
     key
-    for owner in OWNERS
+    for owner in owners()
     for binding in owner.BINDINGS
     for key in getattr(binding, "key", "").split(",")
     if key
 ]
 QUITS = {"ctrl+q"}
 KEYS = sorted({*BOUND_KEYS, *(key.value for key in Keys if "<" not in key.value)} - QUITS)
-TO_A_SCREEN = ("f1", "f2", "f5", "f6", "f7", "f9", "ctrl+o", "ctrl+p")
+TO_A_SCREEN = ("f1", "f2", "f5", "f6", "f7", "f8", "f9", "f10", "ctrl+o", "ctrl+p", "ctrl+t")
+COMMAND_LINES = [f"/{command.name}" for command in COMMANDS if command.name != "quit"]
+SCREENS = {"HelpScreen", "ModelPicker", "RunPicker", "Palette", "ABScreen", "SessionsScreen"}
+"""Those that a few keys lead to whatever is there: every run must have been on them."""
 
 
 class RandomEngine(ScriptedEngine):
@@ -223,13 +228,13 @@ class Hands:
         self._app, self._rng = app, rng
         self._parser = XTermParser()
         self._size = app.size
+        self._ways = cycle(rng.sample(TO_A_SCREEN, len(TO_A_SCREEN)))
         self.deeds: list[str] = []
-        self._screens = cycle(TO_A_SCREEN)
 
     def act(self) -> None:
         self._rng.choices(
             (self._press, self._type, self._go, self._paste, self._mouse, self._raw, self._resize),
-            (40, 15, 8, 4, 30, 2, 2),
+            (40, 15, 20, 4, 30, 2, 2),
         )[0]()
 
     def _send(self, event: events.Event) -> None:
@@ -244,8 +249,16 @@ class Hands:
         self.press(self._rng.choice(KEYS))
 
     def _go(self) -> None:
-        for key in ("escape", "escape", next(self._screens)):
+        """To another screen, by key or by command."""
+        for key in ("escape", "escape", next(self._ways)):
             self.press(key)
+        if self._rng.random() < 0.2:
+            for key in ("escape", "escape", "ctrl+n"):
+                self.press(key)
+            for char in self._rng.choice(COMMAND_LINES):
+                self.press(_character_to_key(char), char)
+            for key in ("enter", "enter"):
+                self.press(key)
 
     def _type(self) -> None:
         for char in random_text(self._rng, 3)[:5]:
@@ -306,14 +319,20 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (run / "metrics.jsonl").write_bytes(lines(records()))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(minigpt_app, "_copy_to_system", lambda _: None)
     return tmp_path
 
 
 async def survive(seed: int, n_deeds: int, folder: Path) -> None:
     rng = random.Random(seed)
     # one of its own: what the hands do then hangs on the seed alone, whenever the engine is asked
-    engine = RandomEngine(random.Random(seed))
-    app = Recorded(engine, MODEL, sessions=folder / "sessions.db")
+    engines = [RandomEngine(random.Random(seed))]
+
+    def another() -> RandomEngine:
+        engines.append(RandomEngine(random.Random(seed + len(engines))))
+        return engines[-1]
+
+    app = Recorded(engines[0], MODEL, sessions=folder / "sessions.db", make_engine=another)
     async with app.run_test(notifications=True, tooltips=True) as pilot:
         await until(pilot, lambda: isinstance(app.screen, MainScreen))
         hands = Hands(app, rng)
@@ -322,17 +341,17 @@ async def survive(seed: int, n_deeds: int, folder: Path) -> None:
                 for _ in range(rng.randint(1, 6)):
                     hands.act()
                 for _ in range(rng.randint(0, 3)):
-                    engine.act()
+                    rng.choice(engines[:1] + engines[-1:]).act()
                 await pilot.pause(0)
                 assert not unsafe(app.drawn)
                 assert app._exception is None
-            await _still_answers(pilot, app, engine, hands)
+            await _still_answers(pilot, app, engines[0], hands)
         except BaseException:
             print(f"seed {seed}, the last deeds:", *hands.deeds[-20:], sep="\n")
             traceback.print_exc()  # closing the app may end in an exception of its own
             raise
         assert not unsafe(app.drawn)
-        assert {"HelpScreen", "ModelPicker", "RunPicker", "Palette"} <= app.screens
+        assert app.screens >= SCREENS
 
 
 def _main_screen(app: Recorded) -> MainScreen:

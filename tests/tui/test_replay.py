@@ -55,7 +55,7 @@ def test_every_run_is_asked_for_as_it_was() -> None:
     replay = begun(writer)
     first = engine.last_generate
     assert first == Generate(
-        first.run, "A", replace(PARAMS, max_new_tokens=2), None, ("X",),
+        first.run, "A", replace(PARAMS, max_new_tokens=2), None, ("X",), "",
         ((1, replace(warm, max_new_tokens=2)),),
     )  # fmt: skip
     engine.write("B")
@@ -235,12 +235,12 @@ def test_the_shipped_model_writes_everything_again(desk: Desk, tmp_path: Path) -
     writer.roles = None
     # another character in the middle
     writer.gaze.at(desk.document, 200)
-    desk.until(lambda: writer.gaze.is_answered)
+    desk.until(lambda: writer.gaze.place is not None and writer.gaze.place.target.index == 200)
     place = writer.gaze.place
     assert place is not None
     there = desk.document.text[200]
     other = next(c for c in think(place, wild).candidates if model.chars[c.id] != there)
-    writer.force(other, replace(wild, max_new_tokens=400))
+    writer.force(other, place, replace(wild, max_new_tokens=400))
     desk.written()
     # words that it has never seen among those that it has
     writer.write("é羅\ud83d King 7", replace(wild, max_new_tokens=40, temperature=0.0))

@@ -1,12 +1,13 @@
 """A conversation, from key to screen, with a scripted engine."""
 
-import math
-
 from textual.widgets import Input
 
-from minigpt_tui.protocol import Look
+from minigpt_tui.candidates import think
+from minigpt_tui.protocol import Generate, Look
 from minigpt_tui.screens.roles import RolesScreen
+from minigpt_tui.widgets.candidates_panel import CandidatesPanel
 from minigpt_tui.widgets.prompt import Prompt
+from minigpt_tui.widgets.side_panel import SidePanel
 from tests.tui.scripted_engine import CHARS, ScriptedEngine, until
 from tests.tui.test_app import Desk, desk
 
@@ -43,9 +44,8 @@ async def test_one_speaks_and_the_model_answers_as_another() -> None:
         document = d.main.writer.document
         known = [origin.rank if (origin := document.origin(i)) else 0 for i in range(12)]
         assert known == [0] * 7 + [3] * 3 + [0] * 2  # the words, not the names
-        (first, banned), (second, params) = asked.changes
-        assert (first, second, params.logit_bias) == (0, 1, ())
-        assert banned.logit_bias == ((CHARS.find("\n"), -math.inf),)
+        assert (asked.not_first, asked.changes) == ("\n", ())
+        assert document.runs[-1].not_first == "\n"
         await answers(d, "AY.")
         await d.type("WELL?")
         await d.press("enter")
@@ -86,6 +86,65 @@ async def test_what_was_said_is_edited() -> None:
         assert (d.text, d.main.query_one(Prompt).text) == ("", "HO")
         await d.press("!", "enter")
         assert d.engine.last_generate.text == "ROMEO:\nHO!\n\nJULIET:\n"
+
+
+async def test_editing_goes_back_to_the_last_words_whatever_came_since() -> None:
+    async with desk() as d:
+        await begins(d)
+        await d.type("HO")
+        await d.press("enter")
+        await answers(d, "AY.")
+        await d.press("ctrl+g")  # another answer to the same
+        await answers(d, "NO.")
+        await d.press("ctrl+l")
+        assert (d.text, d.main.query_one(Prompt).text) == ("", "HO")
+        d.main.query_one(Prompt).text = ""
+        await d.press("ctrl+z")
+        assert d.text.endswith("NO.")
+        d.main.action_new()  # nobody has said anything here
+        await d.press("ctrl+l")
+        await d.is_told("nothing to edit")
+        assert d.main.query_one(Prompt).text == ""
+
+
+async def test_a_candidate_behind_what_one_says_is_added_to_it() -> None:
+    async with desk() as d:
+        await begins(d)
+        await d.type("HO")
+        await until(d.pilot, lambda: d.main.query_one(CandidatesPanel).candidate is not None)
+        await d.press("shift+tab", "enter")
+        assert d.main.query_one(Prompt).text == "HOA"
+        assert not d.engine.asked(Generate)
+
+
+async def test_a_candidate_within_an_answer_may_be_followed_by_a_line_break() -> None:
+    async with desk() as d:
+        await begins(d)
+        await d.type("HO")
+        await d.press("enter")
+        await answers(d, "AY.")
+        await d.press("left", "enter", "enter")
+        asked = d.engine.last_generate
+        assert (asked.text[-3:], asked.stop, asked.not_first) == ("AYA", ("\n\n",), "")
+
+
+async def test_a_line_break_that_ends_an_answer_ends_it() -> None:
+    async with desk() as d:
+        await begins(d)
+        await d.type("HO")
+        await d.press("enter")
+        await answers(d, "AY.\n")
+        n_runs = len(d.engine.asked(Generate))
+        panel = d.main.query_one(CandidatesPanel)
+        await until(d.pilot, lambda: panel.candidate is not None)
+        panel.focus()
+        place = d.main.writer.gaze.place
+        assert place is not None
+        ids = [c.id for c in think(place, d.main.query_one(SidePanel).params).candidates]
+        panel.chosen = ids.index(CHARS.index("\n"))
+        await d.press("enter")
+        assert d.text.endswith("AY.\n\n")
+        assert len(d.engine.asked(Generate)) == n_runs
 
 
 async def test_the_conversation_ends_and_the_model_just_writes_on() -> None:

@@ -17,7 +17,7 @@ from minigpt_tui.widgets.token_view import TokenView
 from tests.tui.scripted_engine import CHARS, CONFIG, ROW, ScriptedEngine, until
 from tests.tui.test_app import Desk, desk
 
-B = CHARS.find("B")
+B, C = CHARS.find("B"), CHARS.find("C")
 
 
 def shown(d: Desk) -> list[str]:
@@ -33,6 +33,12 @@ async def wrote(d: Desk, text: str = "BCA") -> None:
     d.engine.write(text)
     d.engine.finish()
     await d.says("ready")
+
+
+def last_change(d: Desk) -> SamplingParams:
+    change = d.engine.asked(Change)[-1]
+    assert isinstance(change, Change)
+    return change.params
 
 
 async def sees_row(d: Desk, part: str) -> None:
@@ -166,8 +172,12 @@ async def test_favoured_and_banned_characters_act_on_the_next_token() -> None:
         await d.press("plus")  # on what is the likeliest now
         favoured = replace(banned, logit_bias=(*banned.logit_bias, (B, 1.0)))
         await until(d.pilot, lambda: d.engine.asked(Change)[-1] == Change(favoured))
+        await d.press("down", "plus", "plus", "plus", "plus")  # C, which comes to be the likeliest
+        biases = {C: 4.0, **dict(favoured.logit_bias)}
+        await until(d.pilot, lambda: dict(last_change(d).logit_bias) == biases)
+        assert (panel.candidate and panel.candidate.id, panel.chosen) == (C, 0)
         await d.press("backspace")
-        await until(d.pilot, lambda: d.engine.asked(Change)[-1] == Change(banned))
+        await until(d.pilot, lambda: d.engine.asked(Change)[-1] == Change(favoured))
 
 
 async def test_what_is_typed_is_scored_and_the_ghost_accepted() -> None:
@@ -300,10 +310,10 @@ async def test_hostile_candidates_cannot_command_the_terminal() -> None:
         await wrote(d)
         panel = d.main.query_one(CandidatesPanel)
         chars = "\x1b" + CHARS[1:]
-        from minigpt_tui.candidates import Place, think
+        from minigpt_tui.candidates import Place, Target, think
 
-        place = Place((9.0, *ROW[1:]), (), 1)
-        panel.show("Next", think(place, SamplingParams()), chars)
+        place = Place(Target(0), (9.0, *ROW[1:]), (), 1)
+        panel.show("Next", place, think(place, SamplingParams()), chars)
         assert "\x1b" not in "".join(shown(d))
         assert "␛" in shown(d)[1]
 

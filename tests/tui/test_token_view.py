@@ -175,12 +175,33 @@ async def test_marks_the_rows_that_the_model_has_in_view() -> None:
         assert gutters == [" ", " ", "▎", "▎"]
 
 
+async def test_keys_select_with_shift() -> None:
+    app = Host()
+    async with app.run_test(size=(12, 5)) as pilot:
+        app.write("one two\nthree\nfour")
+        app.view.focus()
+        await pilot.pause()
+        await pilot.press("shift+left")
+        assert app.screen.get_selected_text() == "r"
+        await pilot.press("shift+up")
+        assert app.screen.get_selected_text() == "ee\nfour"
+        await pilot.press("shift+right", "shift+right", "shift+right")
+        assert app.screen.get_selected_text() == "four"
+        await pilot.press("shift+home")
+        assert app.screen.get_selected_text() == "one two\nthree\nfour"
+        await pilot.press("shift+end", "shift+right")
+        assert app.screen.get_selected_text() == "r"
+        await pilot.press("left")
+        assert app.screen.get_selected_text() in {None, ""}
+        assert app.view.cursor == len("one two three fo")
+
+
 async def test_begins_anew_when_the_document_does() -> None:
     app = Host()
     async with app.run_test(size=(30, 5)) as pilot:
         app.write("\n" * 50)
         await pilot.pause()
-        app.document.clear()
+        app.document.rewind(0)
         app.write("fresh")
         await pilot.pause()
         assert app.rows()[0] == "fresh"

@@ -1,10 +1,11 @@
 from pathlib import Path
 
 from minigpt.runtime.params import SamplingParams
+from minigpt_tui.candidates import Candidate
 from minigpt_tui.document import Document
 from minigpt_tui.protocol import Change, Died, Failed, Generate, Open, Skipped, Stop
 from minigpt_tui.writer import State, Writer
-from tests.tui.scripted_engine import MODEL, ScriptedEngine
+from tests.tui.scripted_engine import CHARS, MODEL, ScriptedEngine
 
 PARAMS = SamplingParams()
 
@@ -167,3 +168,49 @@ def test_another_document_has_nothing_to_write_anew() -> None:
     writer.adopt(other)
     assert not writer.again(PARAMS)
     assert other.text == "stored"
+
+
+def test_a_model_that_was_asked_for_before_another_one_is_passed_over() -> None:
+    engine = ScriptedEngine(opens=False)
+    writer = Writer(engine)
+    writer.open(MODEL)
+    writer.open(Path("other.onnx"))
+    writer.write("a", PARAMS)
+    engine.open(MODEL)
+    writer.hear()
+    assert (writer.state, writer.model, engine.asked(Generate)) == (State.LOADING, None, [])
+    engine.open(Path("other.onnx"))
+    writer.hear()
+    assert writer.model is not None
+    assert writer.model.path == Path("other.onnx")
+    assert engine.last_generate.text == "a"
+
+
+def test_the_last_words_are_taken_back_with_what_followed() -> None:
+    writer, engine = ready()
+    writer.write("ONE ", PARAMS)
+    engine.write("two ")
+    writer.hear()
+    writer.write("THREE ", PARAMS)
+    engine.write("four")
+    writer.hear()
+    assert writer.take_back() == "THREE "
+    assert (writer.document.text, writer.is_running) == ("ONE two ", False)
+    assert writer.take_back() == "ONE "
+    assert (writer.document.text, writer.take_back()) == ("", "")
+    writer.undo()
+    writer.undo()
+    assert writer.document.text == "ONE two THREE four"
+
+
+def test_a_candidate_is_put_where_it_was_shown() -> None:
+    writer, engine = ready()
+    writer.write("A", PARAMS)
+    engine.write("B")
+    writer.hear()
+    place = writer.gaze.place
+    assert place is not None
+    engine.write("CD")
+    writer.hear()
+    writer.force(Candidate(CHARS.index("X"), 0.1, 0.1, "", 0.0, -2.3, 3), place, PARAMS)
+    assert writer.document.text == "AX"

@@ -11,9 +11,22 @@ from minigpt.runtime.params import SamplingParams
 
 
 @dataclass(frozen=True, slots=True)
+class Target:
+    """A place of the text."""
+
+    index: int
+    """The characters before it."""
+    typed: str = ""
+    """What the user types there and has not sent."""
+    before: str = ""
+    """What will stand between: in a conversation, the name of who speaks."""
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """A place of the text and what the model thought there."""
 
+    target: Target
     row: tuple[float, ...]
     """Its logits of what comes there."""
     history: tuple[int, ...]

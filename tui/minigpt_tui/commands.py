@@ -28,7 +28,7 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Something to be done. As an action it is "app.quit", or of the screen without the prefix."""
+    """Something to be done."""
 
     name: str
     """Typed as /name."""
@@ -36,6 +36,8 @@ class Command:
     """In the palette."""
     says: str
     action: str
+    """A method without its "action_": of the main screen; as in "app.quit" of the app, as in
+    "panel.set" of the panel beside the text."""
     key: str = ""
     """The id of the key binding that does the same."""
     wants: str = ""
@@ -88,15 +90,19 @@ COMMANDS = (
     Command("replay", "Replay", "write this text anew and compare", "replay"),
     Command("model", "Choose model", "open another one", "models", "models", "[NAME]", _models),
     Command("about", "About this model", "what is known of it", "about"),
-    Command("preset", "Use preset", "settings by name", "preset", "", "NAME", _presets),
+    Command("preset", "Use preset", "settings by name", "panel.preset", "", "NAME", _presets),
     Command(
-        "set", "Change settings", "of the sliders", "set", "", "temperature=0.5", _settings,
+        "set", "Change settings", "of the sliders", "panel.set", "", "temperature=0.5", _settings,
         takes_several=True,
     ),
-    Command("seed", "New seed", "another text, or the same again", "new_seed", "new_seed", "[N]"),
-    Command("reset", "Reset sliders", "back to the defaults", "reset_sliders"),
-    Command("defaults", "Save sliders as my defaults", "what they begin with", "keep_defaults"),
-    Command("keep", "Save preset", "the sliders, under a name", "keep_preset", "", "[NAME]"),
+    Command(
+        "seed", "New seed", "another text, or the same again", "panel.new_seed", "new_seed", "[N]",
+    ),
+    Command("reset", "Reset sliders", "back to the defaults", "panel.reset"),
+    Command(
+        "defaults", "Save sliders as my defaults", "what they begin with", "panel.keep_defaults",
+    ),
+    Command("keep", "Save preset", "the sliders, under a name", "panel.keep_preset", "", "[NAME]"),
     Command("heat", "Heat", "colour the text", "heat", "heat", "[KIND]", _heats),
     Command(
         "palette", "Colours of the heat", "one is for colour-blind eyes too", "palette", "",

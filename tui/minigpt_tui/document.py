@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from minigpt.runtime.params import SamplingParams
-from minigpt.terminal import one_line
+from minigpt_tui.glyphs import visible
 from minigpt_tui.nodes import ROOT, UNKNOWN, Author, Nodes, Origin
 from minigpt_tui.protocol import Score, Written
 
-__all__ = ["Alternative", "Author", "Branch", "Document", "Fork", "Origin", "RunRecord"]
+__all__ = ["Author", "Branch", "Document", "Fork", "Origin", "RunRecord"]
 
 _PREVIEW = 40
 
@@ -28,6 +28,8 @@ class RunRecord:
     window: int = 0
     """How many of the newest tokens were read first; 0: as many as fit."""
     stops: tuple[str, ...] = ()
+    not_first: str = ""
+    """Characters with which it could not begin."""
     model_name: str = ""
     model_sha256: str = ""
     """Of the file."""
@@ -63,19 +65,6 @@ class Fork:
 
     branch: Branch
     children: tuple["Fork", ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Alternative:
-    """One of the characters that stand at a place of the text, on one branch or another."""
-
-    node: int
-    char: str
-    author: Author
-    origin: Origin | None
-    leaf: int
-    """Of the branch that goes on with it: what to check out."""
-    is_shown: bool
 
 
 class Document:
@@ -165,6 +154,7 @@ class Document:
         *,
         window: int = 0,
         stops: tuple[str, ...] = (),
+        not_first: str = "",
         model_name: str = "",
         model_sha256: str = "",
     ) -> RunRecord:
@@ -176,6 +166,7 @@ class Document:
             params,
             window,
             stops,
+            not_first,
             model_name,
             model_sha256,
         )
@@ -199,10 +190,6 @@ class Document:
             del self._path[length:]
             self.text = self.text[:length]
             self.version += 1
-
-    def clear(self) -> None:
-        """Begin an empty text."""
-        self.rewind(0)
 
     def checkout(self, node: int) -> None:
         """Show the text that ends with `node`, of a `Branch.leaf` for one."""
@@ -260,25 +247,19 @@ class Document:
         """Who put the character at `index` there."""
         return self.nodes.author(self._path[index])
 
+    def last_words(self) -> tuple[int, int]:
+        """Where the last stretch that the user typed begins and ends; (0, 0) without any."""
+        authors = self.authors(0, len(self))
+        while authors and authors[-1] is not Author.USER:
+            authors.pop()
+        end = len(authors)
+        while authors and authors[-1] is Author.USER:
+            authors.pop()
+        return len(authors), end
+
     def origin(self, index: int) -> Origin | None:
         """What a model thought of the character at `index`; None where none has read it."""
         return self.nodes.origin(self._path[index])
-
-    def children(self, index: int) -> list[Alternative]:
-        """What stands at `index` on the branches that share the text before it, oldest first."""
-        parent = self._path[index - 1] if index else ROOT
-        shown = self._path[index] if index < len(self) else None
-        return [
-            Alternative(
-                node,
-                self.nodes.text(range(node, node + 1)),
-                self.nodes.author(node),
-                self.nodes.origin(node),
-                self.nodes.leaf(self.nodes.stretch(node).branch),
-                node == shown,
-            )
-            for node in self.nodes.children(parent)
-        ]
 
     def spans(self, start: int = 0) -> list[range]:
         """The nodes of the shown text from the index `start` on, as few ranges."""
@@ -333,7 +314,7 @@ class Document:
             self.names.get(first, ""),
             self.nodes.stretch(first).depth,
             self.nodes.depth(leaf),
-            one_line(self.nodes.branch_text(first, _PREVIEW)),
+            visible(self.nodes.branch_text(first, _PREVIEW), space=" "),
             first == self.current_branch,
             first,
         )

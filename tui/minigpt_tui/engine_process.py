@@ -5,11 +5,13 @@ because then a stop is a message, a kill is certain, and a native crash spares t
 Requests come as lines on stdin, replies go as lines to stdout; see `protocol.py`.
 """
 
+import math
 import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import count, islice
 from pathlib import Path
 from queue import SimpleQueue
@@ -64,6 +66,7 @@ class EngineProcess:
         self._drawn_with = SamplingParams()  # the last token
         self._wanted = 0  # the run to go on with
         self._look: Look | None = None  # the newest one that is not answered
+        self._look_lock = threading.Lock()  # or one that comes while another is taken would be lost
         self._model: Model | None = None
         self._looker: Looker | None = None
 
@@ -103,7 +106,8 @@ class EngineProcess:
             if isinstance(request, Generate):
                 self._wanted, self._params = request.run, request.params
             elif isinstance(request, Look):
-                self._look = request
+                with self._look_lock:
+                    self._look = request
             self._todo.put(request)
 
     def _send(self, reply: Reply) -> None:
@@ -127,7 +131,8 @@ class EngineProcess:
 
     def _answer_look(self) -> None:
         """Answer the newest look, if it is not answered already."""
-        request, self._look = self._look, None
+        with self._look_lock:
+            request, self._look = self._look, None
         if request is None or self._model is None:
             return
         try:
@@ -164,9 +169,10 @@ class EngineProcess:
         n_tokens = 0
         unsent: list[Token] = []
         due = 0.0
+        settings = self._settings(request, model.tokenizer.encode(request.not_first))
         stream = generate(
-            model.decoder, model.tokenizer, prompt, self._settings(request), stop=request.stop,
-            draft=model.draft, keep_logits=True, view=request.view,
+            model.decoder, model.tokenizer, prompt, settings, stop=request.stop, draft=model.draft,
+            keep_logits=True, view=request.view,
         )  # fmt: skip
         for token in stream if self._wanted == run else ():
             now = time.perf_counter()
@@ -188,11 +194,14 @@ class EngineProcess:
         speed = (n_tokens - 1) / (now - first) if n_tokens > 1 else 0.0
         self._send(Done(run, reason, n_tokens, speed, first - start))
 
-    def _settings(self, request: Generate) -> Callable[[], SamplingParams]:
+    def _settings(
+        self, request: Generate, not_first: Sequence[int]
+    ) -> Callable[[], SamplingParams]:
         """The settings, to be asked for once a token; tells from which token on they are others."""
         numbers = count()
         script = dict(request.changes)
         heard = self._drawn_with = request.params
+        banned = tuple((token, -math.inf) for token in not_first)
 
         def now() -> SamplingParams:
             # `_params` is only read: the listening thread may have put the next run's there already
@@ -204,7 +213,9 @@ class EngineProcess:
             if params is not self._drawn_with:
                 self._drawn_with = params
                 self._send(Applied(request.run, n, params))
-            return params
+            if n or not banned:
+                return params
+            return replace(params, logit_bias=params.logit_bias + banned)
 
         return now
 

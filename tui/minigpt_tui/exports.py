@@ -221,6 +221,7 @@ def _run(document: Document, run: RunRecord, places: dict[int, int]) -> dict[str
         "length_before": run.length,
         "window": run.window,
         "stops": run.stops,
+        "not_first": run.not_first,
         "params": _params(run.params),
         "changes": [{"after": n, "params": _params(params)} for n, params in run.changes],
         "n_tokens": run.n_tokens,

@@ -5,11 +5,10 @@ answer comes from the engine: while it writes, with the tokens; else it is asked
 """
 
 import math
-from dataclasses import dataclass
 from itertools import islice
 
 from minigpt.runtime.window import view_after
-from minigpt_tui.candidates import Place
+from minigpt_tui.candidates import Place, Target
 from minigpt_tui.document import Document
 from minigpt_tui.inside import Inside
 from minigpt_tui.protocol import Engine, Look, Opened, Score, Seen, Tokens
@@ -23,18 +22,6 @@ START = "\n"
 _UNKNOWN_SHARE = 4
 """The engine is sent so many times what it can have in view: the text may hold characters that the
 model does not know."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What is looked at."""
-
-    index: int
-    """The characters before it."""
-    typed: str = ""
-    """What the user types there and has not sent."""
-    before: str = ""
-    """What will stand between: in a conversation, the name of who speaks."""
 
 
 class Gaze:
@@ -51,10 +38,9 @@ class Gaze:
         self.follows = True
         """Whether it stays at the end of the text while the model writes."""
         self.is_at_end = True
-        self.is_answered = False
-        """Whether `place` is the place that is looked at, and not the one before."""
         self.place: Place | None = None
-        """What the model thinks there; None: it is not known, or not yet."""
+        """What the model thinks there; None: it is not known. Of the place before until the answer
+        comes."""
         self.seen: Seen | None = None
         """Of what is being typed; None: nothing is known of it."""
         self.looks_inside = False
@@ -70,7 +56,6 @@ class Gaze:
     def forget(self) -> None:
         """Take no answer any more to what was asked."""
         self._number += 1
-        self.is_answered = False
         self.place = self.seen = self.inside = None
 
     def at(self, document: Document, index: int, typed: str = "", before: str = "") -> None:
@@ -78,7 +63,6 @@ class Gaze:
         self.target = Target(index, typed, before)
         self.is_at_end = index == len(document)
         self.follows = self.is_at_end and not typed
-        self.is_answered = False
         self._number += 1
         self.seen = self.seen if typed and self.seen else None
         if self._model is None:
@@ -103,8 +87,9 @@ class Gaze:
         """Take in an answer; one to an older question is dropped."""
         if seen.number != self._number:
             return
-        self.is_answered = True
-        self.place = Place(seen.row, self._history, seen.view, self._written) if seen.row else None
+        self.place = None
+        if seen.row:
+            self.place = Place(self.target, seen.row, self._history, seen.view, self._written)
         self.seen = seen if self.target.typed else None
         self.inside = seen.inside
 
@@ -118,8 +103,7 @@ class Gaze:
         self._number += 1
         self.seen = self.inside = None
         history = self._encoded(self._before(document, index, ""))
-        self.is_answered = True
-        self.place = Place(tokens.row, history, last.window, last.id)
+        self.place = Place(self.target, tokens.row, history, last.window, last.id)
 
     def scores_of(self, typed: str) -> tuple[Score | None, ...]:
         """What the model thought of words, one each; fewer, of the last ones, if they are many.

@@ -6,6 +6,9 @@ from minigpt.errors import InputError
 from minigpt_tui.document import Document
 from minigpt_tui.sessions import Sessions
 
+SAVE_S = 1 / 2
+"""Often, so that a kill loses half a second."""
+
 
 class Keeper:
     """Which session is open, and saving it.
@@ -14,7 +17,14 @@ class Keeper:
     `hear` says why nothing is kept.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, name: str = "") -> None:
+        """Open the database.
+
+        Args:
+            path: of the database.
+            name: what to call the first session.
+        """
+        self._first_name = name
         self._trouble: list[str] = []
         self.sessions: Sessions | None = None
         self.id = 0
@@ -29,6 +39,14 @@ class Keeper:
         """Store what is new since the last time."""
         if self.sessions is not None:
             self.id = self.sessions.save(self.id, document)
+            if self._first_name and len(document.nodes):
+                self.sessions.rename(self.id, self._first_name)
+                self._first_name = ""
+
+    @property
+    def name(self) -> str:
+        """What the user calls the session that is open; empty: nothing, or it is not stored."""
+        return self.sessions.name(self.id) if self.sessions else ""
 
     def begin(self) -> Document:
         """An empty document in a session of its own."""

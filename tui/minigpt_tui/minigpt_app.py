@@ -11,9 +11,11 @@ from pathlib import Path
 from textual import events
 from textual.app import App, SystemCommand
 from textual.binding import Binding
+from textual.dom import DOMNode
 from textual.errors import NoWidget
 from textual.screen import Screen
 from textual.theme import Theme
+from textual.widgets import Input, TextArea
 
 from minigpt.errors import InputError
 from minigpt.runtime.library import list_models
@@ -28,6 +30,7 @@ from minigpt_tui.protocol import Engine
 from minigpt_tui.screens.ab import ABScreen
 from minigpt_tui.screens.ask import Ask
 from minigpt_tui.screens.branches import BranchesScreen
+from minigpt_tui.screens.compare import CompareScreen
 from minigpt_tui.screens.help import HelpScreen
 from minigpt_tui.screens.main import MainScreen
 from minigpt_tui.screens.models import ModelPicker
@@ -104,7 +107,7 @@ class MinigptApp(App[str]):
         self._preferences_path = preferences_path
         self._remembering = asyncio.Lock()
         self._sessions = sessions
-        keys = keymap(preferences.keys, OWNERS)
+        keys = keymap(preferences.keys, owners()) if preferences.keys else {}
         self.set_keymap(keys)
         self._key_names = key_names(keys, OWNERS)
         self.theme = choice("theme", preferences.theme, self.available_themes)
@@ -127,6 +130,11 @@ class MinigptApp(App[str]):
     def _compare(self, other_model: Path) -> None:
         if isinstance(self.screen, MainScreen):
             self.screen.compare(other_model)
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """Keep the cursor of a text field still, if nothing is to move by itself."""
+        if self._preferences.reduced_motion and isinstance(event.widget, (Input, TextArea)):
+            event.widget.cursor_blink = False
 
     async def on_event(self, event: events.Event) -> None:
         """Keep from Textual what would end it, or reach the terminal as a command."""
@@ -186,12 +194,8 @@ class MinigptApp(App[str]):
             self.action_change_theme()
 
     def action_help(self) -> None:
-        from minigpt_tui.screens.runs import RunPicker
-        from minigpt_tui.screens.watch import WatchScreen
-
-        runs = key_names(self._keymap, (RunPicker, WatchScreen))
         palette = {"palette": key_name(self.COMMAND_PALETTE_BINDING)}
-        self.push_screen(HelpScreen({**self._key_names, **runs, **palette}))
+        self.push_screen(HelpScreen({**key_names(self._keymap, owners()), **palette}))
 
     def action_files(self) -> None:
         """Say where everything lies."""
@@ -252,8 +256,17 @@ def _copy_to_system(text: str) -> None:
 
 
 OWNERS = (
-    MinigptApp, MainScreen, ABScreen, BranchesScreen, SessionsScreen, ReplayScreen, ModelPicker,
-    RolesScreen, HelpScreen, Note, Ask, Prompt, SamplingPanel, PresetRow, MoreRow, Slider,
-    TokenView, CandidatesPanel, AttentionPanel, BranchTree, SideBySide,
+    MinigptApp, MainScreen, ABScreen, BranchesScreen, CompareScreen, SessionsScreen, ReplayScreen,
+    ModelPicker, RolesScreen, HelpScreen, Note, Ask, Prompt, SamplingPanel, PresetRow, MoreRow,
+    Slider, TokenView, CandidatesPanel, AttentionPanel, BranchTree, SideBySide,
 )  # fmt: skip
-"""All classes that have key bindings."""
+"""The classes that have key bindings, as far as a start needs them."""
+
+
+def owners() -> tuple[type[DOMNode], ...]:
+    """All classes that have key bindings; 70 ms that only who has other keys need wait for."""
+    from minigpt_tui.screens.export import ExportScreen
+    from minigpt_tui.screens.runs import RunPicker
+    from minigpt_tui.screens.watch import WatchScreen
+
+    return (*OWNERS, ExportScreen, RunPicker, WatchScreen)

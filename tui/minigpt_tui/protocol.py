@@ -33,6 +33,8 @@ class Generate:
     """How many of the newest tokens to read at first; None: all that there is room for."""
     stop: tuple[str, ...] = ()
     """Texts at which the run ends, themselves not written."""
+    not_first: str = ""
+    """Characters with which the run cannot begin."""
     changes: tuple[tuple[int, SamplingParams], ...] = ()
     """Other settings from the n-th token on, to repeat a run in which somebody moved a slider."""
 

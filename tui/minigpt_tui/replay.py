@@ -121,6 +121,7 @@ class Replay:
                 as_many(run.params),
                 run.window or None,
                 run.stops,
+                run.not_first,
                 tuple((n_tokens, as_many(params)) for n_tokens, params in run.changes),
             )
         )

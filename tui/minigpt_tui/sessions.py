@@ -231,6 +231,11 @@ class Sessions:
                 continue  # whoever opens it is told
             self._db.write(partial(_index, id=id, document=document))
 
+    def name(self, id: int) -> str:
+        """What a session is called; empty: nothing, or it is not stored."""
+        rows = self._db.read("SELECT name FROM sessions WHERE id = ?", id)
+        return str(rows[0][0]) if rows else ""
+
     def rename(self, id: int, name: str) -> None:
         """Call a stored session something, or with an empty name nothing."""
         self._change(id, "name", one_line(name))

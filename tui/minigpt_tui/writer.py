@@ -4,18 +4,18 @@ The interface calls the verbs (`write`, `stop`, ...) and `hear` when the engine 
 shows what it finds in the public attributes.
 """
 
-import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 from minigpt.runtime.chat import END, Roles
 from minigpt.runtime.params import SamplingParams
 from minigpt.terminal import printable
-from minigpt_tui.candidates import Candidate, entropy
+from minigpt_tui.candidates import Candidate, Place, entropy
 from minigpt_tui.document import Document, RunRecord
 from minigpt_tui.gaze import Gaze, view_at
+from minigpt_tui.glyphs import visible
 from minigpt_tui.protocol import (
     Applied,
     AskSpeakers,
@@ -81,12 +81,14 @@ class Writer:
     """Whom the model would let speak, as far as it was asked."""
     replay: Replay | None = None
     """Hears what the engine says, too."""
-    _opening: bool = False
+    _opening: Path | None = None
     _run: int = 0
     _running: bool = False
     _n_tokens: int = 0
     _waiting: SamplingParams | None = None
     """Of a run that begins as soon as the model is open."""
+    _not_first: str = ""
+    """Characters with which the run cannot begin."""
     _record: RunRecord | None = None
     _told: set[str] = field(default_factory=set)
     """Characters of which the user knows that the model does not know them."""
@@ -111,8 +113,13 @@ class Writer:
     def open(self, path: Path) -> None:
         """Change to another model; the text stays."""
         self.stop()
-        self._opening = True
+        self._opening = path
         self.engine.send(Open(path))
+
+    def forget_model(self) -> None:
+        """Know no more which model is open: somebody else has talked to the engine."""
+        self.model = None
+        self.gaze.forget()
 
     def write(self, text: str, params: SamplingParams) -> None:
         """Append `text` as the user's and let the model write on from the whole document.
@@ -125,7 +132,8 @@ class Writer:
             self._append_user(text)
         else:
             self._append_turn(self.roles, text)
-        self._begin(params)
+        # as `chat.answer`: an answer is not empty
+        self._begin(params, not_first="\n" if self.roles else "")
 
     def ask_who_speaks(self) -> None:
         """Ask the model whom it would let speak next; `speakers` will say."""
@@ -143,30 +151,50 @@ class Writer:
         self.stop()
         document.mark()
         document.rewind(last.length)
-        self._begin(params)
+        self._begin(params, not_first=last.not_first)
         return True
 
-    def force(self, candidate: Candidate, params: SamplingParams) -> None:
-        """Put a candidate where the gaze rests, and let the model write on from there.
+    def take_back(self) -> str:
+        """Go back to before the user's last words, and give them; "": there are none.
+
+        They stay as another branch, with what followed.
+        """
+        document, text = self.document, self.document.text
+        start, end = document.last_words()
+        if self.roles is not None:  # a stretch of the user's holds the names too
+            turns = [turn for turn in self.roles.turns(text) if turn.mine and turn.start < turn.end]
+            said = [turn for turn in turns if document.is_user(turn.start)]
+            if not said:
+                return ""
+            start, end = said[-1].start, said[-1].end
+        if start == end:
+            return ""
+        self.stop()
+        document.mark()
+        document.rewind(said[-1].begin if self.roles else start)
+        return text[start:end]
+
+    def force(self, candidate: Candidate, place: Place, params: SamplingParams) -> None:
+        """Put a candidate at its place, and let the model write on from there.
 
         What stood there stays as another branch.
         """
-        gaze = self.gaze
-        if self.model is None or gaze.place is None or not gaze.is_answered:
-            return
+        target = place.target
+        if self.model is None or (target.typed and target != self.gaze.target):
+            return  # more was typed since: of that the candidate does not know
         self.stop()
         self.document.mark()
-        self.document.rewind(gaze.target.index)
-        self.document.append_user(gaze.target.before)
-        self._append_user(gaze.target.typed)
+        self.document.rewind(target.index)
+        self._append_user(target.typed)
         char = self.model.chars[candidate.id]
         self.document.append_forced(
             Written(
-                candidate.id, char, candidate.logprob, entropy(gaze.place.row), candidate.rank,
-                gaze.place.view, False,
+                candidate.id, char, candidate.logprob, entropy(place.row), candidate.rank,
+                place.view, False,
             )
         )  # fmt: skip
-        self._begin(params)
+        if not (self.roles and self.document.text.endswith(END)):  # there an answer ends
+            self._begin(params)
 
     def _append_turn(self, roles: Roles, text: str) -> None:
         """Say it; what was scored as it was typed keeps its scores."""
@@ -181,7 +209,8 @@ class Writer:
         scores = self.gaze.scores_of(text)
         self.document.append_user(text, [*[None] * (len(text) - len(scores)), *scores])
 
-    def _begin(self, params: SamplingParams) -> None:
+    def _begin(self, params: SamplingParams, *, not_first: str = "") -> None:
+        self._not_first = not_first
         self._run += 1  # already here: late records of the run before are none of this one
         self._running = True
         self._n_tokens = self.n_slides = 0
@@ -196,14 +225,14 @@ class Writer:
     def _generate(self, params: SamplingParams) -> None:
         document, model, view = self.document, self.model, None
         self._waiting = self._record = None
-        stops, changes = ((END,), _begun(params, model)) if self.roles else ((), ())
+        stops = (END,) if self.roles else ()
         if model is not None:
             view = view_at(document, len(document), model.config.block_size)
             self._record = document.begin_run(
-                params, window=view or 0, stops=stops, model_name=model.card.name,
-                model_sha256=model.checksum,
+                params, window=view or 0, stops=stops, not_first=self._not_first,
+                model_name=model.card.name, model_sha256=model.checksum,
             )  # fmt: skip
-        self.engine.send(Generate(self._run, document.text, params, view, stops, changes))
+        self.engine.send(Generate(self._run, document.text, params, view, stops, self._not_first))
 
     def change(self, params: SamplingParams) -> None:
         """Let the next token be drawn with other settings."""
@@ -269,20 +298,10 @@ class Writer:
 
     def _take(self, reply: Reply) -> Iterable[Notice]:
         match reply:
-            case Opened():
-                self._opening = False
-                self.model = reply
-                self.gaze.use(reply)
-                self.window = self.n_slides = 0
-                self.tokens_per_s, self.first_token_s = 0.0, None  # another model's
-                self._go_on_waiting()
-            case Refused(sentence=sentence):
-                self._opening = False
-                self._running = self._running and self.model is not None
-                self._go_on_waiting()
-                yield Notice(printable(sentence), is_error=True)
+            case Opened() | Refused():
+                yield from self._end_opening(reply)
             case Died(sentence=sentence):
-                self._opening = self._running = False
+                self._opening, self._running = None, False
                 yield Notice(printable(sentence), is_error=True)
             case Tokens(run=run) if self._running and run == self._run:
                 self._append(reply)
@@ -305,8 +324,19 @@ class Writer:
             case _:
                 pass  # late records of a run that was stopped
 
-    def _go_on_waiting(self) -> None:
-        """Begin the run that waited for a model."""
+    def _end_opening(self, reply: Opened | Refused) -> Iterable[Notice]:
+        """Use the model, or go on with the one before; then begin the run that waited for it."""
+        if self._opening not in {None, reply.path}:
+            return  # another one was asked for since
+        self._opening = None
+        if isinstance(reply, Opened):
+            self.model = reply
+            self.gaze.use(reply)
+            self.window = self.n_slides = 0
+            self.tokens_per_s, self.first_token_s = 0.0, None  # another model's
+        else:
+            self._running = self._running and self.model is not None
+            yield Notice(printable(reply.sentence), is_error=True)
         if self._running and self._waiting is not None:
             self._generate(self._waiting)
         self._waiting = None
@@ -326,15 +356,6 @@ class Writer:
         news = [c for c in chars if c not in self._told]
         self._told.update(news)
         if news:
-            names = " ".join(printable(c).replace("\n", "↵").replace("\t", "⇥") for c in news[:20])
+            names = " ".join(map(visible, news[:20]))
             more = f" and {len(news) - 20} more" if len(news) > 20 else ""
             yield Notice(f"The model has never seen {names}{more}: it reads past them.")
-
-
-def _begun(params: SamplingParams, model: Opened | None) -> tuple[tuple[int, SamplingParams], ...]:
-    """The settings of an answer, which cannot begin with a line break; see `runtime.chat`."""
-    newline = model.chars.find("\n") if model else -1
-    if newline < 0:
-        return ()
-    first = replace(params, logit_bias=(*params.logit_bias, (newline, -math.inf)))
-    return (0, first), (1, params)

@@ -1,7 +1,6 @@
 """Two texts side by side, from one beginning and one seed: two settings, or two models."""
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from textual import events, on
@@ -12,7 +11,11 @@ from textual.containers import Horizontal
 from textual.widgets import Footer, Static
 
 from minigpt.runtime.params import SamplingParams
+from minigpt.terminal import printable
+from minigpt_tui.keeper import SAVE_S, Keeper
 from minigpt_tui.messages import EngineSpoke, Submitted
+from minigpt_tui.pace import FRAME_S, NOTICE_S, NUMBERS_S, Pace
+from minigpt_tui.presets import PRESETS, Changes, apply
 from minigpt_tui.protocol import Engine
 from minigpt_tui.screens.models import ModelPicker
 from minigpt_tui.screens.window import Window
@@ -21,11 +24,6 @@ from minigpt_tui.widgets.prompt import Prompt
 from minigpt_tui.widgets.token_view import TokenView
 from minigpt_tui.widgets.two_panes import TwoPanes
 from minigpt_tui.writer import Notice, State
-
-FRAME_S = 1 / 30
-NUMBERS_S = 1 / 5
-"""Numbers that change more often cannot be read."""
-NOTICE_S = 8
 
 
 class ABScreen(Window):
@@ -83,6 +81,8 @@ class ABScreen(Window):
         text: str,
         *,
         other_model: Path | None = None,
+        presets: Mapping[str, Changes] = PRESETS,
+        sessions: Path | None = None,
     ) -> None:
         """Make the screen, and the second engine.
 
@@ -90,17 +90,24 @@ class ABScreen(Window):
             engine: writes the text A.
             make_engine: makes the one that writes B.
             model: what both begin with.
-            params: the settings that both begin with.
+            params: the settings that A begins with; B too, if it has another model.
             text: what the prompt begins with.
             other_model: what B begins with instead.
+            presets: what the sliders can be set to by name.
+            sessions: the database in which both texts are kept; None: nowhere.
         """
         super().__init__()
         self._second_engine = make_engine()
-        self.both = TwoPanes(engine, self._second_engine, params)
+        others = params if other_model else _other_settings(params)
+        keepers = Keeper(sessions, "A, beside B"), Keeper(sessions, "B, beside A")
+        self.both = TwoPanes(
+            Pane("A", engine, params, presets, keepers[0]),
+            Pane("B", self._second_engine, others, presets, keepers[1]),
+        )
         self._first_models = (model, other_model or model)
         self._first_text = text
-        self._drawn_at = self._numbers_at = 0.0
-        self._draws_soon = self._numbers_soon = False
+        self._frames = Pace(self, FRAME_S, self._draw)
+        self._numbers = Pace(self, NUMBERS_S, self.both.show_numbers)
 
     def compose(self) -> ComposeResult:
         yield self.both
@@ -115,13 +122,23 @@ class ABScreen(Window):
             pane.writer.open(model)
         prompt = self.query_one(Prompt)
         prompt.placeholder = "Type a beginning; Enter writes on from it, twice"
-        self._put_in_prompt(self._first_text)
+        prompt.write(self._first_text)
         self.app.theme_changed_signal.subscribe(self, lambda _: self.both.mark())
-        self._show_numbers()
+        self.set_interval(SAVE_S, self._save)
+        self._numbers.now()
         self._show_seed()
 
     def on_unmount(self) -> None:
         self._second_engine.close()
+        for pane in self.both.panes:
+            pane.keeper.close(pane.writer.document)
+
+    def _save(self) -> None:
+        """As on the main screen: a kill loses half a second."""
+        for pane in self.both.panes:
+            pane.keeper.save(pane.writer.document)
+            for sentence in pane.keeper.hear():
+                self._tell(Notice(printable(sentence), is_error=True))
 
     # the engines' side
 
@@ -130,35 +147,20 @@ class ABScreen(Window):
         self.post_message(EngineSpoke())
 
     def on_engine_spoke(self) -> None:
-        """Draw at once after a silence, else with the next frame: one for both texts."""
-        if self._draws_soon:
-            return
-        wait_s = self._drawn_at + FRAME_S - time.monotonic()
-        if wait_s <= 0:
-            self._draw()
-        else:
-            self._draws_soon = True
-            self.set_timer(wait_s, self._draw)
+        """One drawing for both texts."""
+        self._frames.ask()
 
     def _draw(self) -> None:
-        self._draws_soon = False
-        self._drawn_at = time.monotonic()
         states = self._states()
         if notices := self.both.hear():
             self._tell(*notices)
-        if states != self._states() or self._drawn_at - self._numbers_at >= NUMBERS_S:
-            self._show_numbers()
-        elif not self._numbers_soon:
-            self._numbers_soon = True
-            self.set_timer(NUMBERS_S, self._show_numbers)
+        if states != self._states():
+            self._numbers.now()
+        else:
+            self._numbers.ask()
 
     def _states(self) -> list[State]:
         return [pane.writer.state for pane in self.both.panes]
-
-    def _show_numbers(self) -> None:
-        self._numbers_soon = False
-        self._numbers_at = time.monotonic()
-        self.both.show_numbers()
 
     def _show_seed(self) -> None:
         row = self.query_one("#prompt-row")
@@ -184,13 +186,8 @@ class ABScreen(Window):
         if not message.text:
             self._tell(Notice("Type a beginning: both go on from it."))
             return
-        self._put_in_prompt(message.text)  # to be sent again, with other settings
+        self.query_one(Prompt).write(message.text)  # to be sent again, with other settings
         self.both.write(message.text)
-
-    def _put_in_prompt(self, text: str) -> None:
-        prompt = self.query_one(Prompt)
-        prompt.text = text
-        prompt.move_cursor(prompt.document.end)
 
     @on(Pane.Changed)
     def _take_seed(self) -> None:
@@ -258,7 +255,7 @@ class ABScreen(Window):
         def change(path: Path | None) -> None:
             if path:
                 pane.writer.open(path)
-                self._show_numbers()
+                self._numbers.now()
 
         self.app.push_screen(ModelPicker(current), change)
 
@@ -302,3 +299,10 @@ class ABScreen(Window):
 
     def action_bottom(self) -> None:
         self.both.go_to_end()
+
+
+def _other_settings(params: SamplingParams) -> SamplingParams:
+    """For B, so that there is something to compare: careful beside bold, wild beside careful."""
+    careful = apply(params, PRESETS["careful"])
+    is_careful = params.temperature <= careful.temperature
+    return apply(params, PRESETS["wild"]) if is_careful else careful

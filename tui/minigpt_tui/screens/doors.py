@@ -11,10 +11,8 @@ from minigpt.runtime.chat import speakers
 from minigpt.terminal import printable
 from minigpt_tui import cards
 from minigpt_tui.document import Document
-from minigpt_tui.presets import preset_name
 from minigpt_tui.protocol import Engine
 from minigpt_tui.screens.ab import ABScreen
-from minigpt_tui.screens.ask import Ask
 from minigpt_tui.screens.branches import BranchesScreen
 from minigpt_tui.screens.models import ModelPicker
 from minigpt_tui.screens.note import Note
@@ -46,18 +44,11 @@ def about(main: "MainScreen") -> None:
     main.app.push_screen(Note("About this model", (model.card.name, facts)))
 
 
-def preset(main: "MainScreen") -> None:
-    """Save the sliders as a preset, under a name that the user is asked for."""
-    panel = main.query_one(SamplingPanel)
-    question = Ask("Save preset", "A name for the sliders as they are now:", preset_name)
-    main.app.push_screen(question, lambda name: panel.save_preset(name) if name else None)
-
-
 def roles(main: "MainScreen") -> None:
     """Ask who speaks with whom, and begin a conversation."""
     main.writer.ask_who_speaks()
     names = speakers(main.writer.document.text) or main.writer.speakers
-    screen = RolesScreen(None, names)
+    screen = RolesScreen(names)
     main.app.push_screen(screen, lambda roles: main.converse(roles) if roles else None)
 
 
@@ -73,7 +64,11 @@ def branches(main: "MainScreen") -> None:
 
 
 def compare(
-    main: "MainScreen", make_engine: Callable[[], Engine], model: Path, other: Path | None
+    main: "MainScreen",
+    make_engine: Callable[[], Engine],
+    model: Path,
+    other: Path | None,
+    sessions: Path | None,
 ) -> None:
     """Open two texts side by side, which go on from the place that is looked at.
 
@@ -82,11 +77,13 @@ def compare(
         make_engine: makes the second one.
         model: writes the first text.
         other: writes the second one; None: the same model does.
+        sessions: the database in which both are kept.
     """
     main.lend_engine()
+    panel = main.query_one(SamplingPanel)
     screen = ABScreen(
-        main.writer.engine, make_engine, model, main.query_one(SamplingPanel).params,
-        _beginning(main), other_model=other,
+        main.writer.engine, make_engine, model, panel.params, _beginning(main), other_model=other,
+        presets=panel.presets, sessions=sessions,
     )  # fmt: skip
     main.app.push_screen(screen, lambda _: main.take_engine_back())
 
@@ -111,7 +108,10 @@ def export(main: "MainScreen") -> None:
         main.tell("There is no text yet.")
         return
     is_dark = main.app.current_theme.dark
-    screen = ExportScreen(main.writer.document, main.tint.heat, main.tint.palette, is_dark=is_dark)
+    screen = ExportScreen(
+        main.writer.document, main.tint.heat, main.tint.palette, is_dark=is_dark,
+        title=main.keeper.name,
+    )  # fmt: skip
     main.app.push_screen(
         screen, lambda path: main.tell(f"Saved to {printable(str(path))}") if path else None
     )

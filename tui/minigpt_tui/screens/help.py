@@ -39,6 +39,10 @@ AREAS: dict[str, tuple[tuple[str, str], ...]] = {
         ("text.left text.right", "from the empty prompt, back to any character"),
         ("text.up text.down", "a row up, a row down"),
         ("text.home text.end", "the beginning, the end"),
+        (
+            "text.select.left text.select.right",
+            "select, as Shift does with those above; {interrupt} copies",
+        ),
         ("text.enter", "to what else could stand there"),
         ("text.heat", "the colours, as everywhere {heat}"),
         ("text.attention", "inside the model, as everywhere {attention}"),

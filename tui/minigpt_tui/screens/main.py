@@ -1,6 +1,5 @@
 """The main screen: the text, the sliders, the prompt."""
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,26 +9,26 @@ from textual.actions import SkipAction
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Container, Horizontal
-from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Footer, Input, TextArea
+from textual.widgets import Footer, TextArea
 
 from minigpt.errors import InputError
 from minigpt.runtime.chat import Roles
 from minigpt.runtime.library import find_model, shipped_model
-from minigpt.runtime.params import change
 from minigpt.terminal import printable
-from minigpt_tui.commands import Choice, Command, Names, choices, parse
+from minigpt_tui.commands import BY_NAME, Choice, Command, Names, choices, parse
 from minigpt_tui.document import Document
 from minigpt_tui.heat import PALETTES, Heat
 from minigpt_tui.history import History
 from minigpt_tui.inside import Inside
-from minigpt_tui.keeper import Keeper
+from minigpt_tui.keeper import SAVE_S, Keeper
 from minigpt_tui.messages import EngineSpoke, ParamsChanged, Preferred, Submitted
+from minigpt_tui.pace import FRAME_S, NOTICE_S, NUMBERS_S, Pace
 from minigpt_tui.preferences import Preferences
 from minigpt_tui.protocol import Engine, Opened, Seen
 from minigpt_tui.screens import doors
 from minigpt_tui.screens.roles import RolesScreen
+from minigpt_tui.screens.steady import Steady
 from minigpt_tui.widgets.attention_panel import AttentionPanel
 from minigpt_tui.widgets.candidates_panel import CandidatesPanel
 from minigpt_tui.widgets.command_list import CommandList
@@ -44,14 +43,11 @@ from minigpt_tui.widgets.token_view import TokenView
 from minigpt_tui.widgets.welcome import Welcome
 from minigpt_tui.writer import State, Writer
 
-FRAME_S = 1 / 30
-"""The text is drawn this often while it grows; more is waste, see Textual's own 1/60 s."""
-STATUS_S = 1 / 5
-NOTICE_S = 8
-SAVE_S = 1 / 2
+INLINE_ROWS = 20
+"""As in app.tcss."""
 
 
-class MainScreen(Screen[None]):
+class MainScreen(Steady):
     """Wires the widgets to a Writer."""
 
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (70, "-medium"), (110, "-wide")]
@@ -61,7 +57,7 @@ class MainScreen(Screen[None]):
         Binding("escape", "stop", "Stop", id="stop"),
         Binding("ctrl+c", "interrupt", "Copy or stop", show=False, id="interrupt"),
         Binding("ctrl+n", "new", "New", id="new"),
-        Binding("ctrl+r", "new_seed", "New seed", show=False, id="new_seed"),
+        Binding("ctrl+r", "command('seed')", "New seed", show=False, id="new_seed"),
         Binding("f1", "app.help", "Help", id="help"),
         Binding("f2", "models", "Models", id="models"),
         Binding("f3", "toggle_panel", "Sliders", show=False, id="sliders"),
@@ -110,10 +106,8 @@ class MainScreen(Screen[None]):
         self.keeper = Keeper(None)
         self._history = History()
         self._first_model = model
-        self._drawn_at = 0.0
-        self._draws_soon = False
-        self._status_at = 0.0
-        self._status_soon = False
+        self._frames = Pace(self, FRAME_S, self._draw)
+        self._numbers = Pace(self, NUMBERS_S, self._show_numbers)
         self._shown_model: Opened | None = None
         self._had_model = False
         self.tint = Tint(Heat(preferences.heat), PALETTES[preferences.palette])
@@ -137,6 +131,7 @@ class MainScreen(Screen[None]):
     def _apply_breakpoints(self) -> None:
         """What Textual does after the first layout, which it would then style and lay out again."""
         width, height = self.app.size
+        height = min(height, INLINE_ROWS) if self.app.is_inline else height
         for cells, breakpoints in (
             (width, self.HORIZONTAL_BREAKPOINTS),
             (height, self.VERTICAL_BREAKPOINTS),
@@ -145,9 +140,6 @@ class MainScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self.query_one(Prompt).focus()
-        if self._preferences.reduced_motion:
-            for field in (*self.query(TextArea), *self.query(Input)):
-                field.cursor_blink = False
         self.app.theme_changed_signal.subscribe(self, lambda _: self._shade())
         self._shade()
         self.set_interval(SAVE_S, self.save)
@@ -186,21 +178,11 @@ class MainScreen(Screen[None]):
         self.post_message(EngineSpoke())
 
     def on_engine_spoke(self) -> None:
-        """Draw at once after a silence, else with the next frame."""
-        if self._draws_soon:
-            return
-        wait_s = self._drawn_at + FRAME_S - time.monotonic()
-        if wait_s <= 0:
-            self._draw()
-        else:
-            self._draws_soon = True
-            self.set_timer(wait_s, self._draw)
+        self._frames.ask()
 
     def _draw(self) -> None:
-        self._draws_soon = False
         if self._is_lent:
             return
-        self._drawn_at = time.monotonic()
         was_running, model = self.writer.is_running, self.writer.model
         for notice in self.writer.hear():
             if notice.is_error and not self._had_model and self.writer.state is State.NO_MODEL:
@@ -236,26 +218,21 @@ class MainScreen(Screen[None]):
             self.query_one(Welcome).invite(writer.model.card)
 
     def _show_status(self) -> None:
-        """Numbers that change 30 times a second cannot be read.
+        """At once if the state is another one, else with the other numbers.
 
-        Nor are they cheap: Textual draws everything inside the smallest rectangle around what has
-        changed, and one around the text and this row holds the panel too.
+        Numbers that change at every frame cannot be read, nor are they cheap: Textual draws
+        everything inside the smallest rectangle around what has changed, and one around the text
+        and this row holds the panel too.
         """
-        bar, now = self.query_one(StatusBar), time.monotonic()
-        status = Status.of(self.writer)
-        if status.state is not bar.status.state or now - self._status_at >= STATUS_S:
-            self._status_at = now
-            bar.status = status
-            self._show_thoughts()
-            if self.tint.heat is not Heat.OFF:
-                self.query_one(HeatLegend).sum_up(self.writer.document)
-        elif not self._status_soon:
-            self._status_soon = True
-            self.set_timer(STATUS_S, self._show_last_status)
+        if self.writer.state is not self.query_one(StatusBar).status.state:
+            self._numbers.now()
+        else:
+            self._numbers.ask()
 
-    def _show_last_status(self) -> None:
-        self._status_soon = False
-        self._show_status()
+    def _show_numbers(self) -> None:
+        self.query_one(StatusBar).status = Status.of(self.writer)
+        self._show_thoughts()
+        self.query_one(HeatLegend).sum_up(self.writer.document)
 
     def look(self) -> None:
         """Look where the cursor stands, else behind what is typed, else at the end."""
@@ -347,10 +324,17 @@ class MainScreen(Screen[None]):
 
     @on(CandidatesPanel.Forced)
     def _force(self, message: CandidatesPanel.Forced) -> None:
-        if self.writer.gaze.target.typed:
-            self.query_one(Prompt).text = ""
-        self.writer.force(message.candidate, self.query_one(SidePanel).params)
+        prompt, typed = self.query_one(Prompt), message.place.target.typed
+        if typed and self.writer.roles is not None and self.writer.model is not None:
+            # what one says oneself is sent with Enter, not before
+            prompt.insert(self.writer.model.chars[message.candidate.id], prompt.document.end)
+            return
+        if typed:
+            prompt.text = ""
+        self.writer.force(message.candidate, message.place, self.query_one(SidePanel).params)
         self._follow_the_end()
+        if not self.writer.is_running:
+            self.look()
 
     @on(TokenView.CursorMoved)
     def _look_there(self) -> None:
@@ -475,52 +459,24 @@ class MainScreen(Screen[None]):
         except InputError as error:
             self.tell(printable(str(error)), is_error=True)
 
+    async def action_command(self, name: str) -> None:
+        """Do what is called so behind a slash."""
+        await self._run(BY_NAME[name])
+
     async def begin(self, command: Command) -> None:
         """Do it; where its name says too little, let the user write on."""
         if command.needs_more:
             prompt = self.query_one(Prompt)
-            prompt.text = f"/{command.name} "
-            prompt.move_cursor(prompt.document.end)
+            prompt.write(f"/{command.name} ")
             prompt.focus()
         else:
             await self._run(command)
 
     async def _run(self, command: Command, argument: str = "") -> None:
-        space, _, action = command.action.rpartition(".")
+        owners = {"": self, "app": self.app, "panel": self.query_one(SidePanel)}
+        owner, _, action = command.action.rpartition(".")
         parameters = (argument,) if command.wants else ()
-        await self.app.run_action((space, action, parameters), self)
-
-    def action_set(self, settings: str) -> None:
-        """Change settings, as in "temperature=0.5 top_k=5".
-
-        Raises:
-            InputError: as `params.change`.
-        """
-        panel = self.query_one(SamplingPanel)
-        panel.take(change(panel.params, settings.split()))
-
-    def action_preset(self, name: str) -> None:
-        self.query_one(SamplingPanel).choose_preset(name)
-
-    def action_keep_preset(self, name: str = "") -> None:
-        """Save the settings as a preset, of this name or of one that the user is asked for."""
-        panel = self.query_one(SamplingPanel)
-        if name:
-            panel.save_preset(name)
-        else:
-            doors.preset(self)
-
-    @on(SamplingPanel.PresetSaved)
-    def _keep_preset(self, message: SamplingPanel.PresetSaved) -> None:
-        done = f"The preset {message.name} is saved in"
-        self.post_message(Preferred(lambda p: p.with_preset(message.name, message.changes), done))
-
-    def action_keep_defaults(self) -> None:
-        """Let the sliders begin like this from now on."""
-        panel = self.query_one(SamplingPanel)
-        panel.keep_as_defaults()
-        params, done = panel.params, "The sliders' defaults are saved in"
-        self.post_message(Preferred(lambda p: p.with_params(params), done))
+        await self.app.run_action(("", action, parameters), owners[owner])
 
     def action_palette(self, name: str = "") -> None:
         """The other colours for the heat, or those that are named.
@@ -566,12 +522,11 @@ class MainScreen(Screen[None]):
 
     def action_edit(self) -> None:
         """Take back the last words, with what the model made of them, into the prompt."""
-        prompt = self.query_one(Prompt)
-        if not prompt.last or not self.writer.undo():
+        if not (words := self.writer.take_back()):
             self.tell("There is nothing to edit yet.")
             return
-        prompt.text = prompt.last
-        prompt.move_cursor(prompt.document.end)
+        prompt = self.query_one(Prompt)
+        prompt.write(words)
         prompt.focus()
         self.turn_to_end()
 
@@ -599,15 +554,6 @@ class MainScreen(Screen[None]):
         self.query_one(Prompt).focus()
         self._show()
 
-    def action_new_seed(self, number: str = "") -> None:
-        if number:
-            self.action_set(f"seed={number}")
-        else:
-            self.query_one(SamplingPanel).new_seed()
-
-    def action_reset_sliders(self) -> None:
-        self.query_one(SamplingPanel).reset()
-
     def action_ab(self) -> None:
         self.compare()
 
@@ -615,7 +561,7 @@ class MainScreen(Screen[None]):
         """Open two texts side by side; without another model the same one writes both."""
         if self.app.screen is self:
             model = self.writer.model.path if self.writer.model else self._first_model
-            doors.compare(self, self._make_engine, model, other_model)
+            doors.compare(self, self._make_engine, model, other_model, self._sessions)
 
     def lend_engine(self) -> None:
         """Let somebody else talk to the engine until it is taken back."""
@@ -627,7 +573,8 @@ class MainScreen(Screen[None]):
         self._is_lent = False
         path = self.writer.model.path if self.writer.model else self._first_model
         self.writer.engine.listen(self._wake)
-        self.open_model(path)  # it may have another one open by now
+        self.writer.forget_model()  # it may have another one open by now
+        self.open_model(path)
 
     def action_models(self, name: str = "") -> None:
         """Let the user choose a model, or open the one that is named.

@@ -3,10 +3,11 @@
 from typing import Any
 
 from textual.await_complete import AwaitComplete
-from textual.screen import Screen
+
+from minigpt_tui.screens.steady import Steady
 
 
-class Window(Screen[Any]):
+class Window(Steady):
     """Closes once, however often it is asked to: quick keys and double clicks ask twice.
 
     Textual would close whatever screen is on top then, the last one too. It is the last of the

@@ -13,8 +13,8 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
-from minigpt.terminal import printable
-from minigpt_tui.candidates import Candidate, Thoughts
+from minigpt_tui.candidates import Candidate, Place, Thoughts
+from minigpt_tui.glyphs import bar, visible
 from minigpt_tui.widgets.wrapping import cell_size
 
 HEADER = 1
@@ -22,12 +22,6 @@ HEADER = 1
 CHAR_CELLS = 2
 NUMBER_CELLS = 5
 MAX_BIAS = 20
-SHOWN = {"\n": "↵", "\t": "⇥", " ": "␣"}
-
-
-def shown(char: str) -> str:
-    """A character as a thing to point at: spaces and line ends are visible."""
-    return SHOWN.get(char, printable(char))
 
 
 class CandidatesPanel(Widget, can_focus=True):
@@ -82,9 +76,10 @@ class CandidatesPanel(Widget, can_focus=True):
 
     @dataclass
     class Forced(Message):
-        """The user wants this one written."""
+        """The user wants this one written there."""
 
         candidate: Candidate
+        place: Place
 
     @dataclass
     class Biased(Message):
@@ -96,25 +91,29 @@ class CandidatesPanel(Widget, can_focus=True):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._title = "Next character"
+        self._place: Place | None = None
         self._thoughts: Thoughts | None = None
         self._chars = ""
-        self._written: int | None = None
         self._top = 0
 
-    def show(
-        self, title: str, thoughts: Thoughts | None, chars: str, written: int | None = None
-    ) -> None:
+    def show(self, title: str, place: Place | None, thoughts: Thoughts | None, chars: str) -> None:
         """Show another place, or the same under other settings.
 
         Args:
             title: what place it is.
-            thoughts: None: nothing is known of it.
+            place: None: nothing is known of it.
+            thoughts: what can come there; None: nothing can, or the place is not known.
             chars: the vocabulary.
-            written: the token that stands at the place, if one does.
         """
-        self._title, self._thoughts, self._chars = title, thoughts, chars
-        self._written = written
-        self.chosen = min(self.chosen, max(self._n - 1, 0))
+        kept = self.candidate if place is self._place else None
+        self._title, self._place, self._thoughts, self._chars = title, place, thoughts, chars
+        at = self.chosen
+        if (
+            kept and thoughts
+        ):  # it may stand elsewhere under other settings; from a ban one moves on
+            ids = [c.id for c in thoughts.candidates if c.bias > -math.inf]
+            at = ids.index(kept.id) if kept.id in ids else at
+        self.chosen = min(at, max(self._n - 1, 0))
         self.refresh()
 
     @property
@@ -135,8 +134,8 @@ class CandidatesPanel(Widget, can_focus=True):
         self.chosen = min(max(self.chosen + by, 0), max(self._n - 1, 0))
 
     def action_force(self) -> None:
-        if self.candidate is not None:
-            self.post_message(self.Forced(self.candidate))
+        if self.candidate is not None and self._place is not None:
+            self.post_message(self.Forced(self.candidate, self._place))
 
     def action_favour(self) -> None:
         if (found := self.candidate) is not None:
@@ -180,8 +179,9 @@ class CandidatesPanel(Widget, can_focus=True):
         is_last = y == self.size.height - 1
         if is_last and row != self.chosen and self._thoughts:
             ids = [found.id for found in self._thoughts.candidates]
-            if self._written in ids[row:]:
-                return ids.index(self._written)
+            written = self._place.written if self._place else None
+            if written in ids[row:]:
+                return ids.index(written)
         return row
 
     @property
@@ -196,7 +196,7 @@ class CandidatesPanel(Widget, can_focus=True):
             return self._heading(width)
         row = self._row(y)
         if self._thoughts is None or row is None:
-            hint = " no thoughts yet" if not self._thoughts and y == HEADER else ""
+            hint = " no thoughts yet" if self._place is None and y == HEADER else ""
             muted = self.get_component_rich_style("candidates--cut")
             return Strip([Segment(hint[:width], muted)]).adjust_cell_length(width, base)
         return self._candidate(self._thoughts.candidates[row], row, width)
@@ -223,9 +223,9 @@ class CandidatesPanel(Widget, can_focus=True):
         ground = Style()
         if row == self.chosen and self.has_focus:
             ground = Style(bgcolor=style("candidates--chosen").bgcolor)
-        is_written = found.id == self._written
+        is_written = self._place is not None and found.id == self._place.written
         mark = "›" if row == self.chosen and self.has_focus else "·" if is_written else " "
-        char = shown(self._chars[found.id])
+        char = visible(self._chars[found.id])
         pad = " " * max(CHAR_CELLS - cell_size(char, 0), 0)
         result = found.cut or _percent(found.probability)
         if found.bias:
@@ -251,9 +251,6 @@ class CandidatesPanel(Widget, can_focus=True):
         ).adjust_cell_length(width, self._ground + ground)
 
 
-EIGHTHS = " ▏▎▍▌▋▊▉█"
-
-
 def _bar(found: Candidate, cells: int) -> tuple[str, str, str]:
     """What is drawn as solid, as gained and as lost, of a bar that is full at 1.
 
@@ -262,12 +259,10 @@ def _bar(found: Candidate, cells: int) -> tuple[str, str, str]:
     """
     both = min(found.raw, found.probability) * cells
     whole = int(both)
-    solid = "█" * whole
-    eighth = int((both - whole) * 8)
     end = round(max(found.raw, found.probability) * cells)
     if end > whole and found.probability > found.raw:
-        return solid, "▓" * (end - whole), ""
-    solid += EIGHTHS[eighth] if eighth else ""
+        return "█" * whole, "▓" * (end - whole), ""
+    solid = bar(both)
     return solid, "", "░" * max(end - len(solid), 0)
 
 

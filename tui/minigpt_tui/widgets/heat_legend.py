@@ -59,7 +59,9 @@ class HeatLegend(Widget):
         self.refresh()
 
     def sum_up(self, document: Document) -> None:
-        """Tell how surprising what the model wrote in a text is."""
+        """Tell how surprising what the model wrote in a text is, if anything is shown at all."""
+        if not self.display:
+            return
         if self._tally is None or self._tally.document is not document:
             self._tally = Tally(document)
         self._tally.read()

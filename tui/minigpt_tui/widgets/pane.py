@@ -1,5 +1,6 @@
 """One of two texts beside each other: who writes it, the text, its own sliders."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from textual import events, on
@@ -8,9 +9,10 @@ from textual.containers import Vertical
 from textual.message import Message
 
 from minigpt.runtime.params import SamplingParams
-from minigpt_tui.document import Document
+from minigpt_tui.keeper import Keeper
 from minigpt_tui.messages import ParamsChanged
 from minigpt_tui.parting import Parting
+from minigpt_tui.presets import Changes
 from minigpt_tui.protocol import Engine, Opened
 from minigpt_tui.surprise import Tally
 from minigpt_tui.widgets.pane_header import Heading, PaneHeader
@@ -44,7 +46,6 @@ class Pane(Vertical):
         background: $surface;
         scrollbar-size: 0 0;  /* it would touch the values */
     }
-    Pane #hint, Pane #facts, Pane SamplingPanel .heading { display: none; }
     """
     COMPONENT_CLASSES = {"pane--same", "pane--parted"}
 
@@ -60,17 +61,27 @@ class Pane(Vertical):
 
         pane: "Pane"
 
-    def __init__(self, letter: str, engine: Engine, params: SamplingParams) -> None:
+    def __init__(
+        self,
+        letter: str,
+        engine: Engine,
+        params: SamplingParams,
+        presets: Mapping[str, Changes],
+        keeper: Keeper,
+    ) -> None:
         super().__init__(id=letter.lower())
         self.letter = letter
         self.writer = Writer(engine)
+        self.keeper = keeper
+        """Keeps all that is written here as one session, each text as a branch."""
         self._first_params = params
+        self._presets = presets
         self._tally = Tally(self.writer.document)
 
     def compose(self) -> ComposeResult:
         yield PaneHeader(self.letter)
         yield TokenView(self.writer.document)
-        yield SamplingPanel()
+        yield SamplingPanel(own_presets=self._presets)
 
     def on_mount(self) -> None:
         self.panel.take(self._first_params)
@@ -97,11 +108,11 @@ class Pane(Vertical):
 
     def write(self, text: str) -> None:
         """Begin anew with `text`."""
-        self.writer.adopt(Document())
-        self._tally = Tally(self.writer.document)
+        self.writer.stop()
+        self.writer.document.rewind(0)
         self.writer.write(text, self.params)
         self.view.shade(None)
-        self.view.show(self.writer.document)
+        self.view.release()
         self.view.follow()
 
     def show_text(self) -> None:

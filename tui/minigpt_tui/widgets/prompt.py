@@ -71,8 +71,6 @@ class Prompt(TextArea):
         """
         super().__init__(id=id, compact=True, highlight_cursor_line=False)
         self.sent = History() if sent is None else sent
-        self.last = ""
-        """What was sent to the model last."""
         self._complete = complete
         self._moved: tuple[str, int] | None = None
         """Of the choices for a line, the one that the user has moved to."""
@@ -113,10 +111,14 @@ class Prompt(TextArea):
     def _offer_nothing(self) -> None:
         self.post_message(self.Offered((), None))
 
+    def write(self, text: str) -> None:
+        """Hold this text, with the cursor behind it."""
+        self.text = text
+        self.move_cursor(self.document.end)
+
     def take(self, choice: Choice) -> None:
         """Write the command like this."""
-        self.text = choice.line
-        self.move_cursor(self.document.end)
+        self.write(choice.line)
 
     def close_choices(self) -> bool:
         """Put the choices away; False: there were none."""
@@ -188,7 +190,6 @@ class Prompt(TextArea):
         if self._complete is not None and is_command(self.text):
             self.post_message(self.Commanded(self.text))
         else:
-            self.last = self.words
             # before the change to no text, which forgets the scores
             self.post_message(Submitted(self.words))
         self.text = ""
@@ -216,8 +217,7 @@ class Prompt(TextArea):
         text = self.sent.move(step, self.text)
         if text is not None:
             self._closed_at = text  # Up and Down are to go on through the history
-            self.text = text
-            self.move_cursor(self.document.end)
+            self.write(text)
 
     async def _on_key(self, event: events.Key) -> None:
         if event.key == "enter":  # the text area would insert it; here it is a binding

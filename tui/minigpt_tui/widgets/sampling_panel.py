@@ -141,9 +141,8 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         self._take(params)
 
     def reset(self) -> None:
-        """Everything but the seed, and what was banned or favoured, back to its default."""
-        kept = {"seed": self.params.seed, "logit_bias": self.params.logit_bias}
-        self.take(replace(self._defaults, **kept))  # type: ignore[arg-type]
+        """Everything but the seed back to its default; nothing is banned or favoured any more."""
+        self.take(replace(self._defaults, seed=self.params.seed, logit_bias=()))
 
     def keep_as_defaults(self) -> None:
         """Let Backspace and `reset` go back to what is set now."""

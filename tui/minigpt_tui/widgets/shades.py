@@ -90,8 +90,8 @@ class Tint:
         if not gaze.looks_inside:
             text.shade(by_heat(text.document, self.heat, levels))
             legend.explain(self.heat, self.palette, is_dark=is_dark)
-            legend.sum_up(text.document)
-            return
-        text.shade(by_attention(gaze.in_view(text.document), attention.weights, levels))
-        layer, head = attention.chosen_layer, attention.chosen_head
-        legend.explain_attention(layer, head, self.palette, is_dark=is_dark)
+        else:
+            text.shade(by_attention(gaze.in_view(text.document), attention.weights, levels))
+            layer, head = attention.chosen_layer, attention.chosen_head
+            legend.explain_attention(layer, head, self.palette, is_dark=is_dark)
+        legend.sum_up(text.document)

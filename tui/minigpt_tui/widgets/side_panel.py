@@ -7,11 +7,13 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 
 from minigpt.errors import InputError
-from minigpt.runtime.params import SamplingParams
+from minigpt.runtime.params import SamplingParams, change
 from minigpt_tui.candidates import Place, think, with_bias
 from minigpt_tui.gaze import Gaze
-from minigpt_tui.presets import Changes
+from minigpt_tui.messages import Preferred
+from minigpt_tui.presets import Changes, preset_name
 from minigpt_tui.protocol import Opened
+from minigpt_tui.screens.ask import Ask
 from minigpt_tui.widgets.attention_panel import AttentionPanel
 from minigpt_tui.widgets.candidates_panel import CandidatesPanel
 from minigpt_tui.widgets.sampling_panel import SamplingPanel
@@ -36,9 +38,14 @@ class SidePanel(Vertical):
         self.query_one(AttentionPanel).display = False
 
     @property
+    def sampling(self) -> SamplingPanel:
+        """The sliders."""
+        return self.query_one(SamplingPanel)
+
+    @property
     def params(self) -> SamplingParams:
         """The settings of the draw."""
-        return self.query_one(SamplingPanel).params
+        return self.sampling.params
 
     def show(self, gaze: Gaze, model: Opened) -> None:
         """Show what the model thinks there, if it is something new."""
@@ -52,7 +59,7 @@ class SidePanel(Vertical):
     def _show_candidates(self, gaze: Gaze, model: Opened) -> None:
         panel, place = self.query_one(CandidatesPanel), gaze.place
         if place is None:
-            panel.show("Next character", None, model.chars)
+            panel.show("Next character", None, None, model.chars)
             return
         title = (
             "After your words" if gaze.target.typed
@@ -62,9 +69,9 @@ class SidePanel(Vertical):
         try:
             thoughts = think(place, self.params)
         except InputError:  # all is banned
-            panel.show("All is banned", None, model.chars)
+            panel.show("All is banned", place, None, model.chars)
         else:
-            panel.show(title, thoughts, model.chars, place.written)
+            panel.show(title, place, thoughts, model.chars)
 
     def turn(self, *, inside: bool) -> None:
         """Show what the layers do instead of the candidates, or these again."""
@@ -80,10 +87,65 @@ class SidePanel(Vertical):
         attention = self.query_one(AttentionPanel)
         (attention if attention.display else self.query_one(CandidatesPanel)).focus()
 
+    # the settings
+
+    def action_set(self, settings: str) -> None:
+        """Change settings, as in "temperature=0.5 top_k=5".
+
+        Raises:
+            InputError: as `params.change`.
+        """
+        self.sampling.take(change(self.params, settings.split()))
+
+    def action_new_seed(self, number: str = "") -> None:
+        """Another seed, or the one that is given.
+
+        Raises:
+            InputError: it is not a seed.
+        """
+        if number:
+            self.action_set(f"seed={number}")
+        else:
+            self.sampling.new_seed()
+
+    def action_reset(self) -> None:
+        """The sliders back to their defaults."""
+        self.sampling.reset()
+
+    def action_preset(self, name: str) -> None:
+        """Use a preset.
+
+        Raises:
+            InputError: there is none of that name.
+        """
+        self.sampling.choose_preset(name)
+
+    def action_keep_preset(self, name: str = "") -> None:
+        """Save the settings as a preset, of this name or of one that the user is asked for."""
+        if name:
+            self.sampling.save_preset(name)
+        else:
+            question = Ask("Save preset", "A name for the sliders as they are now:", preset_name)
+            self.app.push_screen(
+                question, lambda name: self.sampling.save_preset(name) if name else None
+            )
+
+    @on(SamplingPanel.PresetSaved)
+    def _keep_preset(self, message: SamplingPanel.PresetSaved) -> None:
+        done = f"The preset {message.name} is saved in"
+        self.app.post_message(
+            Preferred(lambda p: p.with_preset(message.name, message.changes), done)
+        )
+
+    def action_keep_defaults(self) -> None:
+        """Let the sliders begin like this from now on."""
+        self.sampling.keep_as_defaults()
+        params, done = self.params, "The sliders' defaults are saved in"
+        self.app.post_message(Preferred(lambda p: p.with_params(params), done))
+
     @on(CandidatesPanel.Biased)
     def _bias(self, message: CandidatesPanel.Biased) -> None:
         message.stop()
-        sampling = self.query_one(SamplingPanel)
-        params = with_bias(sampling.params, message.token, message.bias)
+        params = with_bias(self.params, message.token, message.bias)
         # as the sliders' own deed: what they post while a parent's handler runs ends at the parent
-        sampling.call_later(sampling.take, params)
+        self.sampling.call_later(self.sampling.take, params)

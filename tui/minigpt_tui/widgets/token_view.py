@@ -18,7 +18,7 @@ from textual.strip import Strip
 
 from minigpt.terminal import printable
 from minigpt_tui.document import Author, Document
-from minigpt_tui.widgets.wrapping import Wrapping, cell_size
+from minigpt_tui.widgets.wrapping import Wrapping, cell_size, expanded
 
 STYLES = {
     Author.USER: "token-view--user",
@@ -49,7 +49,7 @@ class TokenView(ScrollView, can_focus=True):
     it is at the end, and otherwise stays where the reader is, also when the terminal is resized.
 
     With the focus it has a cursor, which stands on a character, or behind the last one; keys and
-    clicks move it.
+    clicks move it. With Shift the keys select, from where it was to where it is, both included.
     """
 
     DEFAULT_CSS = """
@@ -85,6 +85,12 @@ class TokenView(ScrollView, can_focus=True):
         Binding("down,j", "move_rows(1)", "Row below", show=False, id="text.down"),
         Binding("home,g", "move_to(0)", "To the beginning", show=False, id="text.home"),
         Binding("end,G", "move_to(-1)", "To the end", show=False, id="text.end"),
+        Binding("shift+left", "move(-1, True)", show=False, id="text.select.left"),
+        Binding("shift+right", "move(1, True)", show=False, id="text.select.right"),
+        Binding("shift+up", "move_rows(-1, True)", show=False, id="text.select.up"),
+        Binding("shift+down", "move_rows(1, True)", show=False, id="text.select.down"),
+        Binding("shift+home", "move_to(0, True)", show=False, id="text.select.home"),
+        Binding("shift+end", "move_to(-1, True)", show=False, id="text.select.end"),
     ]
 
     @dataclass
@@ -102,6 +108,8 @@ class TokenView(ScrollView, can_focus=True):
         self.document = document
         self.cursor: int | None = None
         """The character that it stands on; None: it is behind the last one."""
+        self._anchor: int | None = None
+        """The character that the keys have begun to select from."""
         self._rows = Wrapping(1)
         self._version = document.version
         self._follows = True
@@ -262,7 +270,7 @@ class TokenView(ScrollView, can_focus=True):
         at, cells = start, 0
         for look, alike in groupby(self._looks(row, start, end)):
             stop = at + len(list(alike))
-            shown, cells = _expanded(text[at:stop], cells)
+            shown, cells = expanded(text[at:stop], cells)
             segments.append(Segment(shown, self._style(look)))
             at = stop
         if newline and self.cursor == end:
@@ -311,15 +319,15 @@ class TokenView(ScrollView, can_focus=True):
 
     # the cursor
 
-    def action_move(self, by: int) -> None:
-        if by > 0 and self.cursor is None:
+    def action_move(self, by: int, select: bool = False) -> None:
+        if by > 0 and self.cursor is None and not select:
             self.post_message(self.WentRight())
-        self._put((len(self.document) if self.cursor is None else self.cursor) + by)
+        self._put((len(self.document) if self.cursor is None else self.cursor) + by, select=select)
 
-    def action_move_to(self, index: int) -> None:
-        self._put(None if index < 0 else index)
+    def action_move_to(self, index: int, select: bool = False) -> None:
+        self._put(None if index < 0 else index, select=select)
 
-    def action_move_rows(self, by: int) -> None:
+    def action_move_rows(self, by: int, select: bool = False) -> None:
         index = len(self.document) if self.cursor is None else self.cursor
         row = self._rows.row_of(index)
         column = index - self._rows.span(row)[0]
@@ -327,13 +335,22 @@ class TokenView(ScrollView, can_focus=True):
             return
         start, end = self._rows.span(row + by)
         is_last = row + by == len(self._rows) - 1
-        self._put(min(start + column, end if is_last else end - 1))
+        self._put(min(start + column, end if is_last else end - 1), select=select)
 
-    def _put(self, index: int | None) -> None:
+    def _put(self, index: int | None, *, select: bool = False) -> None:
         """Move the cursor, show it, and say so."""
         if index is not None:
             index = max(index, 0)
             index = None if index >= len(self.document) else index
+        if select and len(self.document):
+            last = len(self.document) - 1
+            if self._anchor is None:
+                self._anchor = last if self.cursor is None else self.cursor
+            index = last if index is None else index
+            self._select(*sorted((self._anchor, index)))
+        elif self._anchor is not None:
+            self._anchor = None
+            self.screen.clear_selection()
         if index == self.cursor:
             return
         self.cursor = index
@@ -343,6 +360,14 @@ class TokenView(ScrollView, can_focus=True):
             self._show_row(self._rows.row_of(index))
         self.refresh()
         self.post_message(self.CursorMoved(index))
+
+    def _select(self, first: int, last: int) -> None:
+        """Select two characters and all between, as the mouse would."""
+        start, end = (
+            Offset(index - self._rows.span(row)[0], row)
+            for index, row in ((i, self._rows.row_of(i)) for i in (first, last))
+        )
+        self.screen.selections = {self: Selection(start, end + Offset(1, 0))}
 
     def release(self) -> None:
         """Put the cursor back behind the end."""
@@ -382,15 +407,3 @@ class TokenView(ScrollView, can_focus=True):
 
 def _no_level(_: int) -> None:
     """Without shading."""
-
-
-def _expanded(text: str, column: int) -> tuple[str, int]:
-    """A piece of a row as it is shown, and the column after it."""
-    if text.isascii() and text.isprintable():
-        return text, column + len(text)
-    shown = []
-    for char in text:
-        size = cell_size(char, column)
-        shown.append(" " * size if char == "\t" else char)
-        column += size
-    return printable("".join(shown)), column
