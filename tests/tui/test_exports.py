@@ -197,6 +197,7 @@ def test_json_tells_everything() -> None:
                 "length_before": 2,
                 "window": 0,
                 "stops": ["\n"],
+                "not_first": "",
                 "params": params(seed=3, top_k=5, logit_bias=[[1, None]]),
                 "changes": [{"after": 1, "params": params(temperature=1.2)}],
                 "n_tokens": 2,

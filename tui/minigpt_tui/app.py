@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "--serve", action="store_true",
-        help="show the app in a browser on this machine (needs: pip install 'minigpt[serve]')",
+        help="show the app in a browser on this machine (needs: pip install '.[serve]')",
     )  # fmt: skip
     parser.add_argument(
         "--port", type=int, default=8000, help="where --serve listens (default: %(default)s)"

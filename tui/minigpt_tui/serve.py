@@ -26,7 +26,8 @@ def serve(arguments: Sequence[str], port: int) -> None:
     """
     if importlib.util.find_spec("textual_serve") is None:
         raise InputError(
-            "--serve needs textual-serve, which is not installed: pip install 'minigpt[serve]'"
+            "--serve needs textual-serve, which is not installed; run, where you cloned minigpt: "
+            "pip install -c constraints.txt '.[serve]'"
         )
     _try(port)
     from minigpt_tui.web_server import WebServer
