@@ -9,11 +9,9 @@ from minigpt import __version__
 from minigpt.errors import InputError
 from minigpt.runtime.library import find_model, list_models
 from minigpt.terminal import Parser, one_line, say
-from minigpt.training.metrics import METRICS
 from minigpt_tui.database import default_path
 from minigpt_tui.engine_client import EngineClient
 from minigpt_tui.preferences import config_path, read
-from minigpt_tui.serve import serve
 
 
 def existing_model(name: str | None) -> Path:
@@ -24,6 +22,8 @@ def existing_model(name: str | None) -> Path:
     """
     path = find_model(name)
     if path.is_dir():
+        from minigpt.training.metrics import METRICS
+
         raise InputError(
             f"{path} is a folder without a training run ({METRICS}); give a run's folder, "
             "or the .onnx file that minigpt export wrote"
@@ -47,6 +47,8 @@ def run_folder(name: str | None) -> Path | None:
     """The folder of a training run, if that is what a person means."""
     if name is None:
         return None
+    from minigpt.training.metrics import METRICS
+
     try:
         path = Path(name)
         return path if (path / METRICS).exists() else None
@@ -110,6 +112,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         model = existing_model(None if watched else args.model or preferences.model or None)
         other_model = existing_model(args.other_model) if args.other_model else None
         if args.serve:
+            from minigpt_tui.serve import serve
+
             serve([name for name in (args.model, args.other_model) if name], args.port)
             return 0
     except InputError as error:
@@ -119,9 +123,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         say("minigpt-tui needs a terminal to draw in; in a pipe use: minigpt generate")
         return 2
     engine = EngineClient()
-    # ms that Textual waits for the rest of an escape sequence before it believes in a lone Esc.
-    # It looks every 100 ms, so with its own 100 the wait may last two rounds, with less only one;
-    # too little would cut the arrow keys of a slow line in two.
+    # ms that Textual waits for the rest of an escape sequence before it believes in a lone Esc;
+    # too little would cut the arrow keys of a slow line in two
     os.environ.setdefault("ESCDELAY", "50")
     # Textual takes most of the start: meanwhile the engine starts, on another core.
     from minigpt_tui.minigpt_app import MinigptApp

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -12,6 +13,7 @@ from textual import events
 from textual.app import App, SystemCommand
 from textual.binding import Binding
 from textual.dom import DOMNode
+from textual.driver import Driver
 from textual.errors import NoWidget
 from textual.screen import Screen
 from textual.theme import Theme
@@ -27,27 +29,14 @@ from minigpt_tui.keymap import key_name, key_names, keymap
 from minigpt_tui.messages import Preferred
 from minigpt_tui.preferences import Preferences, choice
 from minigpt_tui.protocol import Engine
-from minigpt_tui.screens.ab import ABScreen
-from minigpt_tui.screens.ask import Ask
-from minigpt_tui.screens.branches import BranchesScreen
-from minigpt_tui.screens.compare import CompareScreen
-from minigpt_tui.screens.help import HelpScreen
 from minigpt_tui.screens.main import MainScreen
-from minigpt_tui.screens.models import ModelPicker
-from minigpt_tui.screens.note import Note
-from minigpt_tui.screens.palette import Palette
-from minigpt_tui.screens.replay import ReplayScreen
-from minigpt_tui.screens.roles import RolesScreen
-from minigpt_tui.screens.sessions import SessionsScreen
 from minigpt_tui.theme import NIGHT, PAPER
 from minigpt_tui.widgets.attention_panel import AttentionPanel
-from minigpt_tui.widgets.branch_tree import BranchTree
 from minigpt_tui.widgets.candidates_panel import CandidatesPanel
 from minigpt_tui.widgets.more_row import MoreRow
 from minigpt_tui.widgets.preset_row import PresetRow
 from minigpt_tui.widgets.prompt import Prompt
 from minigpt_tui.widgets.sampling_panel import SamplingPanel
-from minigpt_tui.widgets.side_by_side import SideBySide
 from minigpt_tui.widgets.slider import Slider
 from minigpt_tui.widgets.token_view import TokenView
 
@@ -114,9 +103,20 @@ class MinigptApp(App[str]):
         if preferences.reduced_motion:
             self.animation_level = "none"
 
+    def get_driver_class(self) -> type[Driver]:
+        found = super().get_driver_class()
+        if found.__name__ != "LinuxDriver":  # on Windows, or in a browser
+            return found
+        from minigpt_tui.driver import QuickDriver
+
+        return QuickDriver
+
     def on_mount(self) -> None:
         """Leave the terminal as it was also when the system ends the app."""
         self.theme_changed_signal.subscribe(self, self._remember_theme)
+        # By then all is imported, and is there to stay: with that to look through, a collection
+        # would stop the text for 70 ms every few seconds.
+        self.set_timer(2, gc.freeze)
         for name, code in (("SIGTERM", 143), ("SIGHUP", 129)):
             # Windows has neither, and no loop that could wait for them
             with contextlib.suppress(AttributeError, NotImplementedError):
@@ -153,6 +153,8 @@ class MinigptApp(App[str]):
 
     def action_command_palette(self) -> None:
         """Every command, by name."""
+        from minigpt_tui.screens.palette import Palette
+
         if not isinstance(self.screen, Palette):
             self.push_screen(Palette(id="--command-palette"))
 
@@ -194,11 +196,15 @@ class MinigptApp(App[str]):
             self.action_change_theme()
 
     def action_help(self) -> None:
+        from minigpt_tui.screens.help import HelpScreen
+
         palette = {"palette": key_name(self.COMMAND_PALETTE_BINDING)}
         self.push_screen(HelpScreen({**key_names(self._keymap, owners()), **palette}))
 
     def action_files(self) -> None:
         """Say where everything lies."""
+        from minigpt_tui.screens.note import Note
+
         models = "\n".join(str(path) for path in list_models()) or "none"
         texts = self._sessions or "kept until you quit, not longer"
         self.push_screen(
@@ -213,7 +219,6 @@ class MinigptApp(App[str]):
 
     def watch_run(self, folder: Path) -> None:
         """Show a training run from its folder; Esc comes back."""
-        # 60 ms that a start without a run need not wait for
         from minigpt_tui.screens.watch import WatchScreen
 
         self.push_screen(WatchScreen(folder))
@@ -256,17 +261,32 @@ def _copy_to_system(text: str) -> None:
 
 
 OWNERS = (
-    MinigptApp, MainScreen, ABScreen, BranchesScreen, CompareScreen, SessionsScreen, ReplayScreen,
-    ModelPicker, RolesScreen, HelpScreen, Note, Ask, Prompt, SamplingPanel, PresetRow, MoreRow,
-    Slider, TokenView, CandidatesPanel, AttentionPanel, BranchTree, SideBySide,
+    MinigptApp, MainScreen, Prompt, SamplingPanel, PresetRow, MoreRow, Slider, TokenView,
+    CandidatesPanel, AttentionPanel,
 )  # fmt: skip
-"""The classes that have key bindings, as far as a start needs them."""
+"""The classes that have key bindings, as far as the first screen goes."""
 
 
 def owners() -> tuple[type[DOMNode], ...]:
-    """All classes that have key bindings; 70 ms that only who has other keys need wait for."""
+    """All classes that have key bindings. Who has no other keys need not wait for them."""
+    from minigpt_tui.screens.ab import ABScreen
+    from minigpt_tui.screens.ask import Ask
+    from minigpt_tui.screens.branches import BranchesScreen
+    from minigpt_tui.screens.compare import CompareScreen
     from minigpt_tui.screens.export import ExportScreen
+    from minigpt_tui.screens.help import HelpScreen
+    from minigpt_tui.screens.models import ModelPicker
+    from minigpt_tui.screens.note import Note
+    from minigpt_tui.screens.replay import ReplayScreen
+    from minigpt_tui.screens.roles import RolesScreen
     from minigpt_tui.screens.runs import RunPicker
+    from minigpt_tui.screens.sessions import SessionsScreen
     from minigpt_tui.screens.watch import WatchScreen
+    from minigpt_tui.widgets.branch_tree import BranchTree
+    from minigpt_tui.widgets.side_by_side import SideBySide
 
-    return (*OWNERS, ExportScreen, RunPicker, WatchScreen)
+    return (
+        *OWNERS, ABScreen, BranchesScreen, CompareScreen, SessionsScreen, ReplayScreen,
+        ModelPicker, RolesScreen, HelpScreen, Note, Ask, ExportScreen, RunPicker, WatchScreen,
+        BranchTree, SideBySide,
+    )  # fmt: skip

@@ -27,7 +27,6 @@ from minigpt_tui.pace import FRAME_S, NOTICE_S, NUMBERS_S, Pace
 from minigpt_tui.preferences import Preferences
 from minigpt_tui.protocol import Engine, Opened, Seen
 from minigpt_tui.screens import doors
-from minigpt_tui.screens.roles import RolesScreen
 from minigpt_tui.screens.steady import Steady
 from minigpt_tui.widgets.attention_panel import AttentionPanel
 from minigpt_tui.widgets.candidates_panel import CandidatesPanel
@@ -211,8 +210,8 @@ class MainScreen(Steady):
         self.query_one(Welcome).display = is_empty
         row = self.query_one(PromptRow)
         row.invite(writer.roles, is_empty=is_empty, is_writing=is_writing)
-        if isinstance(self.app.screen, RolesScreen):
-            self.app.screen.offer(writer.speakers)
+        if self.app.screen is not self:
+            doors.offer_names(self)
         if writer.model is not None and writer.model is not self._shown_model:
             self._shown_model = writer.model
             self.query_one(Welcome).invite(writer.model.card)

@@ -13,7 +13,6 @@ from minigpt_tui.gaze import Gaze
 from minigpt_tui.messages import Preferred
 from minigpt_tui.presets import Changes, preset_name
 from minigpt_tui.protocol import Opened
-from minigpt_tui.screens.ask import Ask
 from minigpt_tui.widgets.attention_panel import AttentionPanel
 from minigpt_tui.widgets.candidates_panel import CandidatesPanel
 from minigpt_tui.widgets.sampling_panel import SamplingPanel
@@ -125,6 +124,8 @@ class SidePanel(Vertical):
         if name:
             self.sampling.save_preset(name)
         else:
+            from minigpt_tui.screens.ask import Ask
+
             question = Ask("Save preset", "A name for the sliders as they are now:", preset_name)
             self.app.push_screen(
                 question, lambda name: self.sampling.save_preset(name) if name else None
