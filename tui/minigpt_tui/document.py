@@ -1,7 +1,7 @@
 """The text as data: what is shown, saved and handed to the model. Knows nothing of Textual."""
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from minigpt.runtime.params import SamplingParams
@@ -173,10 +173,9 @@ class Document:
         self.runs.append(run)
         return run
 
-    def _append(self, tokens: Iterable[Written], author: Author) -> None:
+    def _append(self, tokens: Sequence[Written], author: Author) -> None:
         first = len(self.nodes)
-        for token in tokens:
-            self.head = self.nodes.append(self.head, token, author)
+        self.head = self.nodes.append(self.head, tokens, author)
         new = range(first, len(self.nodes))
         self._path.extend(new)
         self.text += self.nodes.text(new)

@@ -47,8 +47,8 @@ from minigpt_tui.protocol import (
     encode,
 )
 
-FLUSH_S = 1 / 60
-"""Tokens are sent this often; the first one at once."""
+FLUSH_S = 1 / 30
+"""Tokens are sent as often as they are drawn; the first one at once."""
 
 
 Todo = Open | Generate | Look | AskSpeakers

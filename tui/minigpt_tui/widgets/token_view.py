@@ -13,11 +13,13 @@ from textual.cache import LRUCache
 from textual.geometry import Offset, Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
+from textual.scrollbar import ScrollBar
 from textual.selection import Selection
 from textual.strip import Strip
 
 from minigpt.terminal import printable
 from minigpt_tui.document import Author, Document
+from minigpt_tui.widgets.scroll_bar import TextScrollBar
 from minigpt_tui.widgets.wrapping import Wrapping, cell_size, expanded
 
 STYLES = {
@@ -117,6 +119,17 @@ class TokenView(ScrollView, can_focus=True):
         self._is_writing = False
         self._shading: Shading | None = None
         self._strips: LRUCache[tuple[int, ...], Strip] = LRUCache(MOST_STRIPS)
+
+    @property
+    def vertical_scrollbar(self) -> ScrollBar:
+        """As Textual makes it, but one that is cheap to draw."""
+        if self._vertical_scrollbar is None:
+            self._vertical_scrollbar = bar = TextScrollBar(
+                name="vertical", thickness=self.scrollbar_size_vertical
+            )
+            bar.display = False
+            self.app._start_widget(self, bar)
+        return self._vertical_scrollbar
 
     def show(self, document: Document) -> None:
         """Show another document, from its end."""
@@ -221,30 +234,29 @@ class TokenView(ScrollView, can_focus=True):
         Textual's cache goes by the place on the screen, so while the text scrolls it would draw all
         rows anew in each frame. A row that was drawn is a strip that knows its escape sequences.
         """
+        # asked for once and not for each row: these are properties that look around
         filters, background = self.get_line_filters(), self.background_colors[1]
+        width, base = self.outer_size.width, self.get_component_rich_style("token-view--model")
+        top, height = self.styles.gutter.top, self.size.height
+        scrolled, window_top = self.scroll_offset.y, self._window_top()
+        last, blank = len(self._rows) - 1, Strip.blank(width, base)
         strips = []
         for y in crop.line_range:
-            strip = self._strip(y - self.styles.gutter.top)
+            row = scrolled + y - top
+            if 0 <= y - top < height and row <= last:
+                # the cursor is not in it: who moves it draws everything again
+                has_mark = row == last and self._is_writing
+                key = (row, *self._rows.span(row), row >= window_top, row == last, has_mark)
+                if (strip := self._strips.get(key)) is None:
+                    left = Segment(" " * self.styles.gutter.left, base)
+                    line = [left, *self.render_line(y - top)]
+                    strip = self._strips[key] = Strip(line).adjust_cell_length(width, base)
+            else:
+                strip = blank
             for each in filters:
                 strip = strip.apply_filter(each, background)
             strips.append(strip.crop(*crop.column_span))
         return strips
-
-    def _strip(self, y: int) -> Strip:
-        """A row of the content with the padding beside it; blank above and below the content."""
-        width, base = self.outer_size.width, self.get_component_rich_style("token-view--model")
-        row = self.scroll_offset.y + y
-        if not (0 <= y < self.size.height and row < len(self._rows)):
-            return Strip.blank(width, base)
-        is_last = row == len(self._rows) - 1
-        # the cursor is not in it: who moves it draws everything again
-        has_mark = is_last and self._is_writing
-        key = (row, *self._rows.span(row), row >= self._window_top(), is_last, has_mark)
-        if (strip := self._strips.get(key)) is None:
-            left = Segment(" " * self.styles.gutter.left, base)
-            strip = Strip([left, *self.render_line(y)]).adjust_cell_length(width, base)
-            self._strips[key] = strip
-        return strip
 
     def render_line(self, y: int) -> Strip:
         row = self.scroll_offset.y + y
