@@ -1,5 +1,6 @@
 """The `minigpt-tui` command."""
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -126,6 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # ms that Textual waits for the rest of an escape sequence before it believes in a lone Esc;
     # too little would cut the arrow keys of a slow line in two
     os.environ.setdefault("ESCDELAY", "50")
+    gc.disable()  # it would look through what is being imported, again and again; see `_settle`
     # Textual takes most of the start: meanwhile the engine starts, on another core.
     from minigpt_tui.minigpt_app import MinigptApp
 

@@ -41,6 +41,8 @@ from minigpt_tui.widgets.slider import Slider
 from minigpt_tui.widgets.token_view import TokenView
 
 DEFAULTS = Preferences()
+SETTLED_S = 2
+"""By then all is imported."""
 
 
 class MinigptApp(App[str]):
@@ -114,9 +116,7 @@ class MinigptApp(App[str]):
     def on_mount(self) -> None:
         """Leave the terminal as it was also when the system ends the app."""
         self.theme_changed_signal.subscribe(self, self._remember_theme)
-        # By then all is imported, and is there to stay: with that to look through, a collection
-        # would stop the text for 70 ms every few seconds.
-        self.set_timer(2, gc.freeze)
+        self.set_timer(SETTLED_S, _settle)
         for name, code in (("SIGTERM", 143), ("SIGHUP", 129)):
             # Windows has neither, and no loop that could wait for them
             with contextlib.suppress(AttributeError, NotImplementedError):
@@ -251,6 +251,16 @@ class MinigptApp(App[str]):
         for known in super().get_system_commands(screen):
             if not isinstance(screen, MainScreen) or known.title not in ours:
                 yield known
+
+
+def _settle() -> None:
+    """Let the garbage collector pass over all that is there.
+
+    It is there to stay: with it to look through, a collection would stop the text for 70 ms every
+    few seconds.
+    """
+    gc.freeze()
+    gc.enable()
 
 
 def _copy_to_system(text: str) -> None:
