@@ -8,6 +8,7 @@ from minigpt_tui.screens.roles import RolesScreen
 from minigpt_tui.widgets.candidates_panel import CandidatesPanel
 from minigpt_tui.widgets.prompt import Prompt
 from minigpt_tui.widgets.side_panel import SidePanel
+from minigpt_tui.widgets.token_view import TokenView
 from tests.tui.scripted_engine import CHARS, ScriptedEngine, until
 from tests.tui.test_app import Desk, desk
 
@@ -86,6 +87,18 @@ async def test_what_was_said_is_edited() -> None:
         assert (d.text, d.main.query_one(Prompt).text) == ("", "HO")
         await d.press("!", "enter")
         assert d.engine.last_generate.text == "ROMEO:\nHO!\n\nJULIET:\n"
+
+
+async def test_an_earlier_turn_is_edited_at_the_cursor() -> None:
+    async with desk() as d:
+        await begins(d)
+        for words in ("HO", "WELL"):
+            await d.type(words)
+            await d.press("enter")
+            await answers(d, "AY.")
+        d.main.query_one(TokenView).action_move_to(d.text.index("AY"))
+        await d.press("ctrl+l")
+        assert (d.text, d.main.query_one(Prompt).text) == ("", "HO")
 
 
 async def test_editing_goes_back_to_the_last_words_whatever_came_since() -> None:

@@ -201,6 +201,9 @@ def test_the_last_words_are_taken_back_with_what_followed() -> None:
     writer.undo()
     writer.undo()
     assert writer.document.text == "ONE two THREE four"
+    assert writer.take_back(at=5) == "ONE "
+    writer.undo()
+    assert writer.take_back(at=10) == "THREE "  # all of them, from their middle
 
 
 def test_a_candidate_is_put_where_it_was_shown() -> None:

@@ -246,15 +246,21 @@ class Document:
         """Who put the character at `index` there."""
         return self.nodes.author(self._path[index])
 
-    def last_words(self) -> tuple[int, int]:
-        """Where the last stretch that the user typed begins and ends; (0, 0) without any."""
+    def words(self, until: int) -> tuple[int, int]:
+        """The places where the last words of the user's begin and end that begin before a place.
+
+        They are the same place where there are none.
+        """
         authors = self.authors(0, len(self))
-        while authors and authors[-1] is not Author.USER:
-            authors.pop()
-        end = len(authors)
-        while authors and authors[-1] is Author.USER:
-            authors.pop()
-        return len(authors), end
+        end = until
+        while end and authors[end - 1] is not Author.USER:
+            end -= 1
+        start = end
+        while start and authors[start - 1] is Author.USER:
+            start -= 1
+        while start < end < len(authors) and authors[end] is Author.USER:
+            end += 1
+        return start, end
 
     def origin(self, index: int) -> Origin | None:
         """What a model thought of the character at `index`; None where none has read it."""

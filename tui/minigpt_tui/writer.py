@@ -154,24 +154,28 @@ class Writer:
         self._begin(params, not_first=last.not_first)
         return True
 
-    def take_back(self) -> str:
+    def take_back(self, at: int | None = None) -> str:
         """Go back to before the user's last words, and give them; "": there are none.
 
         They stay as another branch, with what followed.
+
+        Args:
+            at: a character; then it is those that it is of, or the last ones before it.
         """
         document, text = self.document, self.document.text
-        start, end = document.last_words()
-        if self.roles is not None:  # a stretch of the user's holds the names too
-            turns = [turn for turn in self.roles.turns(text) if turn.mine and turn.start < turn.end]
-            said = [turn for turn in turns if document.is_user(turn.start)]
-            if not said:
-                return ""
-            start, end = said[-1].start, said[-1].end
+        until = len(text) if at is None else at + 1
+        if self.roles is None:
+            start, end = document.words(until)
+            begin = start
+        else:  # a stretch of the user's holds the names too
+            turns = (turn for turn in self.roles.turns(text) if turn.mine and turn.begin < until)
+            said = [t for t in turns if t.start < t.end and document.is_user(t.start)]
+            begin, start, end = (said[-1].begin, said[-1].start, said[-1].end) if said else (0,) * 3
         if start == end:
             return ""
         self.stop()
         document.mark()
-        document.rewind(said[-1].begin if self.roles else start)
+        document.rewind(begin)
         return text[start:end]
 
     def force(self, candidate: Candidate, place: Place, params: SamplingParams) -> None:

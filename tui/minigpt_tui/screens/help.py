@@ -83,7 +83,7 @@ AREAS: dict[str, tuple[tuple[str, str], ...]] = {
     "Conversations": (
         ("talk", "speak as one, be answered as another; or end it"),
         ("again", "let the model answer anew"),
-        ("edit", "take back your last words, into the prompt"),
+        ("edit", "take back your last words, or those at the cursor"),
         ("roles.above roles.below", "the names that the model knows"),
     ),
     "Models": (

@@ -520,8 +520,8 @@ class MainScreen(Steady):
         self._follow_the_end()
 
     def action_edit(self) -> None:
-        """Take back the last words, with what the model made of them, into the prompt."""
-        if not (words := self.writer.take_back()):
+        """Take back the last words, or those at the cursor, with all that followed."""
+        if not (words := self.writer.take_back(self.query_one(TokenView).cursor)):
             self.tell("There is nothing to edit yet.")
             return
         prompt = self.query_one(Prompt)
