@@ -350,3 +350,18 @@ async def test_the_help_shows_the_users_own_keys(tmp_path: Path) -> None:
                     if "." in id.strip(".") and id in shown]  # fmt: skip
         await d.press("escape")
         assert d.is_on(MainScreen)
+
+
+@pytest.mark.parametrize("key", ["f2", "ctrl+o", "ctrl+p", "f5"])
+async def test_a_page_is_turned_where_no_row_has_room(key: str, tmp_path: Path) -> None:
+    async with home(tmp_path) as d:
+        await d.type("A")
+        await d.press("enter")
+        d.engine.finish()
+        await d.says("ready")
+        await d.press(key)
+        await until(d.pilot, lambda: d.app.screen is not d.main)
+        await d.pilot.resize_terminal(20, 1)
+        d.app.screen.query_one(OptionList).highlighted = 0
+        d.app.screen.query_one(OptionList).action_page_down()
+        d.app.screen.query_one(OptionList).action_page_up()

@@ -23,6 +23,7 @@ from minigpt_tui.document import Document
 from minigpt_tui.exports import Form, export
 from minigpt_tui.heat import Heat, Palette
 from minigpt_tui.screens.window import Window
+from minigpt_tui.widgets.options import Options
 
 FORMS = {
     Form.TEXT: ("Plain text", "the text as it stands"),
@@ -77,7 +78,7 @@ class ExportScreen(ModalScreen[Path | None], Window):
         with Vertical(classes="window") as window:
             window.border_title = "Save as"
             window.border_subtitle = "Enter saves · Tab to the name · Esc closes"
-            yield OptionList(*map(self._option, FORMS), markup=False, compact=True)
+            yield Options(*map(self._option, FORMS), markup=False, compact=True)
             name = f"minigpt-{datetime.now():%Y%m%d-%H%M%S}.{Form.TEXT}"
             yield Input(name, id="export-name", select_on_focus=False)
             yield Static(id="export-said", markup=False)

@@ -16,6 +16,7 @@ from minigpt.runtime.library import list_models
 from minigpt.terminal import one_line, printable
 from minigpt_tui.cards import Card, read_card
 from minigpt_tui.screens.window import Window
+from minigpt_tui.widgets.options import Options
 
 NAME_CELLS = 21
 NONE = """There is no .onnx file in this folder or in checkpoints/.
@@ -81,7 +82,7 @@ class ModelPicker(ModalScreen[Path | None], Window):
             with Horizontal(id="library"):
                 with Vertical(id="list"):
                     yield Static("", id="filter", markup=False)
-                    yield OptionList(markup=False, compact=True)
+                    yield Options(markup=False, compact=True)
                 with VerticalScroll(id="card", can_focus=False):
                     yield Static("", id="card-name", markup=False)
                     yield Static("", id="facts", markup=False)

@@ -8,9 +8,10 @@ from textual.command import CommandList, CommandPalette
 from textual.worker import Worker
 
 from minigpt_tui.screens.window import Window
+from minigpt_tui.widgets.options import Options
 
 
-class Commands(CommandList):
+class Commands(Options, CommandList):
     """Ignores a click on a command that a search has taken away since."""
 
     def _on_click(self, event: events.Click) -> None:  # type: ignore[override]

@@ -13,6 +13,7 @@ from minigpt.errors import InputError
 from minigpt.runtime.chat import MAX_NAME, Roles
 from minigpt.terminal import printable
 from minigpt_tui.screens.window import Window
+from minigpt_tui.widgets.options import Options
 
 PLAIN = "Without names, each of you writes a paragraph."
 
@@ -50,7 +51,7 @@ class RolesScreen(ModalScreen[Roles | None], Window):
             with Horizontal(classes="field"):
                 yield Static("the model as")
                 yield Input(max_length=MAX_NAME, compact=True, id="you", select_on_focus=True)
-            yield OptionList(markup=False, compact=True, id="names")
+            yield Options(markup=False, compact=True, id="names")
             yield Static("", id="trouble", markup=False)
             yield Static(PLAIN, classes="keys")
 

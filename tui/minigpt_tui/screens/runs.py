@@ -19,6 +19,7 @@ from minigpt.training.metrics import METRICS
 from minigpt.training.progress import loss_text
 from minigpt.training.runs import RunSummary, find_runs
 from minigpt_tui.screens.window import Window
+from minigpt_tui.widgets.options import Options
 from minigpt_tui.widgets.run_head import STATES
 
 FOLDER = Path("checkpoints")
@@ -82,7 +83,7 @@ class RunPicker(ModalScreen[Path | None], Window):
             )
             return
         text.update(f"  {'run':<{NAME_CELLS}} {'steps':>15}  best    last step")
-        options = OptionList(
+        options = Options(
             *(Option(_describe(run)) for run in runs), markup=False, compact=True
         )  # fmt: skip
         self.query_one(".window").mount(options)

@@ -18,6 +18,7 @@ from minigpt.errors import InputError
 from minigpt.terminal import one_line
 from minigpt_tui.screens.window import Window
 from minigpt_tui.sessions import Found, SessionInfo, Sessions
+from minigpt_tui.widgets.options import Options
 from minigpt_tui.widgets.session_text import cut, excerpt, facts, row, title
 
 MOST = 500
@@ -110,7 +111,7 @@ class SessionsScreen(ModalScreen[Chosen], Window):
             yield Input(placeholder="/ searches in all that was written", id="sessions-search")
             with Container(id="sessions-body"):
                 with Container(id="sessions-list"):
-                    yield OptionList(markup=False, compact=True)
+                    yield Options(markup=False, compact=True)
                     yield Input(id="sessions-rename", placeholder="a name; empty for none")
                 yield Static(id="sessions-preview", markup=False)
             yield Static(id="sessions-empty", markup=False)

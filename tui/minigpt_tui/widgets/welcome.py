@@ -12,6 +12,7 @@ from textual.widgets import OptionList, Static
 from minigpt.config import ModelCard
 from minigpt.terminal import one_line
 from minigpt_tui.messages import Submitted
+from minigpt_tui.widgets.options import Options
 
 EXAMPLES = (
     "ROMEO:",
@@ -52,7 +53,7 @@ class Welcome(VerticalScroll, can_focus=False):
         with Vertical(id="welcome-column"):
             yield Static("Give it a beginning.", id="welcome-title")
             yield Static("", id="welcome-text", markup=False)
-            yield OptionList(markup=False, compact=True, id="examples")
+            yield Options(markup=False, compact=True, id="examples")
             yield Static(self._key_table(), id="welcome-keys")
 
     def on_mount(self) -> None:
