@@ -171,6 +171,31 @@ async def test_there_is_something_to_compare_from_the_first_enter_on() -> None:
         assert d.second.last_generate.params == DEFAULTS
 
 
+async def test_a_bias_is_of_one_vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with two_panes() as d:
+        a, b = d.both.panes
+        a.panel.take(replace(DEFAULTS, logit_bias=((3, 1.0),)))
+        monkeypatch.setattr("tests.tui.scripted_engine.CHARS", CHARS[::-1])
+        d.second.open(Path("other.onnx"))
+        await until(d.pilot, lambda: b.writer.model is not None and b.writer.model.chars != CHARS)
+        b.take_settings(a)
+        assert b.params.logit_bias == ()
+        d.first.open(Path("other.onnx"))
+        await until(d.pilot, lambda: a.params.logit_bias == ())
+
+
+async def test_the_chosen_model_is_still_the_chosen_one_after_many_visits() -> None:
+    async with main_screen() as d:
+        await until(d.pilot, lambda: d.main.writer.model is not None)
+        d.main.open_model(Path("chosen.onnx"))
+        d.first.opens = False
+        for _ in range(2):
+            await d.press("f10")
+            await d.press("f10")
+        asked = [request.path for request in d.first.asked(Open) if isinstance(request, Open)]
+        assert set(asked[1:]) == {Path("chosen.onnx")}
+
+
 async def test_both_texts_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "sessions.db"
     async with two_panes(sessions=path) as d:

@@ -363,5 +363,4 @@ async def test_a_page_is_turned_where_no_row_has_room(key: str, tmp_path: Path) 
         await until(d.pilot, lambda: d.app.screen is not d.main)
         await d.pilot.resize_terminal(20, 1)
         d.app.screen.query_one(OptionList).highlighted = 0
-        d.app.screen.query_one(OptionList).action_page_down()
-        d.app.screen.query_one(OptionList).action_page_up()
+        await d.press("pagedown", "pageup")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import shutil
 import signal
 import socket
@@ -10,6 +11,7 @@ import sys
 from base64 import b64decode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,23 +26,39 @@ COMMAND = [sys.executable, "-m", "minigpt_tui"]
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 
 
+@dataclass
+class Served:
+    """A server that runs."""
+
+    child: "subprocess.Popen[str]"
+    page: str
+    """Its address."""
+
+
 @pytest.fixture
-def page() -> Iterator[str]:
-    """The address of a server that runs."""
+def server() -> Iterator[Served]:
     pytest.importorskip("textual_serve", reason="the extra `serve` is not installed")
-    with socket.create_server(("localhost", 0)) as free:
+    with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     child = subprocess.Popen(
         [*COMMAND, "--serve", "--port", str(port)], stderr=subprocess.PIPE, text=True
     )
     assert child.stderr is not None
-    assert f"http://localhost:{port}" in child.stderr.readline()
+    found = re.search(r"http://127\.0\.0\.1:\d+/\S+/", child.stderr.readline())
+    assert found
     while True:  # it listens a moment later
-        with suppress(ConnectionRefusedError), socket.create_connection(("localhost", port)):
+        with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
             break
-    yield f"http://localhost:{port}"
+    yield Served(child, found[0])
     child.send_signal(signal.SIGINT)
-    assert child.wait(30) == 0, child.stderr.read()
+    assert child.wait(30) == 0
+    assert child.stderr.read() == ""
+
+
+@pytest.fixture
+def page(server: Served) -> str:
+    """The address of a server that runs."""
+    return server.page
 
 
 def test_without_the_extra_it_says_how_to_get_it(
@@ -51,16 +69,16 @@ def test_without_the_extra_it_says_how_to_get_it(
     assert "'.[serve]'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("port", ["99999", "-1"])
+@pytest.mark.parametrize("port", ["99999", "-1", "0"])
 def test_a_port_that_is_none_is_told(port: str, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("textual_serve", reason="the extra `serve` is not installed")
     assert main(["--serve", "--port", port]) == 2
-    assert "give another one: --port 8001" in capsys.readouterr().err
+    assert "as in --port 8001" in capsys.readouterr().err
 
 
 def test_a_port_that_is_taken_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("textual_serve", reason="the extra `serve` is not installed")
-    with socket.create_server(("localhost", 0)) as taken:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
         assert main(["--serve", "--port", str(taken.getsockname()[1])]) == 2
     assert "cannot listen on port" in capsys.readouterr().err
 
@@ -71,9 +89,8 @@ async def test_the_page_writes_with_the_model(page: str) -> None:
     async with asyncio.timeout(60), ClientSession() as web:
         async with web.get(page) as answer:
             assert answer.status == 200
-            assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
-        address = f"{page}/ws?width=80&height=24"
-        async with web.ws_connect(address, headers={"Origin": page}) as app:
+            assert "connect-src ws://127.0.0.1" in answer.headers["Content-Security-Policy"]
+        async with web.ws_connect(f"{page}ws?width=80&height=24") as app:
             drawn = b""
 
             async def sees(words: bytes) -> None:
@@ -91,14 +108,29 @@ async def test_the_page_writes_with_the_model(page: str) -> None:
                 await app.receive()
 
 
-async def test_other_pages_are_not_let_in(page: str) -> None:
+async def test_strangers_are_not_let_in(page: str) -> None:
     from aiohttp import ClientSession, WSServerHandshakeError
 
+    origin = page[: page.index("/", len("http://"))]
     async with ClientSession() as web:
-        for headers in ({}, {"Origin": "http://elsewhere.example"}):
-            with pytest.raises(WSServerHandshakeError) as refused:
-                await web.ws_connect(f"{page}/ws", headers=headers)
-            assert refused.value.status == 403
+        for path in ("/", "/ws", "/static/js/textual.js", "/guessed/", "/guessed/ws"):
+            async with web.get(origin + path) as answer:
+                assert answer.status == 404
+        with pytest.raises(WSServerHandshakeError):
+            await web.ws_connect(f"{origin}/ws", headers={"Origin": origin})
+
+
+async def test_the_end_comes_also_while_somebody_looks_on(server: Served) -> None:
+    from aiohttp import ClientSession
+
+    async with asyncio.timeout(60), ClientSession() as web:
+        app = await web.ws_connect(f"{server.page}ws?width=80&height=24")
+        await app.receive_bytes()
+        server.child.send_signal(signal.SIGTERM)
+        while not app.closed:
+            await app.receive()
+        while server.child.poll() is None:
+            await asyncio.sleep(0.05)
 
 
 class Tab:

@@ -101,6 +101,45 @@ async def test_an_earlier_turn_is_edited_at_the_cursor() -> None:
         assert (d.text, d.main.query_one(Prompt).text) == ("", "HO")
 
 
+async def test_editing_keeps_what_is_being_typed() -> None:
+    async with desk() as d:
+        await d.says("ready")
+        await d.type("//NEW")  # the text's, and no command
+        await d.press("enter")
+        d.engine.finish()
+        await d.type("A DRAFT")
+        await d.press("ctrl+l")
+        prompt = d.main.query_one(Prompt)
+        assert prompt.text == "//NEW"
+        await d.press("up")
+        assert prompt.text == "A DRAFT"
+        await d.press("enter")
+        assert d.engine.last_generate.text == "A DRAFT"
+
+
+async def test_the_names_in_the_text_come_before_the_models() -> None:
+    async with desk() as d:
+        await d.type("HAMLET:\nHO.\n\nOPHELIA:\nHO.")
+        await d.press("enter")
+        d.engine.finish()
+        await d.says("ready")
+        await d.press("ctrl+t")
+        await until(d.pilot, lambda: d.is_on(RolesScreen))
+        d.engine.name_speakers()
+        await d.pilot.pause(0.1)
+        me, you = (d.app.screen.query_one(id, Input).value for id in ("#me", "#you"))
+        assert (me, you) == ("HAMLET", "OPHELIA")
+
+
+async def test_nothing_to_write_anew_leaves_the_seed() -> None:
+    async with desk() as d:
+        await d.says("ready")
+        seed = d.main.query_one(SidePanel).params.seed
+        await d.press("ctrl+g")
+        await d.is_told("nothing here that it could write anew")
+        assert d.main.query_one(SidePanel).params.seed == seed
+
+
 async def test_editing_goes_back_to_the_last_words_whatever_came_since() -> None:
     async with desk() as d:
         await begins(d)

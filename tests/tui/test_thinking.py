@@ -233,6 +233,17 @@ async def test_a_forced_candidate_behind_typed_words_sends_them_too() -> None:
         assert d.engine.last_generate.text == "ABA"
 
 
+async def test_a_candidate_that_knows_less_than_was_typed_is_not_forced() -> None:
+    async with desk() as d:
+        await d.type("AB")
+        await sees_row(d, "After your words")
+        d.engine.looks = False
+        await d.type("CD")
+        d.main.query_one(CandidatesPanel).focus()
+        await d.press("enter")
+        assert (d.main.query_one(Prompt).text, d.text) == ("ABCD", "")
+
+
 async def test_heat_goes_round_and_says_what_it_means() -> None:
     async with desk(size=(120, 30)) as d:
         await wrote(d, "BCAB")

@@ -1,9 +1,22 @@
 from pathlib import Path
 
+import pytest
+
 from minigpt.runtime.params import SamplingParams
 from minigpt_tui.candidates import Candidate
 from minigpt_tui.document import Document
-from minigpt_tui.protocol import Change, Died, Failed, Generate, Open, Skipped, Stop
+from minigpt_tui.protocol import (
+    Change,
+    Died,
+    Failed,
+    Generate,
+    Open,
+    Refused,
+    Skipped,
+    Stop,
+    Tokens,
+    Written,
+)
 from minigpt_tui.writer import State, Writer
 from tests.tui.scripted_engine import CHARS, MODEL, ScriptedEngine
 
@@ -166,7 +179,7 @@ def test_another_document_has_nothing_to_write_anew() -> None:
     other = Document()
     other.append_user("stored")
     writer.adopt(other)
-    assert not writer.again(PARAMS)
+    assert not writer.can_write_again
     assert other.text == "stored"
 
 
@@ -178,12 +191,69 @@ def test_a_model_that_was_asked_for_before_another_one_is_passed_over() -> None:
     writer.write("a", PARAMS)
     engine.open(MODEL)
     writer.hear()
-    assert (writer.state, writer.model, engine.asked(Generate)) == (State.LOADING, None, [])
+    assert (writer.state, engine.asked(Generate)) == (State.LOADING, [])
     engine.open(Path("other.onnx"))
     writer.hear()
     assert writer.model is not None
     assert writer.model.path == Path("other.onnx")
     assert engine.last_generate.text == "a"
+
+
+def test_the_model_on_the_way_is_the_one_if_the_last_is_refused() -> None:
+    writer, engine = ready()
+    engine.opens = False
+    on_the_way, last = Path("on-the-way.onnx"), Path("last.onnx")
+    writer.open(on_the_way)
+    writer.open(last)
+    engine.open(on_the_way)
+    engine.say(Refused(last, "it is damaged"))
+    assert [n.sentence for n in writer.hear()] == ["it is damaged"]
+    assert writer.model is not None
+    assert (writer.state, writer.model.path) == (State.READY, on_the_way)
+
+
+def test_what_another_model_needs_to_be_told_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    writer, engine = ready()
+    writer.ask_who_speaks()
+    writer.write("é", SamplingParams(logit_bias=((3, 1.0),)))
+    engine.say(Skipped(engine.run, "é"))
+    assert len(writer.hear()) == 1
+    assert writer.speakers
+    engine.opens = False
+    writer.open(Path("other.onnx"))
+    writer.write("", SamplingParams(logit_bias=((3, 1.0),)))
+    monkeypatch.setattr("tests.tui.scripted_engine.CHARS", CHARS[::-1])
+    engine.open(Path("other.onnx"))
+    writer.hear()
+    assert engine.last_generate.params.logit_bias == ()  # ids of the other vocabulary
+    assert writer.speakers == ()
+    engine.say(Skipped(engine.run, "é"))
+    assert len(writer.hear()) == 1
+
+
+def test_two_writers_at_one_engine_do_not_take_each_others_answers() -> None:
+    one, engine = ready()
+    other = Writer(engine, one.numbers)
+    one.write("a", PARAMS)
+    late = engine.run
+    one.stop()
+    other.open(MODEL)
+    other.write("b", PARAMS)
+    engine.say(Tokens(late, (Written(1, "x", -0.5, 1.5, 2, 32, False),), 0.5))
+    other.hear()
+    assert other.document.text == "b"
+
+
+def test_a_place_of_another_text_is_none() -> None:
+    writer, engine = ready()
+    writer.write("A", PARAMS)
+    engine.write("BCD")
+    writer.hear()
+    place = writer.gaze.place
+    assert place is not None
+    assert writer.is_there(place)
+    writer.undo()
+    assert not writer.is_there(place)
 
 
 def test_the_last_words_are_taken_back_with_what_followed() -> None:

@@ -88,18 +88,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--config-path", action="store_true", help="print where the preferences are kept, and end"
     )
-    parser.add_argument(
-        "--inline",
-        action="store_true",
-        help="draw below the command line, not on the whole screen",
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--inline", action="store_true", help="draw below the command line, not on the whole screen"
     )
-    parser.add_argument(
+    where.add_argument(
         "--serve", action="store_true",
         help="show the app in a browser on this machine (needs: pip install '.[serve]')",
     )  # fmt: skip
-    parser.add_argument(
-        "--port", type=int, default=8000, help="where --serve listens (default: %(default)s)"
-    )
+    parser.add_argument("--port", type=int, help="where --serve listens (default: 8000)")
     parser.add_argument("--version", action="version", version=f"minigpt {__version__}")
     args = parser.parse_args(argv)
     if args.config_path:
@@ -112,10 +109,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise InputError(f"{watched} is a training run; to watch it, give it alone")
         model = existing_model(None if watched else args.model or preferences.model or None)
         other_model = existing_model(args.other_model) if args.other_model else None
+        if args.port is not None and not args.serve:
+            raise InputError("--port is for --serve; give both, or neither")
         if args.serve:
-            from minigpt_tui.serve import serve
+            from minigpt_tui.serve import PORT, serve
 
-            serve([name for name in (args.model, args.other_model) if name], args.port)
+            names = [name for name in (args.model, args.other_model) if name]
+            serve(names, PORT if args.port is None else args.port)
             return 0
     except InputError as error:
         say(one_line(str(error)))
@@ -142,6 +142,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     finally:
         engine.close()
-    if reason:
-        say(one_line(reason))
+    for sentence in (*app.last_words, *([reason] if reason else [])):
+        say(one_line(sentence))
     return app.return_code or 0

@@ -20,6 +20,8 @@ class Target:
     """What the user types there and has not sent."""
     before: str = ""
     """What will stand between: in a conversation, the name of who speaks."""
+    version: int = 0
+    """Of the text: of another one it is no place."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Everything that can be commanded by name: behind a slash in the prompt, or in the palette.
 
-One table. No Textual here: an action is a name, of a method of the screen or of the app.
+One table. No Textual here: an action is a name, of a method of the screen, its panel, or the app.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -180,7 +180,7 @@ def parse(line: str) -> tuple[Command, str]:
 
     >>> command, rest = parse("/set top_k=5 seed=7")
     >>> command.action, rest
-    ('set', 'top_k=5 seed=7')
+    ('panel.set', 'top_k=5 seed=7')
 
     Raises:
         InputError: there is no such command, or it needs more, or takes nothing.

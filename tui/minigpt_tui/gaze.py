@@ -60,7 +60,7 @@ class Gaze:
 
     def at(self, document: Document, index: int, typed: str = "", before: str = "") -> None:
         """Look at a place; the answer comes with `take`."""
-        self.target = Target(index, typed, before)
+        self.target = Target(index, typed, before, document.version)
         self.is_at_end = index == len(document)
         self.follows = self.is_at_end and not typed
         self._number += 1
@@ -99,7 +99,7 @@ class Gaze:
             return
         last = tokens.tokens[-1]
         index = len(document) - len(last.text)
-        self.target = Target(index)
+        self.target = Target(index, version=document.version)
         self._number += 1
         self.seen = self.inside = None
         history = self._encoded(self._before(document, index, ""))

@@ -41,7 +41,8 @@ class Keeper:
             self.id = self.sessions.save(self.id, document)
             if self._first_name and len(document.nodes):
                 self.sessions.rename(self.id, self._first_name)
-                self._first_name = ""
+                if self.name:  # else it is not stored yet
+                    self._first_name = ""
 
     @property
     def name(self) -> str:
@@ -70,8 +71,11 @@ class Keeper:
         trouble, self._trouble = self._trouble, []
         return trouble + (self.sessions.hear() if self.sessions else [])
 
-    def close(self, document: Document) -> None:
-        """Store the last, and be done."""
-        if self.sessions is not None:
-            self.save(document)
-            self.sessions.close()
+    def close(self, document: Document) -> list[str]:
+        """Store the last, and be done; returns what the user should know."""
+        if self.sessions is None:
+            return self.hear()
+        self.save(document)
+        said = self.hear()
+        self.sessions.close()
+        return said

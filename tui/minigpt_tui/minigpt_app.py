@@ -97,6 +97,8 @@ class MinigptApp(App[str]):
         self._preferences = preferences
         self._preferences_path = preferences_path
         self._remembering = asyncio.Lock()
+        self.last_words: list[str] = []
+        """What is to be said when the app has left the terminal."""
         self._sessions = sessions
         keys = keymap(preferences.keys, owners()) if preferences.keys else {}
         self.set_keymap(keys)
@@ -161,7 +163,7 @@ class MinigptApp(App[str]):
     def get_default_screen(self) -> Screen[None]:
         return MainScreen(
             self._engine, self._model, self._preferences, self._sessions, self._make_engine,
-            self._key_names,
+            self._key_names, self.last_words,
         )  # fmt: skip
 
     def on_preferred(self, message: Preferred) -> None:
@@ -254,13 +256,14 @@ class MinigptApp(App[str]):
 
 
 def _settle() -> None:
-    """Let the garbage collector pass over all that is there.
+    """End the start, in which nothing was collected; from now on pass over all that is there.
 
     It is there to stay: with it to look through, a collection would stop the text for 70 ms every
     few seconds.
     """
-    gc.freeze()
-    gc.enable()
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 def _copy_to_system(text: str) -> None:

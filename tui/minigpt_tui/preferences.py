@@ -43,7 +43,7 @@ class Preferences:
     heat: str = field(default="off", metadata={"says": "what colours the text", "choices": HEATS})
     palette: str = field(
         default="ember",
-        metadata={"says": '"safe" is for colour-blind eyes too', "choices": PALETTES},
+        metadata={"says": '"cividis" is for colour-blind eyes too', "choices": PALETTES},
     )
     reduced_motion: bool = field(
         default=False, metadata={"says": "nothing blinks, glides or fades"}

@@ -1,17 +1,21 @@
 """The app in a browser: a web server on this machine alone, through textual-serve."""
 
 import importlib.util
+import os
+import secrets
 import shlex
 import socket
+import subprocess
 import sys
 from collections.abc import Sequence
 
 from minigpt.errors import InputError
 from minigpt.terminal import say
 
-HOST = "localhost"
+HOST = "127.0.0.1"
 """Whoever reaches the page can read and write this user's texts, so it is for this machine only;
-from another one: ssh -L 8000:localhost:8000."""
+from another one: ssh -L 8000:127.0.0.1:8000."""
+PORT = 8000
 
 
 def serve(arguments: Sequence[str], port: int) -> None:
@@ -33,9 +37,10 @@ def serve(arguments: Sequence[str], port: int) -> None:
     from minigpt_tui.web_server import WebServer
 
     # -P: modules that lie about in the user's folder are not for us to import
-    command = shlex.join([sys.executable, "-P", "-m", "minigpt_tui", *arguments])
-    server = WebServer(command, HOST, port, "minigpt")
-    say(f"minigpt-tui is at {server.public_url}; Ctrl+C ends it")
+    command = [sys.executable, "-P", "-m", "minigpt_tui", *arguments]
+    line = subprocess.list2cmdline(command) if os.name == "nt" else shlex.join(command)
+    server = WebServer(line, HOST, port, secret=secrets.token_urlsafe(16))
+    say(f"minigpt-tui is at {server.address}; Ctrl+C ends it")
     server.serve()
 
 
@@ -45,11 +50,12 @@ def _try(port: int) -> None:
     Raises:
         InputError: it is not possible.
     """
+    if not 1 <= port <= 65535:
+        raise InputError(f"a port is a number from 1 to 65535, not {port}, as in --port 8001")
     try:
         with socket.create_server((HOST, port)):
             pass
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
+    except OSError as error:
         raise InputError(
-            f"cannot listen on port {port} ({reason}); give another one: --port 8001"
+            f"cannot listen on port {port} ({error.strerror}); give another one: --port 8001"
         ) from error

@@ -4,9 +4,10 @@ The interface calls the verbs (`write`, `stop`, ...) and `hear` when the engine 
 shows what it finds in the public attributes.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import count
 from pathlib import Path
 
 from minigpt.runtime.chat import END, Roles
@@ -65,6 +66,8 @@ class Writer:
     """
 
     engine: Engine
+    numbers: Iterator[int] = field(default_factory=lambda: count(1))
+    """Of the runs: the same for all who talk to one engine, as late answers must find nobody."""
     document: Document = field(default_factory=Document)
     model: Opened | None = None
     tokens_per_s: float = 0.0
@@ -140,19 +143,23 @@ class Writer:
         if self.model is not None:
             self.engine.send(AskSpeakers(self.document.text[-4 * self.model.config.block_size :]))
 
-    def again(self, params: SamplingParams) -> bool:
-        """Let the model write something else from where the last run began; False: there is none.
+    @property
+    def can_write_again(self) -> bool:
+        """Whether the text goes on from where the last run began."""
+        last, document = self._record, self.document
+        return last is not None and document.common(document.head, last.head) == last.length
+
+    def again(self, params: SamplingParams) -> None:
+        """Let the model write something else from where the last run began, as it can.
 
         What it wrote stays as another branch.
         """
         last, document = self._record, self.document
-        if last is None or document.common(document.head, last.head) != last.length:
-            return False
+        assert last is not None
         self.stop()
         document.mark()
         document.rewind(last.length)
         self._begin(params, not_first=last.not_first)
-        return True
 
     def take_back(self, at: int | None = None) -> str:
         """Go back to before the user's last words, and give them; "": there are none.
@@ -178,14 +185,22 @@ class Writer:
         document.rewind(begin)
         return text[start:end]
 
+    def is_there(self, place: Place) -> bool:
+        """Whether a place is still one: nothing was taken away since, nor anything typed."""
+        target, now = place.target, self.gaze.target
+        return (
+            self.model is not None
+            and target.version == self.document.version
+            and target.typed == now.typed
+        )
+
     def force(self, candidate: Candidate, place: Place, params: SamplingParams) -> None:
-        """Put a candidate at its place, and let the model write on from there.
+        """Put a candidate at its place, which `is_there`, and let the model write on from there.
 
         What stood there stays as another branch.
         """
+        assert self.model is not None
         target = place.target
-        if self.model is None or (target.typed and target != self.gaze.target):
-            return  # more was typed since: of that the candidate does not know
         self.stop()
         self.document.mark()
         self.document.rewind(target.index)
@@ -215,7 +230,7 @@ class Writer:
 
     def _begin(self, params: SamplingParams, *, not_first: str = "") -> None:
         self._not_first = not_first
-        self._run += 1  # already here: late records of the run before are none of this one
+        self._run = next(self.numbers)  # already here: late records are none of this run
         self._running = True
         self._n_tokens = self.n_slides = 0
         self.tokens_per_s = 0.0
@@ -330,15 +345,20 @@ class Writer:
 
     def _end_opening(self, reply: Opened | Refused) -> Iterable[Notice]:
         """Use the model, or go on with the one before; then begin the run that waited for it."""
-        if self._opening not in {None, reply.path}:
-            return  # another one was asked for since
-        self._opening = None
+        is_last = self._opening in {None, reply.path}  # no other one was asked for since
         if isinstance(reply, Opened):
+            if self._waiting and self.model and self.model.chars != reply.chars:
+                self._waiting = replace(self._waiting, logit_bias=())  # ids are of one vocabulary
             self.model = reply
             self.gaze.use(reply)
             self.window = self.n_slides = 0
             self.tokens_per_s, self.first_token_s = 0.0, None  # another model's
-        else:
+            self.speakers = ()
+            self._told.clear()
+        if not is_last:
+            return
+        self._opening = None
+        if isinstance(reply, Refused):
             self._running = self._running and self.model is not None
             yield Notice(printable(reply.sentence), is_error=True)
         if self._running and self._waiting is not None:

@@ -1,6 +1,8 @@
 """Two texts side by side, from one beginning and one seed: two settings, or two models."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 from textual import events, on
@@ -23,7 +25,7 @@ from minigpt_tui.widgets.pane import Pane
 from minigpt_tui.widgets.prompt import Prompt
 from minigpt_tui.widgets.token_view import TokenView
 from minigpt_tui.widgets.two_panes import TwoPanes
-from minigpt_tui.writer import Notice, State
+from minigpt_tui.writer import Notice, State, Writer
 
 
 class ABScreen(Window):
@@ -83,6 +85,7 @@ class ABScreen(Window):
         other_model: Path | None = None,
         presets: Mapping[str, Changes] = PRESETS,
         sessions: Path | None = None,
+        numbers: Iterator[int] | None = None,
     ) -> None:
         """Make the screen, and the second engine.
 
@@ -95,14 +98,16 @@ class ABScreen(Window):
             other_model: what B begins with instead.
             presets: what the sliders can be set to by name.
             sessions: the database in which both texts are kept; None: nowhere.
+            numbers: of the runs of the first engine.
         """
         super().__init__()
         self._second_engine = make_engine()
-        others = params if other_model else _other_settings(params)
+        # ids are of one vocabulary, and another model may have another one
+        others = replace(params, logit_bias=()) if other_model else _other_settings(params)
         keepers = Keeper(sessions, "A, beside B"), Keeper(sessions, "B, beside A")
         self.both = TwoPanes(
-            Pane("A", engine, params, presets, keepers[0]),
-            Pane("B", self._second_engine, others, presets, keepers[1]),
+            Pane("A", Writer(engine, numbers or count(1)), params, presets, keepers[0]),
+            Pane("B", Writer(self._second_engine), others, presets, keepers[1]),
         )
         self._first_models = (model, other_model or model)
         self._first_text = text
@@ -131,7 +136,8 @@ class ABScreen(Window):
     def on_unmount(self) -> None:
         self._second_engine.close()
         for pane in self.both.panes:
-            pane.keeper.close(pane.writer.document)
+            for sentence in pane.keeper.close(pane.writer.document):
+                self.app.notify(printable(sentence), severity="error", markup=False)
 
     def _save(self) -> None:
         """As on the main screen: a kill loses half a second."""

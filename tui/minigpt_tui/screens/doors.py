@@ -3,7 +3,7 @@
 Each is imported as it opens: together they would make the start 40 ms longer.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
@@ -50,8 +50,7 @@ def roles(main: "MainScreen") -> None:
     from minigpt_tui.screens.roles import RolesScreen
 
     main.writer.ask_who_speaks()
-    names = speakers(main.writer.document.text) or main.writer.speakers
-    screen = RolesScreen(names)
+    screen = RolesScreen(_names(main))
     main.app.push_screen(screen, lambda roles: main.converse(roles) if roles else None)
 
 
@@ -60,7 +59,12 @@ def offer_names(main: "MainScreen") -> None:
     from minigpt_tui.screens.roles import RolesScreen
 
     if isinstance(main.app.screen, RolesScreen):
-        main.app.screen.offer(main.writer.speakers)
+        main.app.screen.offer(_names(main))
+
+
+def _names(main: "MainScreen") -> Sequence[str]:
+    """Who speaks in the text, or whom the model would let speak."""
+    return speakers(main.writer.document.text) or main.writer.speakers
 
 
 def branches(main: "MainScreen") -> None:
@@ -97,7 +101,7 @@ def compare(
     panel = main.query_one(SamplingPanel)
     screen = ABScreen(
         main.writer.engine, make_engine, model, panel.params, _beginning(main), other_model=other,
-        presets=panel.presets, sessions=sessions,
+        presets=panel.presets, sessions=sessions, numbers=main.writer.numbers,
     )  # fmt: skip
     main.app.push_screen(screen, lambda _: main.take_engine_back())
 

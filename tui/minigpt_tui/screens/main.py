@@ -94,8 +94,21 @@ class MainScreen(Steady):
         sessions: Path | None,
         make_engine: Callable[[], Engine],
         keys: Mapping[str, str],
+        last_words: list[str],
     ) -> None:
+        """Make the screen.
+
+        Args:
+            engine: what opens models and writes.
+            model: the first one to open.
+            preferences: the user's.
+            sessions: the database of documents; None: nothing is stored.
+            make_engine: makes a second engine, for two texts side by side.
+            keys: what to call the key of each binding.
+            last_words: gets what can only be said when the screen is gone.
+        """
         super().__init__()
+        self._last_words = last_words
         self._keys = keys
         self.writer = Writer(engine)
         self._make_engine = make_engine
@@ -104,7 +117,7 @@ class MainScreen(Steady):
         self._sessions = sessions
         self.keeper = Keeper(None)
         self._history = History()
-        self._first_model = model
+        self._first_model = self._model_path = model
         self._frames = Pace(self, FRAME_S, self._draw)
         self._numbers = Pace(self, NUMBERS_S, self._show_numbers)
         self._shown_model: Opened | None = None
@@ -149,6 +162,7 @@ class MainScreen(Steady):
 
     def open_model(self, path: Path) -> None:
         """Change to another model; the text stays."""
+        self._model_path = path
         self.writer.open(path)
         self._show()
 
@@ -168,7 +182,7 @@ class MainScreen(Steady):
 
     def on_unmount(self) -> None:
         self._history.save()
-        self.keeper.close(self.writer.document)
+        self._last_words += self.keeper.close(self.writer.document)
 
     # the engine's side
 
@@ -255,8 +269,7 @@ class MainScreen(Steady):
             self._shown_seen = gaze.seen
             levels = self.tint.levels(is_dark=self.app.current_theme.dark)
             self.query_one(PromptRow).show_thoughts(gaze.seen, levels)
-        if model is not None:
-            self.query_one(SidePanel).show(gaze, model)
+        self.query_one(SidePanel).show(gaze, model)
         if gaze.inside is not self._shown_inside:
             self._shown_inside = gaze.inside
             self._shade()
@@ -324,6 +337,8 @@ class MainScreen(Steady):
     @on(CandidatesPanel.Forced)
     def _force(self, message: CandidatesPanel.Forced) -> None:
         prompt, typed = self.query_one(Prompt), message.place.target.typed
+        if not self.writer.is_there(message.place):
+            return
         if typed and self.writer.roles is not None and self.writer.model is not None:
             # what one says oneself is sent with Enter, not before
             prompt.insert(self.writer.model.chars[message.candidate.id], prompt.document.end)
@@ -512,11 +527,12 @@ class MainScreen(Steady):
 
     def action_again(self) -> None:
         """Let the model write something else in place of what it wrote last."""
-        panel = self.query_one(SamplingPanel)
-        seed = panel.new_seed()
-        if not self.writer.again(replace(panel.params, seed=seed)):
+        if not self.writer.can_write_again:
             self.tell("The model has written nothing here that it could write anew.")
             return
+        panel = self.query_one(SamplingPanel)
+        seed = panel.new_seed()
+        self.writer.again(replace(panel.params, seed=seed))
         self._follow_the_end()
 
     def action_edit(self) -> None:
@@ -525,7 +541,7 @@ class MainScreen(Steady):
             self.tell("There is nothing to edit yet.")
             return
         prompt = self.query_one(Prompt)
-        prompt.write(words)
+        prompt.give_back(words)
         prompt.focus()
         self.turn_to_end()
 
@@ -559,8 +575,7 @@ class MainScreen(Steady):
     def compare(self, other_model: Path | None = None) -> None:
         """Open two texts side by side; without another model the same one writes both."""
         if self.app.screen is self:
-            model = self.writer.model.path if self.writer.model else self._first_model
-            doors.compare(self, self._make_engine, model, other_model, self._sessions)
+            doors.compare(self, self._make_engine, self._model_path, other_model, self._sessions)
 
     def lend_engine(self) -> None:
         """Let somebody else talk to the engine until it is taken back."""
@@ -570,10 +585,9 @@ class MainScreen(Steady):
     def take_engine_back(self) -> None:
         """Talk to the engine again."""
         self._is_lent = False
-        path = self.writer.model.path if self.writer.model else self._first_model
         self.writer.engine.listen(self._wake)
         self.writer.forget_model()  # it may have another one open by now
-        self.open_model(path)
+        self.open_model(self._model_path)
 
     def action_models(self, name: str = "") -> None:
         """Let the user choose a model, or open the one that is named.

@@ -23,6 +23,10 @@ class Commands(Options, CommandList):
 class Palette(CommandPalette, Window):
     """A search that finds the palette closed has ended; it is no reason to end the app."""
 
+    def _action_command_list(self, action: str) -> None:
+        if self.query(CommandList):  # else it is not composed yet
+            super()._action_command_list(action)
+
     def run_worker(self, *args: Any, **options: Any) -> Worker[Any]:
         return super().run_worker(*args, **{**options, "exit_on_error": False})
 

@@ -15,5 +15,8 @@ class Steady(Screen[Any]):
 
     async def _on_resize(self, event: events.Resize) -> None:
         # inline, a screen is lower than the terminal
-        if event.size != self.app.size and not self.app.is_inline:
+        is_old = event.size.width != self.app.size.width or (
+            event.size.height != self.app.size.height and not self.app.is_inline
+        )
+        if is_old:
             event.prevent_default()

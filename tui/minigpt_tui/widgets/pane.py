@@ -1,7 +1,7 @@
 """One of two texts beside each other: who writes it, the text, its own sliders."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -13,12 +13,12 @@ from minigpt_tui.keeper import Keeper
 from minigpt_tui.messages import ParamsChanged
 from minigpt_tui.parting import Parting
 from minigpt_tui.presets import Changes
-from minigpt_tui.protocol import Engine, Opened
+from minigpt_tui.protocol import Opened
 from minigpt_tui.surprise import Tally
 from minigpt_tui.widgets.pane_header import Heading, PaneHeader
 from minigpt_tui.widgets.sampling_panel import SHORT_NAMES, SLIDERS, SamplingPanel
 from minigpt_tui.widgets.token_view import Shading, TokenView
-from minigpt_tui.writer import Writer
+from minigpt_tui.writer import Notice, Writer
 
 
 class Pane(Vertical):
@@ -64,14 +64,14 @@ class Pane(Vertical):
     def __init__(
         self,
         letter: str,
-        engine: Engine,
+        writer: Writer,
         params: SamplingParams,
         presets: Mapping[str, Changes],
         keeper: Keeper,
     ) -> None:
         super().__init__(id=letter.lower())
         self.letter = letter
-        self.writer = Writer(engine)
+        self.writer = writer
         self.keeper = keeper
         """Keeps all that is written here as one session, each text as a branch."""
         self._first_params = params
@@ -114,6 +114,22 @@ class Pane(Vertical):
         self.view.shade(None)
         self.view.release()
         self.view.follow()
+
+    def hear(self) -> list[Notice]:
+        """Take in what the engine has said."""
+        before = self.writer.model
+        notices = self.writer.hear()
+        now = self.writer.model
+        if before and now and before.chars != now.chars:
+            self.panel.take(replace(self.params, logit_bias=()))  # ids are of one vocabulary
+        return notices
+
+    def take_settings(self, other: "Pane") -> None:
+        """Have the settings of another one."""
+        mine, others = self.writer.model, other.writer.model
+        is_alike = mine and others and mine.chars == others.chars
+        bias = other.params.logit_bias if is_alike else ()
+        self.panel.take(replace(other.params, logit_bias=bias))
 
     def show_text(self) -> None:
         """Show what has been written since."""

@@ -116,6 +116,13 @@ class Prompt(TextArea):
         self.text = text
         self.move_cursor(self.document.end)
 
+    def give_back(self, words: str) -> None:
+        """Hold words that were sent; what is being typed goes to what was sent before."""
+        if self.text:
+            self.sent.add(self.text)
+        escape = "/" if self._complete is not None and words.startswith("/") else ""
+        self.write(escape + words)
+
     def take(self, choice: Choice) -> None:
         """Write the command like this."""
         self.write(choice.line)

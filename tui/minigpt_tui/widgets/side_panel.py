@@ -46,19 +46,20 @@ class SidePanel(Vertical):
         """The settings of the draw."""
         return self.sampling.params
 
-    def show(self, gaze: Gaze, model: Opened) -> None:
+    def show(self, gaze: Gaze, model: Opened | None) -> None:
         """Show what the model thinks there, if it is something new."""
         attention = self.query_one(AttentionPanel)
         if attention.display and gaze.inside is not attention.inside:
             attention.show(gaze.inside)
-        if self._shown != (shown := (gaze.place, self.params)):
+        place = gaze.place if model else None
+        if self._shown != (shown := (place, self.params)):
             self._shown = shown
-            self._show_candidates(gaze, model)
+            self._show_candidates(gaze, place, model.chars if model else "")
 
-    def _show_candidates(self, gaze: Gaze, model: Opened) -> None:
-        panel, place = self.query_one(CandidatesPanel), gaze.place
+    def _show_candidates(self, gaze: Gaze, place: Place | None, chars: str) -> None:
+        panel = self.query_one(CandidatesPanel)
         if place is None:
-            panel.show("Next character", None, None, model.chars)
+            panel.show("Next character", None, None, chars)
             return
         title = (
             "After your words" if gaze.target.typed
@@ -68,9 +69,9 @@ class SidePanel(Vertical):
         try:
             thoughts = think(place, self.params)
         except InputError:  # all is banned
-            panel.show("All is banned", place, None, model.chars)
+            panel.show("All is banned", place, None, chars)
         else:
-            panel.show(title, place, thoughts, model.chars)
+            panel.show(title, place, thoughts, chars)
 
     def turn(self, *, inside: bool) -> None:
         """Show what the layers do instead of the candidates, or these again."""

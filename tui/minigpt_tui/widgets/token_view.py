@@ -164,6 +164,9 @@ class TokenView(ScrollView, can_focus=True):
         if self._version != self.document.version:
             self._version = self.document.version
             self._rows = Wrapping(self._rows.width)
+            self._anchor = None
+            if self in self.screen.selections:
+                self.screen.clear_selection()
             self._follows = self.cursor is None
             if self.cursor is not None and self.cursor >= len(self.document):
                 self._put(None)
@@ -313,7 +316,7 @@ class TokenView(ScrollView, can_focus=True):
         return found + Style(reverse=True) if is_cursor else found
 
     def _selected(self, row: int, start: int, end: int) -> range:
-        """The characters of a row that the mouse has selected."""
+        """The characters of a row that are selected."""
         if (selection := self.text_selection) is None or (span := selection.get_span(row)) is None:
             return range(0)
         return range(start + span[0], end if span[1] < 0 else start + span[1])

@@ -79,7 +79,7 @@ class TwoPanes(Vertical):
         """Take in what the engines have said, and show how the texts have grown."""
         notices = []
         for pane in self.panes:
-            for notice in pane.writer.hear():
+            for notice in pane.hear():
                 notices.append(replace(notice, sentence=f"{pane.letter}: {notice.sentence}"))
             pane.show_text()
         if not self._parting.has_parted:
@@ -131,7 +131,7 @@ class TwoPanes(Vertical):
 
     def copy_settings(self) -> None:
         """Give the other pane the settings of the chosen one."""
-        self.other(self.chosen).panel.take(self.chosen.params)
+        self.other(self.chosen).take_settings(self.chosen)
         self.show_numbers()
 
     # moving
