@@ -184,6 +184,17 @@ async def test_a_bias_is_of_one_vocabulary(monkeypatch: pytest.MonkeyPatch) -> N
         await until(d.pilot, lambda: a.params.logit_bias == ())
 
 
+async def test_a_screen_that_closes_leaves_the_engines_answers_alone() -> None:
+    async with two_panes() as d:
+        await until(d.pilot, lambda: not d.first.unheard)
+        screen = d.screen
+        screen.dismiss()
+        d.first.open(MODEL)  # what the main screen has asked for
+        screen._draw()
+        assert d.first.unheard
+        await until(d.pilot, lambda: d.main.writer.model is not None)
+
+
 async def test_the_chosen_model_is_still_the_chosen_one_after_many_visits() -> None:
     async with main_screen() as d:
         await until(d.pilot, lambda: d.main.writer.model is not None)

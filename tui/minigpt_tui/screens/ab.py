@@ -8,6 +8,7 @@ from pathlib import Path
 from textual import events, on
 from textual.actions import SkipAction
 from textual.app import ComposeResult
+from textual.await_complete import AwaitComplete
 from textual.binding import Binding
 from textual.containers import Horizontal
 from textual.widgets import Footer, Static
@@ -111,6 +112,7 @@ class ABScreen(Window):
         )
         self._first_models = (model, other_model or model)
         self._first_text = text
+        self._is_over = False
         self._frames = Pace(self, FRAME_S, self._draw)
         self._numbers = Pace(self, NUMBERS_S, self.both.show_numbers)
 
@@ -156,7 +158,14 @@ class ABScreen(Window):
         """One drawing for both texts."""
         self._frames.ask()
 
+    def dismiss(self, result: object = None) -> AwaitComplete:
+        """Go back; what the first engine says is somebody else's from now on."""
+        self._is_over = self.is_active  # else this closes nothing, see Window
+        return super().dismiss(result)
+
     def _draw(self) -> None:
+        if self._is_over:
+            return
         states = self._states()
         if notices := self.both.hear():
             self._tell(*notices)

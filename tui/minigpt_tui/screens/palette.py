@@ -11,8 +11,11 @@ from minigpt_tui.screens.window import Window
 from minigpt_tui.widgets.options import Options
 
 
-class Commands(Options, CommandList):
-    """Ignores a click on a command that a search has taken away since."""
+class Commands(CommandList, Options):
+    """Ignores a click on a command that a search has taken away since.
+
+    Of several bases Textual finds a widget by the names of the first one only.
+    """
 
     def _on_click(self, event: events.Click) -> None:  # type: ignore[override]
         # Textual calls its own handler next, unless told not to
