@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from textual import events
 from textual.binding import Binding
 from textual.widgets import Input, OptionList, Static
 
@@ -364,3 +365,12 @@ async def test_a_page_is_turned_where_no_row_has_room(key: str, tmp_path: Path) 
         await d.pilot.resize_terminal(20, 1)
         d.app.screen.query_one(OptionList).highlighted = 0
         await d.press("pagedown", "pageup")
+
+
+async def test_many_lines_are_undone_at_once() -> None:
+    async with desk(size=(20, 24)) as d:
+        prompt = d.main.query_one(Prompt)
+        d.app.post_message(events.Paste("\n".join("abcdefghijkl")))
+        await until(d.pilot, lambda: prompt.show_vertical_scrollbar)
+        await d.press("ctrl+z")
+        await until(d.pilot, lambda: prompt.text == "")

@@ -1,5 +1,6 @@
 """A conversation, from key to screen, with a scripted engine."""
 
+import pytest
 from textual.widgets import Input
 
 from minigpt_tui.candidates import think
@@ -167,6 +168,18 @@ async def test_a_candidate_behind_what_one_says_is_added_to_it() -> None:
         await d.press("shift+tab", "enter")
         assert d.main.query_one(Prompt).text == "HOA"
         assert not d.engine.asked(Generate)
+
+
+async def test_a_hostile_candidate_is_added_as_a_symbol(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.tui.scripted_engine.CHARS", CHARS.replace("A", "\u202e"))
+    async with desk() as d:
+        await begins(d)
+        await d.type("HO")
+        panel = d.main.query_one(CandidatesPanel)
+        await until(d.pilot, lambda: panel.candidate is not None)
+        panel.focus()
+        await d.press("enter")
+        assert d.main.query_one(Prompt).text == "HO�"
 
 
 async def test_a_candidate_within_an_answer_may_be_followed_by_a_line_break() -> None:

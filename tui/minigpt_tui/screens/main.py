@@ -341,7 +341,8 @@ class MainScreen(Steady):
             return
         if typed and self.writer.roles is not None and self.writer.model is not None:
             # what one says oneself is sent with Enter, not before
-            prompt.insert(self.writer.model.chars[message.candidate.id], prompt.document.end)
+            char = printable(self.writer.model.chars[message.candidate.id])
+            prompt.insert(char, prompt.document.end)
             return
         if typed:
             prompt.text = ""

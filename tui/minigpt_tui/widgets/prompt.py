@@ -7,9 +7,11 @@ from rich.style import Style
 from rich.text import Text
 from textual import events, on
 from textual.binding import Binding
+from textual.geometry import Offset
 from textual.message import Message
 from textual.widgets import TextArea
 
+from minigpt.terminal import printable
 from minigpt_tui.commands import Choice, is_command
 from minigpt_tui.history import History
 from minigpt_tui.messages import Submitted
@@ -116,12 +118,17 @@ class Prompt(TextArea):
         self.text = text
         self.move_cursor(self.document.end)
 
+    def scroll_cursor_visible(self, center: bool = False, animate: bool = False) -> Offset:
+        if self.cursor_location[0] >= self.document.line_count:
+            return Offset()  # Textual has undone lines and not moved the cursor yet: it would fail
+        return super().scroll_cursor_visible(center, animate)
+
     def give_back(self, words: str) -> None:
         """Hold words that were sent; what is being typed goes to what was sent before."""
         if self.text:
             self.sent.add(self.text)
         escape = "/" if self._complete is not None and words.startswith("/") else ""
-        self.write(escape + words)
+        self.write(escape + printable(words))
 
     def take(self, choice: Choice) -> None:
         """Write the command like this."""
