@@ -329,6 +329,16 @@ async def test_hostile_candidates_cannot_command_the_terminal() -> None:
         assert "␛" in shown(d)[1]
 
 
+async def test_a_copy_cannot_command_where_it_is_pasted(clipboard: list[str]) -> None:
+    async with desk() as d:
+        d.main.writer.document.append_user("a\x1b[31m\u202e\tb\n")
+        await d.press("f4")
+        await until(d.pilot, lambda: clipboard == ["a␛[31m�\tb\n"])
+        d.main.query_one(Prompt).focus()
+        await d.press("ctrl+v")
+        assert "\x1b" not in d.main.query_one(Prompt).text
+
+
 async def test_a_copy_goes_to_the_terminal_and_to_the_system(clipboard: list[str]) -> None:
     async with desk() as d:
         await wrote(d)

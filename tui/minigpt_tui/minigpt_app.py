@@ -234,7 +234,11 @@ class MinigptApp(App[str]):
         self.push_screen(RunPicker(), lambda path: self.watch_run(path) if path else None)
 
     def copy_to_clipboard(self, text: str) -> None:
-        """Through the terminal (OSC 52), which may not obey, and the system's own clipboard."""
+        """Through the terminal (OSC 52), which may not obey, and the system's own clipboard.
+
+        What could command a terminal is a symbol there too: it may be pasted into one, or here.
+        """
+        text = printable(text)
         super().copy_to_clipboard(text)
         copy = partial(_copy_to_system, text)
         self.run_worker(copy, thread=True, group="clipboard", exclusive=True)
