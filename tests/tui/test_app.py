@@ -429,6 +429,16 @@ async def test_notices_do_not_pile_up() -> None:
         assert len(d.notices) == 1
 
 
+async def test_what_was_selected_and_is_gone_is_not_copied(clipboard: list[str]) -> None:
+    async with desk() as d:
+        await d.type("a")
+        await d.press("enter")
+        mark = d.main.query_one("#prompt-mark", Static)
+        d.main.selections = {mark: Selection(Offset(0, 1), Offset(1, 1))}  # a row that is gone
+        await d.press("f4")
+        await until(d.pilot, lambda: clipboard == ["a"])
+
+
 async def test_the_palette_runs_our_commands() -> None:
     async with desk() as d:
         titles = [command.title for command in d.app.get_system_commands(d.main)]

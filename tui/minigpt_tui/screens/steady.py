@@ -7,13 +7,21 @@ from textual.screen import Screen
 
 
 class Steady(Screen[Any]):
-    """Comes to rest after two quick changes of size.
+    """Bears what quick hands do to Textual's."""
 
-    A screen that has taken a size posts that size to itself. With two under way, Textual's would go
-    back and forth between them for ever.
-    """
+    def get_selected_text(self) -> str | None:
+        """What is selected; nothing of what was selected and has become shorter since."""
+        try:
+            return super().get_selected_text()
+        except IndexError:  # Textual looks for rows that are gone
+            return None
 
     async def _on_resize(self, event: events.Resize) -> None:
+        """Come to rest after two quick changes of size.
+
+        A screen that has taken a size posts that size to itself. With two under way, Textual's
+        would go back and forth between them for ever.
+        """
         # inline, a screen is lower than the terminal
         is_old = event.size.width != self.app.size.width or (
             event.size.height != self.app.size.height and not self.app.is_inline
