@@ -233,7 +233,7 @@ def test_what_another_model_needs_to_be_told_is_told_again(monkeypatch: pytest.M
 
 def test_two_writers_at_one_engine_do_not_take_each_others_answers() -> None:
     one, engine = ready()
-    other = Writer(engine, one.numbers)
+    other = one.beside()
     one.write("a", PARAMS)
     late = engine.run
     one.stop()

@@ -66,8 +66,6 @@ class Writer:
     """
 
     engine: Engine
-    numbers: Iterator[int] = field(default_factory=lambda: count(1))
-    """Of the runs: the same for all who talk to one engine, as late answers must find nobody."""
     document: Document = field(default_factory=Document)
     model: Opened | None = None
     tokens_per_s: float = 0.0
@@ -93,6 +91,8 @@ class Writer:
     _not_first: str = ""
     """Characters with which the run cannot begin."""
     _record: RunRecord | None = None
+    _numbers: Iterator[int] = field(default_factory=lambda: count(1))
+    """Of the runs."""
     _told: set[str] = field(default_factory=set)
     """Characters of which the user knows that the model does not know them."""
 
@@ -118,6 +118,10 @@ class Writer:
         self.stop()
         self._opening = path
         self.engine.send(Open(path))
+
+    def beside(self) -> "Writer":
+        """One that talks to the same engine; no late answer to one reaches the other."""
+        return Writer(self.engine, _numbers=self._numbers)
 
     def forget_model(self) -> None:
         """Know no more which model is open: somebody else has talked to the engine."""
@@ -230,7 +234,7 @@ class Writer:
 
     def _begin(self, params: SamplingParams, *, not_first: str = "") -> None:
         self._not_first = not_first
-        self._run = next(self.numbers)  # already here: late records are none of this run
+        self._run = next(self._numbers)  # already here: late records are none of this run
         self._running = True
         self._n_tokens = self.n_slides = 0
         self.tokens_per_s = 0.0

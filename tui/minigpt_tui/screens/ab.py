@@ -1,8 +1,7 @@
 """Two texts side by side, from one beginning and one seed: two settings, or two models."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 
 from textual import events, on
@@ -77,21 +76,20 @@ class ABScreen(Window):
 
     def __init__(
         self,
-        engine: Engine,
+        writer: Writer,
         make_engine: Callable[[], Engine],
         model: Path,
         params: SamplingParams,
         text: str,
         *,
-        other_model: Path | None = None,
-        presets: Mapping[str, Changes] = PRESETS,
-        sessions: Path | None = None,
-        numbers: Iterator[int] | None = None,
+        other_model: Path | None,
+        presets: Mapping[str, Changes],
+        sessions: Path | None,
     ) -> None:
         """Make the screen, and the second engine.
 
         Args:
-            engine: writes the text A.
+            writer: writes the text A.
             make_engine: makes the one that writes B.
             model: what both begin with.
             params: the settings that A begins with; B too, if it has another model.
@@ -99,7 +97,6 @@ class ABScreen(Window):
             other_model: what B begins with instead.
             presets: what the sliders can be set to by name.
             sessions: the database in which both texts are kept; None: nowhere.
-            numbers: of the runs of the first engine.
         """
         super().__init__()
         self._second_engine = make_engine()
@@ -107,7 +104,7 @@ class ABScreen(Window):
         others = replace(params, logit_bias=()) if other_model else _other_settings(params)
         keepers = Keeper(sessions, "A, beside B"), Keeper(sessions, "B, beside A")
         self.both = TwoPanes(
-            Pane("A", Writer(engine, numbers or count(1)), params, presets, keepers[0]),
+            Pane("A", writer, params, presets, keepers[0]),
             Pane("B", Writer(self._second_engine), others, presets, keepers[1]),
         )
         self._first_models = (model, other_model or model)

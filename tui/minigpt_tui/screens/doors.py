@@ -100,8 +100,8 @@ def compare(
     main.lend_engine()
     panel = main.query_one(SamplingPanel)
     screen = ABScreen(
-        main.writer.engine, make_engine, model, panel.params, _beginning(main), other_model=other,
-        presets=panel.presets, sessions=sessions, numbers=main.writer.numbers,
+        main.writer.beside(), make_engine, model, panel.params, _beginning(main), other_model=other,
+        presets=panel.presets, sessions=sessions,
     )  # fmt: skip
     main.app.push_screen(screen, lambda _: main.take_engine_back())
 
