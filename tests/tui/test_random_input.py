@@ -24,7 +24,8 @@ from textual.strip import Strip
 from minigpt_tui import minigpt_app
 from minigpt_tui.commands import COMMANDS
 from minigpt_tui.inside import Inside
-from minigpt_tui.minigpt_app import MinigptApp, owners
+from minigpt_tui.minigpt_app import MinigptApp
+from minigpt_tui.owners import owners
 from minigpt_tui.protocol import (
     Applied,
     Change,
@@ -56,7 +57,7 @@ SIZES = ((1, 1), (1, 40), (500, 1), (2, 2), (500, 200), (20, 5), (80, 24), (80, 
 
 BOUND_KEYS = [
     key
-    for owner in owners()
+    for owner in owners(MinigptApp)
     for binding in owner.BINDINGS
     for key in getattr(binding, "key", "").split(",")
     if key

@@ -12,7 +12,6 @@ from pathlib import Path
 from textual import events
 from textual.app import App, SystemCommand
 from textual.binding import Binding
-from textual.dom import DOMNode
 from textual.driver import Driver
 from textual.errors import NoWidget
 from textual.screen import Screen
@@ -27,18 +26,11 @@ from minigpt_tui.commands import COMMANDS
 from minigpt_tui.engine_client import EngineClient
 from minigpt_tui.keymap import key_name, key_names, keymap
 from minigpt_tui.messages import Preferred
+from minigpt_tui.owners import AT_FIRST, owners
 from minigpt_tui.preferences import Preferences, choice
 from minigpt_tui.protocol import Engine
 from minigpt_tui.screens.main import MainScreen
 from minigpt_tui.theme import NIGHT, PAPER
-from minigpt_tui.widgets.attention_panel import AttentionPanel
-from minigpt_tui.widgets.candidates_panel import CandidatesPanel
-from minigpt_tui.widgets.more_row import MoreRow
-from minigpt_tui.widgets.preset_row import PresetRow
-from minigpt_tui.widgets.prompt import Prompt
-from minigpt_tui.widgets.sampling_panel import SamplingPanel
-from minigpt_tui.widgets.slider import Slider
-from minigpt_tui.widgets.token_view import TokenView
 
 DEFAULTS = Preferences()
 SETTLED_S = 2
@@ -100,9 +92,9 @@ class MinigptApp(App[str]):
         self.last_words: list[str] = []
         """What is to be said when the app has left the terminal."""
         self._sessions = sessions
-        keys = keymap(preferences.keys, owners()) if preferences.keys else {}
+        keys = keymap(preferences.keys, owners(MinigptApp)) if preferences.keys else {}
         self.set_keymap(keys)
-        self._key_names = key_names(keys, OWNERS)
+        self._key_names = key_names(keys, (MinigptApp, *AT_FIRST))
         self.theme = choice("theme", preferences.theme, self.available_themes)
         if preferences.reduced_motion:
             self.animation_level = "none"
@@ -201,7 +193,7 @@ class MinigptApp(App[str]):
         from minigpt_tui.screens.help import HelpScreen
 
         palette = {"palette": key_name(self.COMMAND_PALETTE_BINDING)}
-        self.push_screen(HelpScreen({**key_names(self._keymap, owners()), **palette}))
+        self.push_screen(HelpScreen({**key_names(self._keymap, owners(MinigptApp)), **palette}))
 
     def action_files(self) -> None:
         """Say where everything lies."""
@@ -275,35 +267,3 @@ def _copy_to_system(text: str) -> None:
 
     with contextlib.suppress(pyperclip.PyperclipException):  # there is none, over SSH for one
         pyperclip.copy(text)
-
-
-OWNERS = (
-    MinigptApp, MainScreen, Prompt, SamplingPanel, PresetRow, MoreRow, Slider, TokenView,
-    CandidatesPanel, AttentionPanel,
-)  # fmt: skip
-"""The classes that have key bindings, as far as the first screen goes."""
-
-
-def owners() -> tuple[type[DOMNode], ...]:
-    """All classes that have key bindings. Who has no other keys need not wait for them."""
-    from minigpt_tui.screens.ab import ABScreen
-    from minigpt_tui.screens.ask import Ask
-    from minigpt_tui.screens.branches import BranchesScreen
-    from minigpt_tui.screens.compare import CompareScreen
-    from minigpt_tui.screens.export import ExportScreen
-    from minigpt_tui.screens.help import HelpScreen
-    from minigpt_tui.screens.models import ModelPicker
-    from minigpt_tui.screens.note import Note
-    from minigpt_tui.screens.replay import ReplayScreen
-    from minigpt_tui.screens.roles import RolesScreen
-    from minigpt_tui.screens.runs import RunPicker
-    from minigpt_tui.screens.sessions import SessionsScreen
-    from minigpt_tui.screens.watch import WatchScreen
-    from minigpt_tui.widgets.branch_tree import BranchTree
-    from minigpt_tui.widgets.side_by_side import SideBySide
-
-    return (
-        *OWNERS, ABScreen, BranchesScreen, CompareScreen, SessionsScreen, ReplayScreen,
-        ModelPicker, RolesScreen, HelpScreen, Note, Ask, ExportScreen, RunPicker, WatchScreen,
-        BranchTree, SideBySide,
-    )  # fmt: skip
