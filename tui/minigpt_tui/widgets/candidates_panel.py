@@ -108,9 +108,8 @@ class CandidatesPanel(Widget, can_focus=True):
         kept = self.candidate if place is self._place else None
         self._title, self._place, self._thoughts, self._chars = title, place, thoughts, chars
         at = self.chosen
-        if (
-            kept and thoughts
-        ):  # it may stand elsewhere under other settings; from a ban one moves on
+        if kept and thoughts:
+            # under other settings it may stand elsewhere; what was just banned is left behind
             ids = [c.id for c in thoughts.candidates if c.bias > -math.inf]
             at = ids.index(kept.id) if kept.id in ids else at
         self.chosen = min(at, max(self._n - 1, 0))
