@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from textual import events
 from textual.app import App
 from textual.widgets import OptionList, Static
 
@@ -147,3 +148,17 @@ async def test_an_empty_library_says_what_to_do(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_gone_file_has_no_size(tmp_path: Path) -> None:
     assert cards.size(tmp_path / "gone") == "gone"
+
+
+@pytest.mark.usefixtures("library")
+async def test_what_was_chosen_is_opened_whatever_is_shown_by_then() -> None:
+    app = Host()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "1.500" in "".join(app.rows))
+        options = app.screen.query_one(OptionList)
+        options.highlighted = 2
+        options.action_select()
+        await app.screen.on_event(events.Key("l", "l"))
+        assert [row.split()[0] for row in app.rows] == ["apple"]
+        await until(pilot, lambda: app.chosen != [])
+        assert app.chosen == [Path("cherry.onnx")]

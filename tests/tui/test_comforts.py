@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from textual import events
+from textual.app import App, ComposeResult
 from textual.binding import Binding
 from textual.widgets import Input, OptionList, Static
 
@@ -24,6 +25,7 @@ from minigpt_tui.screens.main import MainScreen
 from minigpt_tui.screens.models import ModelPicker
 from minigpt_tui.screens.note import Note
 from minigpt_tui.widgets.command_list import CommandList
+from minigpt_tui.widgets.options import Options
 from minigpt_tui.widgets.prompt import Prompt
 from minigpt_tui.widgets.sampling_panel import SamplingPanel
 from minigpt_tui.widgets.side_panel import SidePanel
@@ -112,6 +114,18 @@ async def test_a_click_on_a_choice_takes_it() -> None:
         await until(d.pilot, lambda: "rank" in offered(d))
         await d.pilot.click(CommandList, offset=(4, 3))
         await until(d.pilot, lambda: d.main.tint.heat is Heat.RANK)
+
+
+async def test_a_click_on_a_choice_that_is_gone_does_nothing() -> None:
+    async with desk() as d:
+        await d.type("/")
+        await until(d.pilot, lambda: len(offered(d)) > 2)
+        choices = d.main.query_one(CommandList)
+        choices.highlighted = 2
+        choices.action_select()
+        choices.show((), None)
+        await d.pilot.pause()
+        assert d.main.query_one(Prompt).text == "/"
 
 
 async def test_an_unknown_command_is_told_with_the_nearest() -> None:
@@ -291,6 +305,18 @@ async def test_the_first_screen_is_seen_at_once(size: tuple[int, int]) -> None:
         assert all(key in keys for key in ("Enter", "Esc", "←", "F6", "F7", "F1"))
 
 
+async def test_the_beginning_that_was_chosen_is_sent_whatever_is_offered_by_then() -> None:
+    async with desk() as d:
+        await d.says("ready")
+        welcome = d.main.query_one(Welcome)
+        options = welcome.query_one(OptionList)
+        options.highlighted = 1
+        options.action_select()
+        welcome.invite(replace(CARD, corpus="recipes"))
+        await until(d.pilot, lambda: d.engine.asked(Generate) != [])
+        assert d.engine.last_generate.text == EXAMPLES[1]
+
+
 async def test_above_the_first_beginning_is_what_was_sent() -> None:
     async with desk() as d:
         await d.type("/heat off")
@@ -364,6 +390,20 @@ async def test_a_page_of_the_palette_is_turned_where_no_row_has_room() -> None:
         commands.highlighted = 0
         await d.press("pagedown", "pageup")
         assert d.app._exception is None
+
+
+async def test_a_page_of_a_list_is_turned_where_no_row_has_room() -> None:
+    class Host(App[None]):
+        CSS = "Options { height: 0; }"
+
+        def compose(self) -> ComposeResult:
+            yield Options("a", "b")
+
+    app = Host()
+    async with app.run_test() as pilot:
+        app.query_one(OptionList).highlighted = 0
+        await pilot.press("pagedown", "pageup")
+        assert app._exception is None
 
 
 async def test_many_lines_are_undone_at_once() -> None:

@@ -107,6 +107,17 @@ async def test_the_newest_comes_first_and_enter_opens(database: Path) -> None:
     assert Sessions(database).list()[0].n_chars == len(OLD) + 6
 
 
+async def test_what_was_chosen_is_opened_wherever_the_mark_is_by_then(database: Path) -> None:
+    async with desk(sessions=database) as d:
+        await browse(d)
+        options = d.app.screen.query_one(OptionList)
+        options.highlighted = 1
+        options.action_select()
+        options.highlighted = 0
+        await closes(d)
+        assert d.text == OLD
+
+
 async def test_what_is_open_is_stored_before_another_one_is_opened(database: Path) -> None:
     async with desk(sessions=database) as d:
         await until(d.pilot, lambda: d.main.keeper.sessions is not None)

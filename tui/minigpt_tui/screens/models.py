@@ -128,7 +128,7 @@ class ModelPicker(ModalScreen[Path | None], Window):
             losses = {p: self._cards[p].loss if p in self._cards else 0.0 for p in self._shown}
             self._shown.sort(key=losses.__getitem__)
         options = self.query_one(OptionList)
-        options.set_options(Option(self._line(path)) for path in self._shown)
+        options.set_options(Option(self._line(path), id=str(path)) for path in self._shown)
         at = self._shown.index(marked) if marked in self._shown else 0
         options.highlighted = at if self._shown else None
         words, order = self.query_one("#filter", Static), "by loss" if self._by_loss else "by name"
@@ -168,7 +168,8 @@ class ModelPicker(ModalScreen[Path | None], Window):
 
     @on(OptionList.OptionSelected)
     def _choose(self, message: OptionList.OptionSelected) -> None:
-        self.dismiss(self._shown[message.option_index])
+        # not by its index: what is shown may be another selection by now, or in another order
+        self.dismiss(Path(str(message.option_id)))
 
     def _called(self, path: Path) -> str:
         """Two of one name are told apart by their folders."""

@@ -8,6 +8,7 @@ from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
 
 from minigpt.errors import InputError
 from minigpt.runtime.chat import MAX_NAME, Roles
@@ -68,7 +69,8 @@ class RolesScreen(ModalScreen[Roles | None], Window):
                 self._show_names()
 
     def _show_names(self) -> None:
-        self.query_one(OptionList).set_options(map(printable, self._names))
+        options = (Option(printable(name), id=name) for name in self._names)
+        self.query_one(OptionList).set_options(options)
         me, you = self.query_one("#me", Input), self.query_one("#you", Input)
         if len(self._names) > 1 and not (me.value or you.value):
             me.value, you.value = self._names[:2]
@@ -84,7 +86,7 @@ class RolesScreen(ModalScreen[Roles | None], Window):
     @on(OptionList.OptionSelected)
     def _take(self, message: OptionList.OptionSelected) -> None:
         if isinstance(self.focused, Input):
-            self.focused.value = self._names[message.option_index]
+            self.focused.value = str(message.option_id)
 
     @on(Input.Submitted)
     def _begin(self) -> None:

@@ -162,8 +162,8 @@ class SessionsScreen(ModalScreen[Chosen], Window):
         options.clear_options()
         width, now = options.size.width, self._clock()
         options.add_options(
-            Option(row(found, width, now, is_open=found.info.id == self._current))
-            for found in self._shown
+            Option(row(found, width, now, is_open=id == self._current), id=str(id))
+            for id, found in zip(ids, self._shown, strict=True)
         )
         if ids:
             options.highlighted = ids.index(highlight) if highlight in ids else min(
@@ -214,10 +214,13 @@ class SessionsScreen(ModalScreen[Chosen], Window):
         self._list()
 
     @on(Input.Submitted, "#sessions-search")
-    @on(OptionList.OptionSelected)
     def _open(self) -> None:
         if (info := self._highlighted) is not None:
             self._choose(info.id)
+
+    @on(OptionList.OptionSelected)
+    def _open_this(self, message: OptionList.OptionSelected) -> None:
+        self._choose(int(str(message.option_id)))
 
     def _choose(self, id: int | None, *, anew: bool = False) -> None:
         self.dismiss(Chosen(id, anew, self._current in self._deleted))

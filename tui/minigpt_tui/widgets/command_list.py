@@ -50,7 +50,8 @@ class CommandList(OptionList, can_focus=False):
     @on(OptionList.OptionSelected)
     def _take(self, message: OptionList.OptionSelected) -> None:
         message.stop()
-        self.post_message(self.Taken(self._choices[message.option_index]))
+        if message.option in self.options:  # else the choices are others by now
+            self.post_message(self.Taken(self._choices[message.option_index]))
 
 
 def _line(choice: Choice, cells: int) -> Content:

@@ -8,6 +8,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
 
 from minigpt.config import ModelCard
 from minigpt.terminal import one_line
@@ -72,7 +73,7 @@ class Welcome(VerticalScroll, can_focus=False):
         )
         options = self.query_one(OptionList)
         marked = options.highlighted or 0  # which the user may have chosen already
-        options.set_options(map(_line, self._beginnings))
+        options.set_options(Option(_line(text), id=text) for text in self._beginnings)
         options.highlighted = min(marked, len(self._beginnings) - 1)
 
     def _key_table(self) -> Content:
@@ -109,13 +110,13 @@ class Welcome(VerticalScroll, can_focus=False):
     def _show_mark(self, message: OptionList.OptionHighlighted) -> None:
         message.stop()
         for i, beginning in enumerate(self._beginnings):
-            line = _line(beginning, "›" if i == message.option_index else " ")
+            line = _line(beginning, "›" if beginning == message.option_id else " ")
             message.option_list.replace_option_prompt_at_index(i, line)
 
     @on(OptionList.OptionSelected)
     def _submit(self, message: OptionList.OptionSelected) -> None:
         message.stop()
-        self.post_message(Submitted(self._beginnings[message.option_index]))
+        self.post_message(Submitted(str(message.option_id)))
 
 
 def _line(beginning: str, mark: str = " ") -> str:
