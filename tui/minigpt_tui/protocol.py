@@ -1,12 +1,15 @@
 """What the interface and the engine say to each other, one JSON line a record.
 
+Named tuples and not dataclasses: thousands of tokens come each second, and sixteen frozen
+dataclasses would take 10 of the 500 ms until the first paint to define, in both processes.
+
 The interface knows an engine only as the `Engine` protocol at the end: the real one is a child
 process, tests plug in a scripted one.
 """
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast, get_args
 
@@ -15,15 +18,13 @@ from minigpt.runtime.params import SamplingParams
 from minigpt_tui.inside import Inside
 
 
-@dataclass(frozen=True, slots=True)
-class Open:
+class Open(NamedTuple):
     """Open a model; answered by Opened or Refused."""
 
     path: Path
 
 
-@dataclass(frozen=True, slots=True)
-class Generate:
+class Generate(NamedTuple):
     """Write on from `text`; ends the run before. Answered by Tokens and one Done or Failed."""
 
     run: int
@@ -39,22 +40,19 @@ class Generate:
     """Other settings from the n-th token on, to repeat a run in which somebody moved a slider."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """Draw with other settings from the very next token on."""
 
     params: SamplingParams
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(NamedTuple):
     """End a run; what is written already still comes."""
 
     run: int
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(NamedTuple):
     """Ask what the model thinks after a text, also while it writes; answered by Seen.
 
     Only the newest one is sure to be answered.
@@ -72,8 +70,7 @@ class Look:
     """Tell what its layers do there too."""
 
 
-@dataclass(frozen=True, slots=True)
-class AskSpeakers:
+class AskSpeakers(NamedTuple):
     """Ask whom the model would let speak after a text; answered by Speakers, between runs."""
 
     text: str
@@ -82,8 +79,7 @@ class AskSpeakers:
 Request = Open | Generate | Change | Stop | Look | AskSpeakers
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(NamedTuple):
     """The model is ready to write."""
 
     path: Path
@@ -95,16 +91,14 @@ class Opened:
     """The same for the same model, whatever its file is called."""
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(NamedTuple):
     """The model could not be opened; the one before, if any, still is."""
 
     path: Path
     sentence: str
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
+class Skipped(NamedTuple):
     """Characters of the text that the model has never seen, each once."""
 
     run: int
@@ -112,7 +106,7 @@ class Skipped:
 
 
 class Written(NamedTuple):
-    """A generated token, as it travels. A tuple, because thousands come each second."""
+    """A generated token, as it travels."""
 
     id: int
     text: str
@@ -123,8 +117,7 @@ class Written(NamedTuple):
     slid: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
+class Tokens(NamedTuple):
     """What was written since the last record of this run."""
 
     run: int
@@ -135,8 +128,7 @@ class Tokens:
     """The logits that the last of them was drawn from."""
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(NamedTuple):
     """From its n-th token on (from 0) a run is drawn with these settings."""
 
     run: int
@@ -144,8 +136,7 @@ class Applied:
     params: SamplingParams
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """The run is over."""
 
     run: int
@@ -159,8 +150,7 @@ class Done:
     """From the request to the first token; 0 without one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(NamedTuple):
     """The run could not begin or go on."""
 
     run: int
@@ -177,8 +167,7 @@ class Score(NamedTuple):
     window: int
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """What the model thinks after a text."""
 
     number: int
@@ -194,15 +183,13 @@ class Seen:
     """Why `inside` is not there, in a sentence; empty: it is, or was not asked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Speakers:
+class Speakers(NamedTuple):
     """Whom the model would let speak next, the likeliest first; nobody: it has learned no plays."""
 
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Died:
+class Died(NamedTuple):
     """The engine is gone; it starts again with the next request."""
 
     sentence: str
@@ -229,11 +216,10 @@ def decode_reply(line: bytes) -> Reply:
 
 
 def _decode(line: bytes) -> object:
-    kind, values = json.loads(line)
-    for name, type_ in _NESTED.items():
-        if name in values:
-            values[name] = type_(values[name])
-    return _KINDS[kind](**values)
+    name, values = json.loads(line)
+    kind = _KINDS[name]
+    named = zip(kind._fields, values, strict=True)
+    return kind(*(_NESTED[field](value) if field in _NESTED else value for field, value in named))
 
 
 def _params(fields: dict[str, Any]) -> SamplingParams:
