@@ -99,6 +99,14 @@ class MinigptApp(App[str]):
         if preferences.reduced_motion:
             self.animation_level = "none"
 
+    def refresh_css(self, animate: bool = True) -> None:
+        """Take over the colours of a theme; at the start without parsing all style sheets twice."""
+        if self.screen_stack:
+            super().refresh_css(animate)
+        else:
+            self.stylesheet.set_variables(self.get_css_variables())
+            self.stylesheet.update(self, animate=animate)
+
     def get_driver_class(self) -> type[Driver]:
         found = super().get_driver_class()
         if found.__name__ != "LinuxDriver":  # on Windows, or in a browser
