@@ -160,6 +160,10 @@ class MainScreen(Steady):
         self.writer.engine.listen(self._wake)
         self.open_model(self._first_model)
 
+    def _on_screen_resume(self, event: events.ScreenResume) -> None:
+        if not self.stack_updates:  # all has just been styled, which takes 20 ms
+            event.refresh_styles = False
+
     def open_model(self, path: Path) -> None:
         """Change to another model; the text stays."""
         self._model_path = path
