@@ -189,9 +189,7 @@ def open_model(name: str | None, device: str) -> "Model":
     path = library.find_model(name)
     if path.is_dir() or path.suffix == ".safetensors":
         return _open_checkpoint(path, device)
-    if device != "cpu":
-        raise InputError(".onnx files run on the CPU: drop --device, or give a checkpoint folder")
-    return library.load(path)
+    return library.load(path, device=device)
 
 
 def _open_checkpoint(path: Path, device: str) -> "Model":

@@ -6,6 +6,12 @@ r"""Running a model: needs numpy and onnxruntime, never torch or onnx.
 '\nWhat is the'
 """
 
+import os
+
 from minigpt.runtime.library import Model, load
+
+# Before any module of this package imports onnxruntime: its wheels send telemetry from the first
+# import on, and a device id and a database would be written to the user's cache folder.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 __all__ = ["Model", "load"]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # they import numpy; the terminal app lists models before its
     from minigpt.runtime.draft import Draft
     from minigpt.runtime.generation import Token
     from minigpt.runtime.inspector import Inspection, Inspector
+    from minigpt.runtime.onnx_file import OnnxFile
     from minigpt.runtime.pattern import Pattern
     from minigpt.tokenizer import CharTokenizer
 
@@ -189,24 +190,39 @@ def find_model(name: str | None) -> Path:
     return by_name[name]
 
 
-def load(name: str | Path | None = None, *, threads: int | None = None) -> Model:
+def load(
+    name: str | Path | None = None, *, threads: int | None = None, device: str = "cpu"
+) -> Model:
     """Open a .onnx file that minigpt exported.
 
     Args:
         name: the file, the name of a listed model, or None for the one that is shipped.
-        threads: for onnxruntime; None chooses by the model's size.
+        threads: for onnxruntime on the CPU; None chooses by the model's size.
+        device: "cpu", or "cuda", for which onnxruntime-gpu must be installed.
 
     Raises:
-        InputError: the file is missing, damaged, foreign, or asks for what no model of ours needs.
+        InputError: the file is missing, damaged, foreign, or asks for what no model of ours needs;
+            or there is no such device.
     """
     # onnxruntime takes 0.1 s to import; the terminal app lists models without it
-    from minigpt.runtime.onnx_decoder import OnnxDecoder
     from minigpt.runtime.onnx_file import open_onnx
 
     path = name if isinstance(name, Path) else find_model(name)
     file = open_onnx(path)
-    decoder = OnnxDecoder(file, threads=threads)
+    decoder = _decoder(file, threads, device)
     return Model(
         path, file.config, file.tokenizer, file.card, decoder, file.parity, file.draft,
         file.checksum,
     )  # fmt: skip
+
+
+def _decoder(file: "OnnxFile", threads: int | None, device: str) -> "Decoder":
+    if device == "cuda":
+        from minigpt.runtime.cuda_decoder import CudaDecoder
+
+        return CudaDecoder(file)
+    if device != "cpu":
+        raise InputError(f"device must be cpu or cuda, not {device!r}")
+    from minigpt.runtime.onnx_decoder import OnnxDecoder
+
+    return OnnxDecoder(file, threads=threads)

@@ -8,16 +8,12 @@ position and a bit of the mask change in arrays that onnxruntime already looks a
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-# Before the import: onnxruntime's wheels send telemetry from the first import on, and a device id
-# and a database would be written to the user's cache folder.
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +36,7 @@ at 3.7 MB, 1.20 at 5.3 MB, 1.35 at 11 MB, 1.71 at 43 MB; and less whenever the m
 
 # onnxruntime's exceptions have no base class of their own; these are what a bad file raises
 _ORT_ERRORS = (
+    ort_errors.EPFail,
     ort_errors.Fail,
     ort_errors.InvalidArgument,
     ort_errors.InvalidGraph,
@@ -218,12 +215,14 @@ class _Buffers:
         return _Pass(tokens, positions, shown, binding)
 
 
-def run_bound(session: ort.InferenceSession, binding: ort.IOBinding, path: Path) -> None:
-    """Compute what is bound; an InputError says that the file's numbers make that impossible."""
+def run_bound(
+    session: ort.InferenceSession, binding: ort.IOBinding, path: Path, trouble: str = "is damaged"
+) -> None:
+    """Compute what is bound; where that is impossible, an InputError tells the file's trouble."""
     try:
         session.run_with_iobinding(binding)
     except (RuntimeError, *_ORT_ERRORS) as error:
-        raise InputError(f"{path} is damaged: {_first_line(error)}") from None
+        raise InputError(f"{path} {trouble}: {_first_line(error)}") from None
 
 
 def default_threads(n_bytes: int) -> int:
@@ -238,8 +237,20 @@ def default_threads(n_bytes: int) -> int:
     return os.cpu_count() or 1
 
 
-def open_session(path: Path, content: bytes, threads: int) -> ort.InferenceSession:
+def open_session(
+    path: Path,
+    content: bytes,
+    threads: int,
+    providers: Sequence[str | tuple[str, Mapping[str, str]]] = ("CPUExecutionProvider",),
+) -> ort.InferenceSession:
     """A session over the content of a file that was checked, or over what was made of it.
+
+    Args:
+        path: of the file, for errors.
+        content: an ONNX model.
+        threads: on the CPU.
+        providers: what is to compute it, by onnxruntime's names, with options; each computes what
+            the ones before it cannot.
 
     Raises:
         InputError: onnxruntime cannot read it after all.
@@ -256,7 +267,7 @@ def open_session(path: Path, content: bytes, threads: int) -> ort.InferenceSessi
     options.add_session_config_entry("session.force_spinning_stop", "1")
     # not session.set_denormal_as_zero: it would change all arithmetic of the calling thread
     try:
-        return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(content, options, providers=list(providers))
     except _ORT_ERRORS as error:
         raise InputError(f"onnxruntime cannot read {path}: {_first_line(error)}") from None
 

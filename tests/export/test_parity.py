@@ -14,6 +14,7 @@ from onnx import checker
 from minigpt.config import PRESETS, GPTConfig
 from minigpt.corpus import Corpus
 from minigpt.errors import InputError
+from minigpt.runtime.cuda_decoder import CudaDecoder
 from minigpt.runtime.evaluation import evaluate
 from minigpt.runtime.generation import generate
 from minigpt.runtime.library import load
@@ -41,7 +42,7 @@ VARIATIONS = [
 ]
 
 
-def decoders(config: GPTConfig, precision: Precision = "fp32") -> tuple[TorchDecoder, OnnxDecoder]:
+def exported(config: GPTConfig, precision: Precision = "fp32") -> tuple[TorchDecoder, OnnxFile]:
     model = random_gpt(config)
     weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     proto = build_graph(config, weights, precision)
@@ -49,8 +50,14 @@ def decoders(config: GPTConfig, precision: Precision = "fp32") -> tuple[TorchDec
     for node in proto.graph.node:
         assert node.op_type in OPERATORS[node.domain]
     tokenizer = CharTokenizer("".join(chr(ord("0") + i) for i in range(config.vocab_size)))
-    file = OnnxFile(Path("x"), config, tokenizer, CARD, proto.SerializeToString())
-    return TorchDecoder(model), OnnxDecoder(file)
+    card = replace(CARD, precision=precision)
+    file = OnnxFile(Path("x"), config, tokenizer, card, proto.SerializeToString())
+    return TorchDecoder(model), file
+
+
+def decoders(config: GPTConfig, precision: Precision = "fp32") -> tuple[TorchDecoder, OnnxDecoder]:
+    reference, file = exported(config, precision)
+    return reference, OnnxDecoder(file)
 
 
 @pytest.mark.parametrize("change", VARIATIONS)
@@ -65,6 +72,18 @@ def test_every_variation_is_the_same_in_both(change: dict[str, object]) -> None:
     assert report.max_logit_difference < 1e-5
     assert report.top1_agreement == 1.0
     assert report.positions == 69
+
+
+@pytest.mark.parametrize("change", VARIATIONS)
+def test_every_variation_is_nearly_the_same_with_attention_in_halves(
+    change: dict[str, object],
+) -> None:
+    reference, file = exported(replace(SMALL, vocab_size=23, **change))  # type: ignore[arg-type]
+    ids = np.random.default_rng(0).integers(0, 23, 70).tolist()
+    chars = CharTokenizer("0123456789abcdefghijklm")
+    report = compare(reference, CudaDecoder(file, device="cpu"), chars, ids)
+    assert 0 < report.max_logit_difference < 5e-3
+    assert report.kl_divergence < 1e-5
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -120,6 +139,15 @@ def test_fewer_bits_say_nearly_the_same(arch: str, precision: Precision) -> None
     most = {"fp16": (0.01, 1e-4), "int8": (0.5, 5e-3), "int4": (4.0, 0.2)}[precision]
     assert 0 < report.max_logit_difference < most[0]
     assert 0 < report.kl_divergence < most[1]
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8", "int4"])
+def test_files_of_fewer_bits_run_with_attention_in_halves(precision: Precision) -> None:
+    config = replace(SMALL, vocab_size=23, n_embd=64, arch="rotary")
+    _, file = exported(config, precision)
+    ids = np.random.default_rng(0).integers(0, 23, 400).tolist()
+    losses = [evaluate(each, ids) for each in (OnnxDecoder(file), CudaDecoder(file, device="cpu"))]
+    assert losses[0] == pytest.approx(losses[1], abs=2e-3)
 
 
 def test_what_the_quantized_matrices_stand_for_is_what_is_computed() -> None:

@@ -1,0 +1,203 @@
+"""A Decoder over onnxruntime on an NVIDIA GPU: the KV cache never leaves it.
+
+Between two tokens some bytes go there (an id, a position, the mask) and a row of logits comes back,
+as sampling is done where `sampling.py` is. A GPU pays where a pass is long: for models of many
+millions of parameters, and for prompts.
+"""
+
+import contextlib
+import sys
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from minigpt.errors import InputError
+from minigpt.runtime.cuda_graph import cuda_graph
+from minigpt.runtime.decoder import check_batch, check_feed, check_rewind, check_step
+from minigpt.runtime.draft import Pace
+from minigpt.runtime.onnx_decoder import aliasing, open_session, run_bound
+from minigpt.runtime.onnx_file import OnnxFile
+from minigpt.runtime.sampling import Logits
+
+CUDA = "CUDAExecutionProvider"
+
+
+class CudaDecoder:
+    """See `Decoder` for what the methods promise.
+
+    Args of the constructor:
+        file: any model file that was checked.
+        device: "cuda"; or "cpu", which computes the same graph there, to compare with.
+
+    Raises:
+        InputError: there is no onnxruntime for GPUs, or no GPU that it can use.
+    """
+
+    def __init__(self, file: OnnxFile, *, device: str = "cuda") -> None:
+        self._file, self._device = file, device
+        self._session = _cuda_session(file) if device == "cuda" else _cpu_session(file)
+        self._position = 0
+        self._buffers = _Buffers(self, 1)
+        self._passes: dict[int, _Pass] = {}
+
+    @property
+    def block_size(self) -> int:
+        return self._file.config.block_size
+
+    @property
+    def vocab_size(self) -> int:
+        return self._file.config.vocab_size
+
+    @property
+    def position(self) -> int:
+        return self._position
+
+    @property
+    def steady_from(self) -> None:
+        """A GPU computes passes of different lengths by different kernels."""
+
+    def feed(self, tokens: Sequence[int]) -> Logits:
+        check_feed(self, tokens)
+        start, end = self._position, self._position + len(tokens)
+        each = self._passes.get(len(tokens))
+        if each is None:
+            each = self._buffers.bind(len(tokens))
+            if len(tokens) <= 1 + Pace.MOST or len(tokens) == self.block_size // 2:
+                self._passes[len(tokens)] = each
+        self._buffers.mask[0, start:end] = 1
+        rows = self._buffers.run(each, np.array([tokens]), np.arange(start, end)[None])
+        self._position = end
+        first: Logits = rows[0]
+        return first
+
+    def batch(self, n: int) -> "_CudaBatch":
+        check_batch(self._file.config, n)
+        return _CudaBatch(self, n)
+
+    def beside(self) -> "CudaDecoder":
+        other = copy(self)
+        other._position = 0
+        other._buffers = _Buffers(other, 1)
+        other._passes = {}
+        return other
+
+    def rewind(self, position: int) -> None:
+        check_rewind(self, position)
+        self._buffers.mask[0, position : self._position] = 0
+        self._position = position
+
+
+class _CudaBatch:
+    """See `Batch` for what the methods promise. Rows are copied by way of the CPU."""
+
+    def __init__(self, decoder: CudaDecoder, n: int) -> None:
+        self._decoder = decoder
+        self._buffers = _Buffers(decoder, n)
+        self._pass = self._buffers.bind(1)
+        self._position = 0
+
+    def begin(self, row: int) -> None:
+        theirs = self._decoder._buffers
+        self._position = self._decoder.position
+        self._buffers.mask[row] = theirs.mask[0]
+        for mine, source in zip(self._buffers.cache.values(), theirs.cache.values(), strict=True):
+            rows = mine.numpy()
+            rows[row] = source.numpy()[0]
+            mine.update_inplace(rows)
+
+    def step(self, tokens: Sequence[int]) -> Logits:
+        config, at, mask = self._decoder._file.config, self._position, self._buffers.mask
+        check_step(tokens, len(mask), at, config.vocab_size, config.block_size)
+        mask[:, at] = 1
+        ids, positions = np.array(tokens)[:, None], np.full((len(tokens), 1), at)
+        rows: Logits = self._buffers.run(self._pass, ids, positions)[:, 0]
+        self._position += 1
+        return rows
+
+    def reorder(self, rows: Sequence[int]) -> None:
+        for value in self._buffers.cache.values():
+            value.update_inplace(value.numpy()[list(rows)])
+
+
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """A number of tokens that are read at once: where they go, what comes back, and the call."""
+
+    tokens: ort.OrtValue
+    positions: ort.OrtValue
+    logits: Logits
+    binding: ort.IOBinding
+
+
+class _Buffers:
+    """The keys and values of some texts, on the device, and how many of them count."""
+
+    def __init__(self, decoder: CudaDecoder, n_rows: int) -> None:
+        self._session, self._path = decoder._session, decoder._file.path
+        self._config = config = decoder._file.config
+        self._device = decoder._device
+        shape = n_rows, config.n_head, config.block_size, config.head_dim
+        self.mask = np.zeros((n_rows, config.block_size), np.int64)
+        self._mask = self._there(self.mask)
+        self.cache = {
+            f"{i}.{side}": self._there(np.zeros(shape, np.float16))
+            for i in range(config.n_layer)
+            for side in ("key", "value")
+        }
+
+    def bind(self, n_tokens: int) -> _Pass:
+        """Make room for passes over so many tokens of each text."""
+        n_rows, config = len(self.mask), self._config
+        tokens, positions = (self._there(np.zeros((n_rows, n_tokens), np.int64)) for _ in range(2))
+        logits = np.zeros((n_rows, n_tokens, config.exported_vocab_size), np.float32)
+        binding = self._session.io_binding()
+        binding.bind_ortvalue_input("input_ids", tokens)
+        binding.bind_ortvalue_input("position_ids", positions)
+        binding.bind_ortvalue_input("attention_mask", self._mask)
+        binding.bind_ortvalue_output("logits", aliasing(logits))  # here: a run ends when they came
+        for name, value in self.cache.items():
+            binding.bind_ortvalue_input(f"past_key_values.{name}", value)
+            binding.bind_ortvalue_output(f"present.{name}", value)
+        return _Pass(tokens, positions, logits[:, :, : config.vocab_size], binding)
+
+    def run(
+        self, each: _Pass, tokens: npt.NDArray[np.int64], positions: npt.NDArray[np.int64]
+    ) -> Logits:
+        """Read tokens at positions, both (B,T); the logits after them (B,T,V)."""
+        each.tokens.update_inplace(tokens)
+        each.positions.update_inplace(positions)
+        self._mask.update_inplace(self.mask)
+        run_bound(self._session, each.binding, self._path, "cannot be computed on this GPU")
+        return each.logits
+
+    def _there(self, array: np.ndarray[Any, Any]) -> ort.OrtValue:
+        """A copy of an array on the device."""
+        return ort.OrtValue.ortvalue_from_numpy(array.copy(), self._device, 0)
+
+
+def _cpu_session(file: OnnxFile) -> ort.InferenceSession:
+    return open_session(file.path, cuda_graph(file), 1)
+
+
+def _cuda_session(file: OnnxFile) -> ort.InferenceSession:
+    if CUDA not in ort.get_available_providers():
+        raise InputError(
+            "this onnxruntime runs on the CPU alone; use --device cpu, or put onnxruntime-gpu in "
+            "its place: pip uninstall onnxruntime, pip install 'onnxruntime-gpu[cuda,cudnn]'"
+        )
+    with contextlib.redirect_stdout(sys.stderr):  # what it misses, it prints
+        ort.preload_dlls()
+    # full precision, so that a GPU writes what a CPU does as long as their logits agree
+    providers = ((CUDA, {"use_tf32": "0"}), "CPUExecutionProvider")
+    session = open_session(file.path, cuda_graph(file), 1, providers)
+    if CUDA not in session.get_providers():
+        raise InputError(
+            "onnxruntime-gpu found no GPU that it can use: it needs an NVIDIA driver, CUDA and "
+            "cuDNN (pip install 'onnxruntime-gpu[cuda,cudnn]'); --device cpu goes without"
+        )
+    return session

@@ -1,0 +1,133 @@
+"""What a GPU would compute, computed on a CPU: the same graph and the same way of binding it.
+
+The graph's equality with PyTorch in every shape is tested with the export.
+"""
+
+import sys
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from minigpt.errors import InputError
+from minigpt.runtime import cuda_decoder
+from minigpt.runtime.batch import samples
+from minigpt.runtime.cuda_decoder import CUDA, CudaDecoder
+from minigpt.runtime.decoder import Decoder
+from minigpt.runtime.evaluation import logprobs
+from minigpt.runtime.generation import generate
+from minigpt.runtime.library import load, shipped_model
+from minigpt.runtime.onnx_decoder import OnnxDecoder
+from minigpt.runtime.onnx_file import OnnxFile, open_onnx
+from minigpt.runtime.params import SamplingParams
+from minigpt.runtime.sampling import Logits
+
+TEXT = "ROMEO:\nO, speak again, bright angel! for thou art\nAs glorious to this night"
+
+
+@pytest.fixture(scope="module")
+def file() -> OnnxFile:
+    return open_onnx(shipped_model())
+
+
+@pytest.fixture
+def decoder(file: OnnxFile) -> CudaDecoder:
+    return CudaDecoder(file, device="cpu")
+
+
+def ids_of(file: OnnxFile) -> list[int]:
+    return file.tokenizer.encode(TEXT)[: file.config.block_size]
+
+
+def close(a: Logits, b: Logits) -> bool:
+    """As far as halves go: in an 8-bit model, what turns a rounding is a tenth in a logit."""
+    return bool(np.abs(a - b).mean() < 0.03)
+
+
+def test_it_thinks_of_a_text_what_the_cpu_does(file: OnnxFile, decoder: CudaDecoder) -> None:
+    ids = file.tokenizer.encode(TEXT * 3)
+    found = [logprobs(each, ids).mean() for each in (decoder, OnnxDecoder(file))]
+    assert abs(found[0] - found[1]) < 0.005
+
+
+def test_pieces_give_the_same_logits_as_the_whole(file: OnnxFile, decoder: CudaDecoder) -> None:
+    ids = ids_of(file)
+    whole = OnnxDecoder(file).feed(ids).copy()
+    for cuts in ([len(ids)], [1] * len(ids), [5, 1, 1, 20, len(ids) - 27]):
+        decoder.rewind(0)
+        parts, at = [], 0
+        for length in cuts:
+            parts.append(decoder.feed(ids[at : at + length]).copy())
+            at += length
+        assert close(np.concatenate(parts), whole)
+    assert decoder.position == len(ids)
+
+
+def test_rewinding_forgets_and_two_do_not_meddle(file: OnnxFile, decoder: CudaDecoder) -> None:
+    ids = ids_of(file)
+    first = decoder.feed(ids).copy()
+    decoder.rewind(10)
+    decoder.feed([0, 1, 2])
+    other = decoder.beside()
+    assert other.position == 0
+    assert close(other.feed(ids), first)
+    decoder.rewind(10)
+    assert close(decoder.feed(ids[10:]), first[10:])
+
+
+def test_rows_side_by_side_are_as_each_alone(file: OnnxFile, decoder: CudaDecoder) -> None:
+    ids = ids_of(file)
+
+    def alone(tokens: list[int]) -> Logits:
+        rows: Logits = OnnxDecoder(file).feed(ids[:20] + tokens)
+        return rows[-1:]
+
+    batch = decoder.batch(3)
+    decoder.feed(ids[:20])
+    for row in range(3):
+        batch.begin(row)
+    rows = batch.step([1, 2, 3]).copy()
+    assert close(rows, np.concatenate([alone([token]) for token in (1, 2, 3)]))
+    batch.reorder([2, 2, 0])
+    rows = batch.step([4, 5, 6])
+    assert close(rows, np.concatenate([alone(tokens) for tokens in ([3, 4], [3, 5], [1, 6])]))
+
+
+def test_text_goes_on_past_the_window(file: OnnxFile, decoder: CudaDecoder) -> None:
+    params = SamplingParams(max_new_tokens=2 * file.config.block_size, seed=4)
+    ids = file.tokenizer.encode("ROMEO:")
+
+    def written(source: Decoder) -> str:
+        stream = generate(source, file.tokenizer, ids, lambda: params, draft=file.draft)
+        return "".join(token.text for token in stream)
+
+    assert len(written(decoder)) == params.max_new_tokens
+    assert written(decoder) == written(decoder)
+    assert [token.text for _, token in samples(decoder, file.tokenizer, ids, params, 2)]
+
+
+def test_without_onnxruntime_for_gpus_it_says_how_to_get_it() -> None:
+    if CUDA in ort.get_available_providers():
+        pytest.skip("it is here")
+    with pytest.raises(InputError, match="pip install 'onnxruntime-gpu"):
+        load(device="cuda")
+
+
+def test_without_a_gpu_it_says_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class OnCpu:
+        def get_providers(self) -> list[str]:
+            return ["CPUExecutionProvider"]
+
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [CUDA, "CPUExecutionProvider"])
+    monkeypatch.setattr(ort, "preload_dlls", lambda: sys.stdout.write("no libcudnn\n"))
+    monkeypatch.setattr(cuda_decoder, "open_session", lambda *_: OnCpu())
+    with pytest.raises(InputError, match="no GPU that it can use"):
+        load(device="cuda")
+    assert capsys.readouterr() == ("", "no libcudnn\n")
+
+
+def test_there_are_two_devices() -> None:
+    with pytest.raises(InputError, match="cpu or cuda, not 'tpu'"):
+        load(device="tpu")
