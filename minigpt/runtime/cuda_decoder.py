@@ -1,15 +1,17 @@
-"""A Decoder over onnxruntime on an NVIDIA GPU: the KV cache never leaves it.
+"""A Decoder over onnxruntime on an NVIDIA GPU: the KV cache stays there.
 
 Between two tokens some bytes go there (an id, a position, the mask) and a row of logits comes back,
-as sampling is done where `sampling.py` is. A GPU pays where a pass is long: for models of many
-millions of parameters, and for prompts.
+as sampling is done where `sampling.py` is. Where several texts are written side by side, their
+caches are begun and reordered by way of the CPU. A GPU pays where a pass is long: for models of
+many millions of parameters, and for prompts.
 """
 
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,8 +21,7 @@ import onnxruntime as ort
 from minigpt.errors import InputError
 from minigpt.runtime.cuda_graph import cuda_graph
 from minigpt.runtime.decoder import check_batch, check_feed, check_rewind, check_step
-from minigpt.runtime.draft import Pace
-from minigpt.runtime.onnx_decoder import aliasing, open_session, run_bound
+from minigpt.runtime.onnx_decoder import ORT_ERRORS, aliasing, first_line, open_session
 from minigpt.runtime.onnx_file import OnnxFile
 from minigpt.runtime.sampling import Logits
 
@@ -67,8 +68,8 @@ class CudaDecoder:
         each = self._passes.get(len(tokens))
         if each is None:
             each = self._buffers.bind(len(tokens))
-            if len(tokens) <= 1 + Pace.MOST or len(tokens) == self.block_size // 2:
-                self._passes[len(tokens)] = each
+            if len(tokens) in (1, self.block_size // 2):
+                self._passes[len(tokens)] = each  # tokens and slides come again, prompts rarely
         self._buffers.mask[0, start:end] = 1
         rows = self._buffers.run(each, np.array([tokens]), np.arange(start, end)[None])
         self._position = end
@@ -88,40 +89,44 @@ class CudaDecoder:
 
     def rewind(self, position: int) -> None:
         check_rewind(self, position)
-        self._buffers.mask[0, position : self._position] = 0
+        self._buffers.mask[0, position:] = 0  # to the end: a pass that failed has left ones there
         self._position = position
 
 
 class _CudaBatch:
-    """See `Batch` for what the methods promise. Rows are copied by way of the CPU."""
+    """See `Batch` for what the methods promise."""
 
     def __init__(self, decoder: CudaDecoder, n: int) -> None:
         self._decoder = decoder
         self._buffers = _Buffers(decoder, n)
         self._pass = self._buffers.bind(1)
         self._position = 0
+        self._begun: dict[str, npt.NDArray[np.float16]] = {}
+        """Caches that are to go to the device, when all rows are begun."""
 
     def begin(self, row: int) -> None:
         theirs = self._decoder._buffers
         self._position = self._decoder.position
         self._buffers.mask[row] = theirs.mask[0]
-        for mine, source in zip(self._buffers.cache.values(), theirs.cache.values(), strict=True):
-            rows = mine.numpy()
-            rows[row] = source.numpy()[0]
-            mine.update_inplace(rows)
+        for name, value in self._buffers.cache.items():
+            if name not in self._begun:
+                self._begun[name] = value.numpy().copy()
+            self._begun[name][row] = theirs.cache[name].numpy()[0]
 
     def step(self, tokens: Sequence[int]) -> Logits:
         config, at, mask = self._decoder._file.config, self._position, self._buffers.mask
         check_step(tokens, len(mask), at, config.vocab_size, config.block_size)
         mask[:, at] = 1
+        self._buffers.put(self._begun)
+        self._begun = {}
         ids, positions = np.array(tokens)[:, None], np.full((len(tokens), 1), at)
         rows: Logits = self._buffers.run(self._pass, ids, positions)[:, 0]
         self._position += 1
         return rows
 
     def reorder(self, rows: Sequence[int]) -> None:
-        for value in self._buffers.cache.values():
-            value.update_inplace(value.numpy()[list(rows)])
+        cache = self._buffers.cache.items()
+        self._buffers.put({name: value.numpy()[list(rows)] for name, value in cache})
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +148,7 @@ class _Buffers:
         self._device = decoder._device
         shape = n_rows, config.n_head, config.block_size, config.head_dim
         self.mask = np.zeros((n_rows, config.block_size), np.int64)
-        self._mask = self._there(self.mask)
+        self._mask = self._there(self.mask.copy())  # which "cpu" would alias
         self.cache = {
             f"{i}.{side}": self._there(np.zeros(shape, np.float16))
             for i in range(config.n_layer)
@@ -169,15 +174,33 @@ class _Buffers:
         self, each: _Pass, tokens: npt.NDArray[np.int64], positions: npt.NDArray[np.int64]
     ) -> Logits:
         """Read tokens at positions, both (B,T); the logits after them (B,T,V)."""
-        each.tokens.update_inplace(tokens)
-        each.positions.update_inplace(positions)
-        self._mask.update_inplace(self.mask)
-        run_bound(self._session, each.binding, self._path, "cannot be computed on this GPU")
+        with _told(self._path):
+            # update_inplace copies bytes and does not look at types; numpy's int may have 32 bits
+            each.tokens.update_inplace(tokens.astype(np.int64))
+            each.positions.update_inplace(positions.astype(np.int64))
+            self._mask.update_inplace(self.mask)
+            self._session.run_with_iobinding(each.binding)
         return each.logits
 
+    def put(self, arrays: Mapping[str, npt.NDArray[np.float16]]) -> None:
+        """Overwrite caches, by name."""
+        with _told(self._path):
+            for name, array in arrays.items():
+                self.cache[name].update_inplace(array)
+
     def _there(self, array: np.ndarray[Any, Any]) -> ort.OrtValue:
-        """A copy of an array on the device."""
-        return ort.OrtValue.ortvalue_from_numpy(array.copy(), self._device, 0)
+        """An array on the device."""
+        with _told(self._path):
+            return ort.OrtValue.ortvalue_from_numpy(array, self._device, 0)
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What goes wrong on the device, memory that is short above all, in a sentence."""
+    try:
+        yield
+    except ORT_ERRORS as error:
+        raise InputError(f"{path} cannot be run on this GPU: {first_line(error)}") from None
 
 
 def _cpu_session(file: OnnxFile) -> ort.InferenceSession:
@@ -185,16 +208,17 @@ def _cpu_session(file: OnnxFile) -> ort.InferenceSession:
 
 
 def _cuda_session(file: OnnxFile) -> ort.InferenceSession:
-    if CUDA not in ort.get_available_providers():
-        raise InputError(
-            "this onnxruntime runs on the CPU alone; use --device cpu, or put onnxruntime-gpu in "
-            "its place: pip uninstall onnxruntime, pip install 'onnxruntime-gpu[cuda,cudnn]'"
-        )
+    # TF32 would keep 10 of the 23 bits of every product
+    providers = ((CUDA, {"use_tf32": "0"}), "CPUExecutionProvider")
     with contextlib.redirect_stdout(sys.stderr):  # what it misses, it prints
         ort.preload_dlls()
-    # full precision, so that a GPU writes what a CPU does as long as their logits agree
-    providers = ((CUDA, {"use_tf32": "0"}), "CPUExecutionProvider")
-    session = open_session(file.path, cuda_graph(file), 1, providers)
+        if CUDA not in ort.get_available_providers():
+            raise InputError(
+                "this onnxruntime runs on the CPU alone; use --device cpu, or put another in its "
+                "place: pip uninstall onnxruntime onnxruntime-gpu, then "
+                "pip install 'onnxruntime-gpu[cuda,cudnn]'"
+            )
+        session = open_session(file.path, cuda_graph(file), 1, providers)
     if CUDA not in session.get_providers():
         raise InputError(
             "onnxruntime-gpu found no GPU that it can use: it needs an NVIDIA driver, CUDA and "

@@ -8,7 +8,7 @@ position and a bit of the mask change in arrays that onnxruntime already looks a
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,8 +34,8 @@ By benchmarks/threads.py, two threads over one: 0.95 at 0.8 MB, 0.99 at 0.9 MB, 
 at 3.7 MB, 1.20 at 5.3 MB, 1.35 at 11 MB, 1.71 at 43 MB; and less whenever the machine is busy.
 """
 
-# onnxruntime's exceptions have no base class of their own; these are what a bad file raises
-_ORT_ERRORS = (
+# These have no base class of their own.
+ORT_ERRORS = (
     ort_errors.EPFail,
     ort_errors.Fail,
     ort_errors.InvalidArgument,
@@ -43,7 +43,9 @@ _ORT_ERRORS = (
     ort_errors.InvalidProtobuf,
     ort_errors.NotImplemented,
     ort_errors.RuntimeException,
+    RuntimeError,
 )
+"""What onnxruntime raises over a bad file, or where memory is short."""
 
 
 class OnnxDecoder:
@@ -134,7 +136,7 @@ class OnnxDecoder:
 
     def rewind(self, position: int) -> None:
         check_rewind(self, position)
-        self._buffers.mask[0, position : self._position] = 0
+        self._buffers.mask[0, position:] = 0  # to the end: a pass that failed has left ones there
         self._position = position
 
 
@@ -215,14 +217,12 @@ class _Buffers:
         return _Pass(tokens, positions, shown, binding)
 
 
-def run_bound(
-    session: ort.InferenceSession, binding: ort.IOBinding, path: Path, trouble: str = "is damaged"
-) -> None:
-    """Compute what is bound; where that is impossible, an InputError tells the file's trouble."""
+def run_bound(session: ort.InferenceSession, binding: ort.IOBinding, path: Path) -> None:
+    """Compute what is bound; an InputError says that the file's numbers make that impossible."""
     try:
         session.run_with_iobinding(binding)
-    except (RuntimeError, *_ORT_ERRORS) as error:
-        raise InputError(f"{path} {trouble}: {_first_line(error)}") from None
+    except ORT_ERRORS as error:
+        raise InputError(f"{path} is damaged: {first_line(error)}") from None
 
 
 def default_threads(n_bytes: int) -> int:
@@ -241,7 +241,7 @@ def open_session(
     path: Path,
     content: bytes,
     threads: int,
-    providers: Sequence[str | tuple[str, Mapping[str, str]]] = ("CPUExecutionProvider",),
+    providers: Sequence[str | tuple[str, dict[str, str]]] = ("CPUExecutionProvider",),
 ) -> ort.InferenceSession:
     """A session over the content of a file that was checked, or over what was made of it.
 
@@ -268,8 +268,8 @@ def open_session(
     # not session.set_denormal_as_zero: it would change all arithmetic of the calling thread
     try:
         return ort.InferenceSession(content, options, providers=list(providers))
-    except _ORT_ERRORS as error:
-        raise InputError(f"onnxruntime cannot read {path}: {_first_line(error)}") from None
+    except ORT_ERRORS as error:
+        raise InputError(f"onnxruntime cannot read {path}: {first_line(error)}") from None
 
 
 def _check_signature(session: ort.InferenceSession, file: OnnxFile) -> None:
@@ -301,7 +301,8 @@ def _check_signature(session: ort.InferenceSession, file: OnnxFile) -> None:
             )
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What it says, without the trace that onnxruntime adds."""
     return str(error).splitlines()[0]
 
 

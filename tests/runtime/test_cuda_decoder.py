@@ -4,13 +4,14 @@ The graph's equality with PyTorch in every shape is tested with the export.
 """
 
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 import pytest
 
 from minigpt.errors import InputError
-from minigpt.runtime import cuda_decoder
 from minigpt.runtime.batch import samples
 from minigpt.runtime.cuda_decoder import CUDA, CudaDecoder
 from minigpt.runtime.decoder import Decoder
@@ -75,6 +76,34 @@ def test_rewinding_forgets_and_two_do_not_meddle(file: OnnxFile, decoder: CudaDe
     assert close(decoder.feed(ids[10:]), first[10:])
 
 
+@pytest.mark.parametrize("kind", [CudaDecoder, OnnxDecoder])
+def test_a_pass_that_fails_leaves_nothing(
+    file: OnnxFile, kind: Callable[..., Decoder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder = kind(file, device="cpu") if kind is CudaDecoder else kind(file)
+    ids = ids_of(file)
+
+    def fails(*_: object) -> None:
+        raise RuntimeError("out of memory\nand where")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ort.InferenceSession, "run_with_iobinding", fails)
+        with pytest.raises(InputError, match=r"out of memory$"):
+            decoder.feed(ids[:20])
+    assert decoder.position == 0
+    decoder.rewind(0)
+    assert close(decoder.feed(ids[:5]), OnnxDecoder(file).feed(ids[:5]))
+
+
+def test_memory_that_is_short_is_told(file: OnnxFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    def short(*_: object) -> None:
+        raise RuntimeError("Failed to allocate memory")
+
+    monkeypatch.setattr(ort.OrtValue, "ortvalue_from_numpy", short)
+    with pytest.raises(InputError, match="cannot be run on this GPU: Failed to allocate"):
+        CudaDecoder(file, device="cpu")
+
+
 def test_rows_side_by_side_are_as_each_alone(file: OnnxFile, decoder: CudaDecoder) -> None:
     ids = ids_of(file)
 
@@ -113,19 +142,26 @@ def test_without_onnxruntime_for_gpus_it_says_how_to_get_it() -> None:
         load(device="cuda")
 
 
+@pytest.mark.filterwarnings("ignore:Specified provider")
 def test_without_a_gpu_it_says_what_is_missing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    class OnCpu:
-        def get_providers(self) -> list[str]:
-            return ["CPUExecutionProvider"]
+    create = ort.InferenceSession._create_inference_session
+
+    def fails(self: ort.InferenceSession, *arguments: Any) -> None:
+        monkeypatch.setattr(ort.InferenceSession, "_create_inference_session", create)
+        self._fallback_providers = ["CPUExecutionProvider"]
+        raise RuntimeError("CUDA failure 100")  # then it is tried anew without a GPU
 
     monkeypatch.setattr(ort, "get_available_providers", lambda: [CUDA, "CPUExecutionProvider"])
     monkeypatch.setattr(ort, "preload_dlls", lambda: sys.stdout.write("no libcudnn\n"))
-    monkeypatch.setattr(cuda_decoder, "open_session", lambda *_: OnCpu())
+    monkeypatch.setattr(ort.InferenceSession, "_create_inference_session", fails)
     with pytest.raises(InputError, match="no GPU that it can use"):
         load(device="cuda")
-    assert capsys.readouterr() == ("", "no libcudnn\n")
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("no libcudnn\n")
+    assert "CUDA failure 100" in said.err
 
 
 def test_there_are_two_devices() -> None:
