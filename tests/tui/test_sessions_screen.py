@@ -118,6 +118,19 @@ async def test_what_was_chosen_is_opened_wherever_the_mark_is_by_then(database: 
         assert d.text == OLD
 
 
+async def test_what_was_chosen_and_is_deleted_by_then_is_not_opened(database: Path) -> None:
+    async with desk(sessions=database) as d:
+        await browse(d)
+        screen = d.app.screen
+        assert isinstance(screen, SessionsScreen)
+        screen.query_one(OptionList).highlighted = 1
+        screen.query_one(OptionList).action_select()
+        screen.action_delete()
+        await d.pilot.pause()
+        assert d.is_on(SessionsScreen)
+        assert titles(d) == ["KING: A horse!"]
+
+
 async def test_what_is_open_is_stored_before_another_one_is_opened(database: Path) -> None:
     async with desk(sessions=database) as d:
         await until(d.pilot, lambda: d.main.keeper.sessions is not None)

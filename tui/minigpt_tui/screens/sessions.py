@@ -220,7 +220,9 @@ class SessionsScreen(ModalScreen[Chosen], Window):
 
     @on(OptionList.OptionSelected)
     def _open_this(self, message: OptionList.OptionSelected) -> None:
-        self._choose(int(str(message.option_id)))
+        id = int(str(message.option_id))
+        if id not in self._deleted:  # by now
+            self._choose(id)
 
     def _choose(self, id: int | None, *, anew: bool = False) -> None:
         self.dismiss(Chosen(id, anew, self._current in self._deleted))
