@@ -317,6 +317,18 @@ async def test_the_beginning_that_was_chosen_is_sent_whatever_is_offered_by_then
         assert d.engine.last_generate.text == EXAMPLES[1]
 
 
+async def test_to_begin_by_itself_is_a_choice_too() -> None:
+    async with desk(ScriptedEngine(opens=False)) as d:
+        options = d.main.query_one(Welcome).query_one(OptionList)
+        assert options.option_count == 1
+        options.action_select()
+        d.main.query_one(Welcome).invite(CARD)
+        await d.pilot.pause()
+        d.engine.open(MODEL)
+        await until(d.pilot, lambda: d.engine.asked(Generate) != [])
+        assert d.engine.last_generate.text == ""
+
+
 async def test_above_the_first_beginning_is_what_was_sent() -> None:
     async with desk() as d:
         await d.type("/heat off")

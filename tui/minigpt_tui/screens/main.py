@@ -317,9 +317,14 @@ class MainScreen(Steady):
 
     @on(Submitted)
     def _write(self, message: Submitted) -> None:
-        text = message.text
-        if not text and not len(self.writer.document):
-            text = self.query_one(Welcome).marked
+        begins = not message.text and not len(self.writer.document)
+        self._write_on(self.query_one(Welcome).marked if begins else message.text)
+
+    @on(Welcome.Chosen)
+    def _begin_with(self, message: Welcome.Chosen) -> None:
+        self._write_on(message.text)
+
+    def _write_on(self, text: str) -> None:
         self.writer.write(text, self.query_one(SidePanel).params)
         self.query_one(Prompt).focus()
         self._follow_the_end()

@@ -1,18 +1,19 @@
 """What an empty text shows: what this is, beginnings to choose from, the keys that matter most."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from rich.cells import cell_len
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
+from textual.message import Message
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from minigpt.config import ModelCard
 from minigpt.terminal import one_line
-from minigpt_tui.messages import Submitted
 from minigpt_tui.widgets.options import Options
 
 EXAMPLES = (
@@ -33,7 +34,13 @@ COLUMN_CELLS = 22
 
 
 class Welcome(VerticalScroll, can_focus=False):
-    """Posts Submitted for the beginning that was chosen."""
+    """Posts `Chosen`."""
+
+    @dataclass
+    class Chosen(Message):
+        """The model is to write on from this beginning, which may be empty."""
+
+        text: str
 
     def __init__(
         self, keys: Mapping[str, str], *, is_shipped: bool = False, id: str | None = None
@@ -114,9 +121,9 @@ class Welcome(VerticalScroll, can_focus=False):
             message.option_list.replace_option_prompt_at_index(i, line)
 
     @on(OptionList.OptionSelected)
-    def _submit(self, message: OptionList.OptionSelected) -> None:
+    def _choose(self, message: OptionList.OptionSelected) -> None:
         message.stop()
-        self.post_message(Submitted(str(message.option_id)))
+        self.post_message(self.Chosen(str(message.option_id)))
 
 
 def _line(beginning: str, mark: str = " ") -> str:
