@@ -48,7 +48,8 @@ PARAMS = SamplingParams(temperature=0.5, seed=2**64 - 1, logit_bias=((1, -0.5), 
 def test_requests_survive_the_pipe(request_: Request) -> None:
     line = encode(request_)
     assert line.count(b"\n") == 1
-    assert decode_request(line) == request_
+    decoded = decode_request(line)
+    assert (type(decoded), decoded) == (type(request_), request_)
 
 
 @pytest.mark.parametrize(
@@ -72,4 +73,5 @@ def test_requests_survive_the_pipe(request_: Request) -> None:
     ],
 )
 def test_replies_survive_the_pipe(reply: Reply) -> None:
-    assert decode_reply(encode(reply)) == reply
+    decoded = decode_reply(encode(reply))
+    assert (type(decoded), decoded) == (type(reply), reply)

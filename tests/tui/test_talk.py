@@ -1,7 +1,7 @@
 """A conversation, from key to screen, with a scripted engine."""
 
 import pytest
-from textual.widgets import Input
+from textual.widgets import Input, OptionList
 
 from minigpt_tui.candidates import think
 from minigpt_tui.protocol import Generate, Look
@@ -234,6 +234,22 @@ async def test_a_name_that_is_none_is_told_in_the_dialog() -> None:
         assert me.value == "JULIET"
         await d.press("escape")
         assert d.main.writer.roles is None
+
+
+async def test_the_name_that_was_clicked_is_taken_whoever_is_offered_by_then() -> None:
+    async with desk() as d:
+        await d.says("ready")
+        await d.press("ctrl+t")
+        await until(d.pilot, lambda: d.is_on(RolesScreen))
+        screen = d.app.screen
+        assert isinstance(screen, RolesScreen)
+        names = screen.query_one(OptionList)
+        await until(d.pilot, lambda: names.option_count > 2)
+        clicked = names.options[2].id
+        names.highlighted = 2
+        names.action_select()
+        screen.offer(["A", "B"])
+        await until(d.pilot, lambda: screen.query_one("#me", Input).value == clicked)
 
 
 async def test_a_model_that_knows_no_names_talks_in_paragraphs() -> None:

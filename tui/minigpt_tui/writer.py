@@ -120,7 +120,7 @@ class Writer:
         self.engine.send(Open(path))
 
     def beside(self) -> "Writer":
-        """One that talks to the same engine; no late answer to one reaches the other."""
+        """One that talks to the same engine; the runs of the one are none of the other's."""
         return Writer(self.engine, _numbers=self._numbers)
 
     def forget_model(self) -> None:
