@@ -72,6 +72,21 @@ def replaced(target: str, value: object) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def clipped() -> Iterator[None]:
+    """Gradients that are longer than 1 made as long as that, as nanoGPT does."""
+    norm_of = torch.nn.utils.get_total_norm
+
+    def clip(gradients: list[torch.Tensor]) -> torch.Tensor:
+        norm = norm_of(gradients)
+        for gradient in gradients:
+            gradient.mul_(torch.clamp(1 / (norm + 1e-6), max=1.0))
+        return norm
+
+    with patch("torch.nn.utils.get_total_norm", clip):
+        yield
+
+
 LEFT_OUT = (
     Variant("the whole recipe", {}),
     Variant(
@@ -96,7 +111,7 @@ LEFT_OUT = (
     ),
     Variant("a warmup of 50 steps", {"warmup_steps": 50}),
     Variant("learned positions, not rotations", {"arch": "gpt2"}),
-    Variant("no clipping", {"grad_clip": 0.0}),
+    Variant("gradients clipped to a norm of 1", {}, clipped),
 )  # fmt: skip
 
 

@@ -121,8 +121,6 @@ class TrainConfig:
     """On matrices only; biases and norms are not decayed."""
     beta1: float = 0.9
     beta2: float = 0.99
-    grad_clip: float = 1.0
-    """Largest norm of the gradient; 0 leaves it alone."""
     eval_interval: int = 250
     """Steps between two evaluations (and two checkpoints)."""
     eval_tokens: int = 1_000_000
@@ -139,7 +137,7 @@ class TrainConfig:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
         for name in (
             "warmup_steps", "eval_tokens", "patience", "sample_chars", "seed", "weight_decay",
-            "grad_clip", "muon_learning_rate",
+            "muon_learning_rate",
         ):  # fmt: skip
             if getattr(self, name) < 0:
                 raise InputError(f"{name} must be at least 0, not {getattr(self, name)}")

@@ -40,7 +40,6 @@ class Step:
     learning_rate: float
     """AdamW's."""
     gradient_norm: float
-    """Before clipping."""
     tokens: int
     """Trained on in this step."""
 

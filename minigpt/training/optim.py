@@ -29,7 +29,8 @@ QKV_PARTS = 3
 def schedule(step: int, config: TrainConfig) -> float:
     """The share of the learning rates at a step (counted from 0): up, then straight down to 0.
 
-    A line is the simplest; a cosine to a tenth does as well (benchmarks/ablations.md).
+    A line to nothing: a cosine to a tenth, as nanoGPT has it, ends 0.01 higher
+    (benchmarks/ablations.md).
     """
     warmup = min(config.warmup_steps, config.max_steps // 4)
     if step < warmup:

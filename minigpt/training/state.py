@@ -170,8 +170,8 @@ class Training:
         set_rates(self._optimizers, share)
         parts = range(config.accumulation)
         losses = [self._backward(config, part, last=part == parts[-1]) for part in parts]
-        limit = config.grad_clip or math.inf
-        norm = whole(torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit))
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        norm = whole(torch.nn.utils.get_total_norm(gradients))
         for optimizer in self._optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)

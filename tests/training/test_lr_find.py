@@ -72,7 +72,7 @@ def test_a_loss_that_is_no_number_ends_the_trials(
 ) -> None:
     monkeypatch.setattr(lr_find, "HIGHEST_RATE", 1e30)
     monkeypatch.setattr(lr_find, "EXPLODED", 1e300)
-    assert 10 < len(list(try_rates(small_run(corpus, grad_clip=0)))) < STEPS
+    assert 10 < len(list(try_rates(small_run(corpus)))) < STEPS
 
 
 def test_the_suggestion_is_a_tenth_of_the_lowest_loss_s_rate() -> None:
