@@ -113,7 +113,7 @@ async def test_a_click_on_a_choice_takes_it() -> None:
         await d.pilot.click(CommandList, offset=(4, 0))
         await until(d.pilot, lambda: "rank" in offered(d))
         await d.pilot.click(CommandList, offset=(4, 3))
-        await until(d.pilot, lambda: d.main.tint.heat is Heat.RANK)
+        await until(d.pilot, lambda: d.main.sight.heat is Heat.RANK)
 
 
 async def test_a_click_on_a_choice_that_is_gone_does_nothing() -> None:
@@ -250,7 +250,7 @@ async def test_preferences_that_cannot_be_written_are_told(tmp_path: Path) -> No
         (tmp_path / "config.toml").write_text("theme = 7", encoding="utf-8")
         await d.press("f6")
         await d.is_told("Not remembered")
-        assert d.main.tint.heat is Heat.PROBABILITY
+        assert d.main.sight.heat is Heat.PROBABILITY
 
 
 async def test_a_damaged_file_of_prompts_is_told(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from minigpt_tui.messages import Preferred
 from minigpt_tui.owners import AT_FIRST, owners
 from minigpt_tui.preferences import Preferences, choice
 from minigpt_tui.protocol import Engine
+from minigpt_tui.screens.by_name import begin
 from minigpt_tui.screens.main import MainScreen
 from minigpt_tui.theme import NIGHT, PAPER
 
@@ -252,7 +253,7 @@ class MinigptApp(App[str]):
             for command in COMMANDS:
                 key = self._key_names.get(command.key)
                 says = command.says[0].upper() + command.says[1:] + (f", {key}" if key else "")
-                yield SystemCommand(command.title, says, partial(screen.begin, command))
+                yield SystemCommand(command.title, says, partial(begin, screen, command))
         ours = {command.title for command in COMMANDS}
         for known in super().get_system_commands(screen):
             if not isinstance(screen, MainScreen) or known.title not in ours:

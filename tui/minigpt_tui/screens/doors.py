@@ -126,7 +126,7 @@ def export(main: "MainScreen") -> None:
         return
     is_dark = main.app.current_theme.dark
     screen = ExportScreen(
-        main.writer.document, main.tint.heat, main.tint.palette, is_dark=is_dark,
+        main.writer.document, main.sight.heat, main.sight.palette, is_dark=is_dark,
         title=main.keeper.name,
     )  # fmt: skip
     main.app.push_screen(
@@ -170,5 +170,5 @@ def replay(main: "MainScreen", document: Document) -> None:
     if (found := main.writer.write_anew(document)) is None:
         main.tell("No model is open yet.")
         return
-    main.look()
+    main.sight.look()
     main.app.push_screen(ReplayScreen(found))

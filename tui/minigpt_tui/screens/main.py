@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from textual import events, on
@@ -12,21 +13,19 @@ from textual.containers import Container, Horizontal
 from textual.widget import Widget
 from textual.widgets import Footer, TextArea
 
-from minigpt.errors import InputError
 from minigpt.runtime.chat import Roles
 from minigpt.runtime.library import find_model, shipped_model
 from minigpt.terminal import printable
-from minigpt_tui.commands import BY_NAME, Choice, Command, Names, choices, parse
+from minigpt_tui.commands import BY_NAME
 from minigpt_tui.document import Document
-from minigpt_tui.heat import PALETTES, Heat
 from minigpt_tui.history import History
-from minigpt_tui.inside import Inside
 from minigpt_tui.keeper import SAVE_S, Keeper
-from minigpt_tui.messages import EngineSpoke, ParamsChanged, Preferred, Submitted
+from minigpt_tui.messages import EngineSpoke, ParamsChanged, Submitted
 from minigpt_tui.pace import FRAME_S, NOTICE_S, NUMBERS_S, Pace
 from minigpt_tui.preferences import Preferences
-from minigpt_tui.protocol import Engine, Opened, Seen
-from minigpt_tui.screens import doors
+from minigpt_tui.protocol import Engine, Opened
+from minigpt_tui.screens import by_name, doors
+from minigpt_tui.screens.sight import Sight
 from minigpt_tui.screens.steady import Steady
 from minigpt_tui.widgets.attention_panel import AttentionPanel
 from minigpt_tui.widgets.candidates_panel import CandidatesPanel
@@ -35,7 +34,6 @@ from minigpt_tui.widgets.heat_legend import HeatLegend
 from minigpt_tui.widgets.prompt import Prompt
 from minigpt_tui.widgets.prompt_row import PromptRow
 from minigpt_tui.widgets.sampling_panel import SamplingPanel
-from minigpt_tui.widgets.shades import Tint
 from minigpt_tui.widgets.side_panel import SidePanel
 from minigpt_tui.widgets.status_bar import Status, StatusBar
 from minigpt_tui.widgets.token_view import TokenView
@@ -111,6 +109,7 @@ class MainScreen(Steady):
         self._last_words = last_words
         self._keys = keys
         self.writer = Writer(engine)
+        self.sight = Sight(self, self.writer, preferences)
         self._make_engine = make_engine
         self._is_lent = False  # the engine, to the A/B screen
         self._preferences = preferences
@@ -122,9 +121,6 @@ class MainScreen(Steady):
         self._numbers = Pace(self, NUMBERS_S, self._show_numbers)
         self._shown_model: Opened | None = None
         self._had_model = False
-        self.tint = Tint(Heat(preferences.heat), PALETTES[preferences.palette])
-        self._shown_inside: Inside | None = None
-        self._shown_seen: Seen | None = None
 
     def compose(self) -> ComposeResult:
         self._apply_breakpoints()
@@ -137,7 +133,7 @@ class MainScreen(Steady):
             yield SidePanel(self._preferences.params, self._preferences.presets, id="panel")
         yield HeatLegend(id="legend")
         yield CommandList(id="commands")
-        yield PromptRow(self._history, self._complete, id="prompt-row")
+        yield PromptRow(self._history, partial(by_name.complete, self), id="prompt-row")
         yield Footer(compact=True)
 
     def _apply_breakpoints(self) -> None:
@@ -152,8 +148,8 @@ class MainScreen(Steady):
 
     def on_mount(self) -> None:
         self.query_one(Prompt).focus()
-        self.app.theme_changed_signal.subscribe(self, lambda _: self._shade())
-        self._shade()
+        self.app.theme_changed_signal.subscribe(self, lambda _: self.sight.shade())
+        self.sight.shade()
         self.set_interval(SAVE_S, self.save)
         # after the first paint: SQLite takes 20 ms to import and open
         self.call_after_refresh(self._open_sessions)
@@ -214,7 +210,7 @@ class MainScreen(Steady):
             panel = self.query_one(SamplingPanel)  # ids are of one vocabulary
             panel.take(replace(panel.params, logit_bias=()))
         if (was_running and not self.writer.is_running) or model is not self.writer.model:
-            self.look()  # at what would come next, and what another model thinks
+            self.sight.look()  # at what would come next, and what another model thinks
         self._show()
 
     def _show(self) -> None:
@@ -223,7 +219,7 @@ class MainScreen(Steady):
         self.query_one(TokenView).sync(window=writer.window, is_writing=is_writing)
         self._show_status()
         if not is_writing:
-            self._show_thoughts()
+            self.sight.show()
         is_empty = not len(writer.document)
         self.query_one(Welcome).display = is_empty
         row = self.query_one(PromptRow)
@@ -248,51 +244,16 @@ class MainScreen(Steady):
 
     def _show_numbers(self) -> None:
         self.query_one(StatusBar).status = Status.of(self.writer)
-        self._show_thoughts()
+        self.sight.show()
         self.query_one(HeatLegend).sum_up(self.writer.document)
-
-    def look(self) -> None:
-        """Look where the cursor stands, else behind what is typed, else at the end."""
-        document, cursor = self.writer.document, self.query_one(TokenView).cursor
-        if cursor is not None:
-            self.writer.gaze.at(document, cursor)
-        elif not self.writer.is_running:
-            typed = self.query_one(Prompt).words
-            roles = self.writer.roles
-            # in a conversation what one says stands behind one's name
-            before = roles.before(document.text) if roles and typed else ""
-            self.writer.gaze.at(document, len(document), typed, before)
-        else:
-            self.writer.gaze.follow_end()
-        self._show_thoughts()
-
-    def _show_thoughts(self) -> None:
-        """Show what the model thinks where the gaze rests, if it is something new."""
-        gaze, model = self.writer.gaze, self.writer.model
-        if gaze.seen is not self._shown_seen:
-            self._shown_seen = gaze.seen
-            levels = self.tint.levels(is_dark=self.app.current_theme.dark)
-            self.query_one(PromptRow).show_thoughts(gaze.seen, levels)
-        self.query_one(SidePanel).show(gaze, model)
-        if gaze.inside is not self._shown_inside:
-            self._shown_inside = gaze.inside
-            self._shade()
 
     @on(AttentionPanel.Chosen)
     def _shade(self) -> None:
-        """Colour the text by heat, or by what a head looked at."""
-        self.tint.show(
-            self.query_one(TokenView), self.query_one(HeatLegend), self.writer.gaze,
-            self.query_one(AttentionPanel), is_dark=self.app.current_theme.dark,
-        )  # fmt: skip
+        self.sight.shade()
 
     def action_attention(self) -> None:
         """Show what the layers do at a place instead of the candidates, and back again."""
-        gaze = self.writer.gaze
-        gaze.looks_inside = not gaze.looks_inside
-        self.query_one(SidePanel).turn(inside=gaze.looks_inside)
-        self._shade()
-        self.look()
+        self.sight.turn_inside()
 
     def action_heat(self, kind: str = "") -> None:
         """The next kind of heat, and off again; or the one that is named.
@@ -300,12 +261,15 @@ class MainScreen(Steady):
         Raises:
             InputError: there is none of that name.
         """
-        self.tint.turn_heat(kind)
-        if self.writer.gaze.looks_inside:
-            self.action_attention()
-        self._shade()
-        heat = self.tint.heat.value
-        self.post_message(Preferred(lambda p: replace(p, heat=heat)))
+        self.sight.turn_heat(kind)
+
+    def action_palette(self, name: str = "") -> None:
+        """The other colours for the heat, or those that are named.
+
+        Raises:
+            InputError: there are none of that name.
+        """
+        self.sight.turn_palette(name)
 
     def tell(self, sentence: str, *, is_error: bool = False) -> None:
         # markup off: a path or a prompt may hold square brackets
@@ -341,7 +305,7 @@ class MainScreen(Steady):
     @on(ParamsChanged)
     def _change(self, message: ParamsChanged) -> None:
         self.writer.change(message.params)
-        self._show_thoughts()
+        self.sight.show()
 
     @on(CandidatesPanel.Forced)
     def _force(self, message: CandidatesPanel.Forced) -> None:
@@ -358,16 +322,16 @@ class MainScreen(Steady):
         self.writer.force(message.candidate, message.place, self.query_one(SidePanel).params)
         self._follow_the_end()
         if not self.writer.is_running:
-            self.look()
+            self.sight.look()
 
     @on(TokenView.CursorMoved)
     def _look_there(self) -> None:
-        self.look()
+        self.sight.look()
 
     @on(TextArea.Changed, "#prompt")
     def _look_behind_the_words(self) -> None:
         if not self.writer.is_running:
-            self.look()
+            self.sight.look()
 
     @on(Prompt.WentLeft)
     def _go_into_the_text(self) -> None:
@@ -422,7 +386,7 @@ class MainScreen(Steady):
             return
         if self.writer.is_running:
             self.writer.stop()
-            self.look()
+            self.sight.look()
             self._show()
         else:
             prompt.focus()
@@ -455,13 +419,9 @@ class MainScreen(Steady):
 
     def turn_to_end(self) -> None:
         self._follow_the_end()
-        self.look()
+        self.sight.look()
 
     # commands by name
-
-    def _complete(self, line: str) -> tuple[Choice, ...]:
-        presets = self.query_one(SamplingPanel).presets
-        return choices(line, Names(presets, self.app.available_themes))
 
     @on(Prompt.Offered)
     def _show_choices(self, message: Prompt.Offered) -> None:
@@ -477,41 +437,11 @@ class MainScreen(Steady):
 
     @on(Prompt.Commanded)
     async def _obey(self, message: Prompt.Commanded) -> None:
-        try:
-            command, argument = parse(message.line)
-            await self._run(command, argument)
-        except InputError as error:
-            self.tell(printable(str(error)), is_error=True)
+        await by_name.obey(self, message.line)
 
     async def action_command(self, name: str) -> None:
         """Do what is called so behind a slash."""
-        await self._run(BY_NAME[name])
-
-    async def begin(self, command: Command) -> None:
-        """Do it; where its name says too little, let the user write on."""
-        if command.needs_more:
-            prompt = self.query_one(Prompt)
-            prompt.write(f"/{command.name} ")
-            prompt.focus()
-        else:
-            await self._run(command)
-
-    async def _run(self, command: Command, argument: str = "") -> None:
-        owners = {"": self, "app": self.app, "panel": self.query_one(SidePanel)}
-        owner, _, action = command.action.rpartition(".")
-        parameters = (argument,) if command.wants else ()
-        await self.app.run_action(("", action, parameters), owners[owner])
-
-    def action_palette(self, name: str = "") -> None:
-        """The other colours for the heat, or those that are named.
-
-        Raises:
-            InputError: there are none of that name.
-        """
-        self.tint.turn_palette(name)
-        self._shade()
-        chosen = self.tint.palette.name
-        self.post_message(Preferred(lambda p: replace(p, palette=chosen)))
+        await by_name.run(self, BY_NAME[name])
 
     def action_about(self) -> None:
         doors.about(self)
@@ -532,7 +462,7 @@ class MainScreen(Steady):
         self.writer.roles = roles
         self.query_one(PromptRow).name_speaker(roles)
         self.query_one(Prompt).focus()
-        self.look()
+        self.sight.look()
         self._show()
 
     def action_again(self) -> None:
@@ -574,8 +504,8 @@ class MainScreen(Steady):
         """Turn to another document."""
         self.writer.adopt(document)
         self.query_one(TokenView).show(document)
-        self._shade()
-        self.look()
+        self.sight.shade()
+        self.sight.look()
         self.query_one(Prompt).focus()
         self._show()
 

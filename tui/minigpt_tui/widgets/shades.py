@@ -1,17 +1,12 @@
 """Colours for the characters of a text: by heat, or by attention."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from rich.style import Style
 
 from minigpt_tui.document import Document
-from minigpt_tui.gaze import Gaze
-from minigpt_tui.heat import MARKS, PALETTES, Heat, Palette, level, share_level
-from minigpt_tui.preferences import choice
-from minigpt_tui.widgets.attention_panel import AttentionPanel
-from minigpt_tui.widgets.heat_legend import HeatLegend
-from minigpt_tui.widgets.token_view import Shading, TokenView
+from minigpt_tui.heat import MARKS, Heat, Palette, level, share_level
+from minigpt_tui.widgets.token_view import Shading
 
 
 def styles(palette: Palette, *, is_dark: bool) -> tuple[Style, ...]:
@@ -43,55 +38,3 @@ def by_attention(
         index: share_level(weight / most) for index, weight in zip(places, weights, strict=False)
     }
     return Shading(levels, found.get)
-
-
-@dataclass
-class Tint:
-    """What the colours of the text tell, and which colours they are."""
-
-    heat: Heat
-    palette: Palette
-
-    def levels(self, *, is_dark: bool) -> tuple[Style, ...]:
-        """The style of each level, on a theme."""
-        return styles(self.palette, is_dark=is_dark)
-
-    def turn_heat(self, kind: str) -> None:
-        """To the heat of that name; without one to the next, and off again.
-
-        Raises:
-            InputError: there is none of that name.
-        """
-        kinds = list(Heat)
-        following = kinds[(kinds.index(self.heat) + 1) % len(kinds)]
-        self.heat = Heat(choice("heat", kind, kinds)) if kind else following
-
-    def turn_palette(self, name: str) -> None:
-        """To the palette of that name; without one to the next.
-
-        Raises:
-            InputError: there is none of that name.
-        """
-        names = list(PALETTES)
-        following = names[(names.index(self.palette.name) + 1) % len(names)]
-        self.palette = PALETTES[choice("palette", name or following, PALETTES)]
-
-    def show(
-        self,
-        text: TokenView,
-        legend: HeatLegend,
-        gaze: Gaze,
-        attention: AttentionPanel,
-        *,
-        is_dark: bool,
-    ) -> None:
-        """Colour a text by heat, or by what a head looked at, and say what the colours mean."""
-        levels = self.levels(is_dark=is_dark)
-        if not gaze.looks_inside:
-            text.shade(by_heat(text.document, self.heat, levels))
-            legend.explain(self.heat, self.palette, is_dark=is_dark)
-        else:
-            text.shade(by_attention(gaze.in_view(text.document), attention.weights, levels))
-            layer, head = attention.chosen_layer, attention.chosen_head
-            legend.explain_attention(layer, head, self.palette, is_dark=is_dark)
-        legend.sum_up(text.document)
