@@ -143,17 +143,18 @@ def main() -> None:
             loss = one_run(corpus, variant, seed, arguments.share)
             found[variant.name].append(loss)
             print(f"seed {seed}  {variant.name}: {loss:.4f}", file=sys.stderr, flush=True)
-    n_steps = round(arguments.share * find_preset("laptop").train.max_steps)
-    print(table(found, n_steps, arguments.seeds))
+    print(table(found, arguments.share, arguments.seeds))
 
 
-def table(found: Mapping[str, Sequence[float]], n_steps: int, seeds: Sequence[int]) -> str:
+def table(found: Mapping[str, Sequence[float]], share: float, seeds: Sequence[int]) -> str:
     """The losses in Markdown."""
+    n_steps = round(share * find_preset("laptop").train.max_steps)
     lines = [
         "# What each trick is worth\n",
         f"The `laptop` preset on tiny Shakespeare, {n_steps} steps, loss on the whole validation "
         f"split: mean and range of the seeds {', '.join(map(str, seeds))}. "
-        f"Made by `python -m benchmarks.ablations` on {machine()}.\n",
+        f"Made by `python -m benchmarks.ablations shakespeare.txt --share {share}` "
+        f"on {machine()}.\n",
         "| left out, or instead | loss | range | worth |\n|---|---:|---|---:|",
     ]
     base = statistics.mean(found[LEFT_OUT[0].name])

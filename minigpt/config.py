@@ -194,7 +194,7 @@ PRESETS: Mapping[str, Preset] = {
         TrainConfig(max_steps=3000),
     ),
     "laptop": Preset(
-        "0.8M parameters; under 3 minutes on two cores",
+        "0.8M parameters; about 3 minutes on two cores",
         _LAPTOP,
         TrainConfig(max_steps=2000, batch_size=16, eval_interval=400),
     ),
