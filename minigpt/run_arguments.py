@@ -26,6 +26,9 @@ IDS_FOLDER = ".minigpt-ids"
 FLAGS = ("max_steps", "seed", "patience")
 """Settings that have a flag of their own, which comes before --set."""
 
+PLANNED = ("max_steps", "eval_interval")
+"""What --minutes sets."""
+
 
 def corpus_stem(arguments: argparse.Namespace) -> str:
     """What the text to learn from is called, without reading it.
@@ -98,6 +101,9 @@ def describe_run(
     else:
         preset = find_preset(preset_name or "laptop")
         base = (replace(preset.model, vocab_size=corpus.tokenizer.vocab_size), preset.train)
+        if resume:  # --minutes may have planned these
+            begun = {name: getattr(resume.train, name) for name in PLANNED}
+            base = (base[0], replace(preset.train, **begun))
     try:
         model, train = apply_settings(*base, file.settings | flags)
     except InputError as error:

@@ -14,6 +14,7 @@ from rich.console import Console
 from minigpt.errors import InputError
 from minigpt.run_arguments import (
     IDS_FOLDER,
+    PLANNED,
     corpus_stem,
     describe_run,
     read_corpus_argument,
@@ -27,7 +28,7 @@ from minigpt.run_folder import (
     refuse_an_older_run,
     resumed,
 )
-from minigpt.settings import to_toml
+from minigpt.settings import read_run_file, to_toml
 from minigpt.terminal import one_line, say
 from minigpt.torch_decoder import check_device
 from minigpt.training import checkpoint, tensorboard
@@ -126,10 +127,10 @@ def _train(run: Run, resume: Checkpoint | None, arguments: argparse.Namespace) -
     assert isinstance(event, End)
     plot = plot_losses(folder, yardsticks)
     if event.why == "stopped":
-        instead = " instead of --minutes" if arguments.minutes is not None else ""
-        instead = " instead of --force" if arguments.force else instead
-        say(f"stopped at step {event.step}, saved; go on with the same command and "
-             f"--resume{instead}")  # fmt: skip
+        flags = {"--minutes": arguments.minutes is not None, "--force": arguments.force}
+        instead = " and ".join(flag for flag, given in flags.items() if given)
+        say(f"stopped at step {event.step}, saved; go on with the same command and --resume"
+             f"{instead and f' instead of {instead}'}")  # fmt: skip
         return EXIT_STOPPED[received() or signal.SIGTERM]
     if event.why == "patience":
         say(f"ended at step {event.step}: the last {run.train.patience} evaluations brought no "
@@ -184,10 +185,13 @@ def _check_minutes(arguments: argparse.Namespace) -> None:
             "--minutes rehearses in one process alone, for which a model that needs --shard is too "
             "large: give --max-steps"
         )
-    if arguments.resume or {"max_steps", "eval_interval"} & set_by_flags(arguments).keys():
+    given = set_by_flags(arguments)
+    if arguments.config:
+        given |= read_run_file(arguments.config).settings
+    if arguments.resume or given.keys() & set(PLANNED):
         raise InputError(
             "--minutes plans max_steps and eval_interval of a new run: it goes neither with "
-            "--resume nor with --max-steps nor with a --set of these"
+            "--resume nor with --max-steps nor with a --set or a --config of these"
         )
 
 

@@ -15,14 +15,14 @@ import pytest
 from minigpt.cli import main
 from minigpt.config import PRESETS
 from minigpt.corpus import Corpus
-from minigpt.runtime.library import load, shipped_model
+from minigpt.runtime.library import find_model, load, shipped_model
 from minigpt.runtime.onnx_file import CARD_KEY, PARITY_KEY
 from minigpt.runtime.onnx_walk import Walk
 from minigpt.settings import apply_settings, read_run_file
 from minigpt.terminal import one_line
 from tests.runtime.fuzz_door import sealed
 
-SHIPPED = str(shipped_model())
+LAPTOP = str(find_model("laptop"))
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
@@ -48,10 +48,11 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 
 
 def test_generate_writes_the_text_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, err = run(capsys, "generate", "--prompt", "ROMEO:", "--max-new-tokens", 80)
+    base = ("generate", LAPTOP, "--prompt", "ROMEO:", "--max-new-tokens")
+    code, out, err = run(capsys, *base, 80)
     assert (code, len(out)) == (0, 80)
     assert err.startswith("note: the window of 64 characters was full once")
-    assert run(capsys, "generate", "--prompt", "ROMEO:", "--max-new-tokens", 9)[2] == ""
+    assert run(capsys, *base, 9)[2] == ""
 
 
 def test_generate_stops_before_a_stop_text(capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,7 +104,7 @@ def test_generate_bans_and_biases(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_look_shows_the_ladder_and_where_a_head_looked(capsys: pytest.CaptureFixture[str]) -> None:
-    base = ("look", "--text", "ROMEO:\nO, spea")
+    base = ("look", LAPTOP, "--text", "ROMEO:\nO, spea")
     code, out, err = run(capsys, *base)
     lines = out.splitlines()
     assert (code, err, len(lines)) == (0, "", 1 + 1 + 4)
@@ -129,13 +130,15 @@ def test_look_shows_the_ladder_and_where_a_head_looked(capsys: pytest.CaptureFix
 
 
 def test_look_tells_what_it_cannot_show(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    _, _, err = run(capsys, "look", "--text", "€" + "a" * 65)
+    _, _, err = run(capsys, "look", LAPTOP, "--text", "€" + "a" * 65)
     assert "\\u20ac" in err
     assert "its last 64" in err
-    assert "from 1 to 4 with" in refused(capsys, "look", "--text", "a", "--layer", 5)
-    assert "from 1 to 4 with" in refused(capsys, "look", "--text", "a", "--layer", 1, "--head", 5)
-    assert "--layer" in refused(capsys, "look", "--text", "a", "--head", 1)
-    assert "no character" in refused(capsys, "look", "--text", "€")
+    assert "from 1 to 4 with" in refused(capsys, "look", LAPTOP, "--text", "a", "--layer", 5)
+    assert "from 1 to 4 with" in refused(
+        capsys, "look", LAPTOP, "--text", "a", "--layer", 1, "--head", 5
+    )
+    assert "--layer" in refused(capsys, "look", LAPTOP, "--text", "a", "--head", 1)
+    assert "no character" in refused(capsys, "look", LAPTOP, "--text", "€")
     assert "a folder" in refused(capsys, "look", tmp_path, "--text", "a")
 
 
@@ -211,7 +214,7 @@ def test_models_that_are_none(capsys: pytest.CaptureFixture[str], tmp_path: Path
     other = tmp_path / "notes.onnx"
     other.write_bytes(b"these are my notes")
     cut = tmp_path / "cut.onnx"
-    cut.write_bytes(shipped_model().read_bytes()[:-100])
+    cut.write_bytes(find_model("laptop").read_bytes()[:-100])
     assert "no file or model" in refused(capsys, "generate", "no.onnx")
     assert "no file or model" in refused(capsys, "generate", "x" * 5000)
     assert "not a complete .onnx" in refused(capsys, "info", other)
@@ -228,14 +231,14 @@ def assert_harmless(shown: str) -> None:
 def test_a_hostile_card_is_shown_harmlessly(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = Walk().model(memoryview(shipped_model().read_bytes()))
+    model = Walk().model(memoryview(find_model("laptop").read_bytes()))
     assert model.graph is not None
     texts = ("name", "corpus", "corpus_sha256", "minigpt_version", "created")
     card = json.loads(model.metadata[CARD_KEY]) | dict.fromkeys(texts, EVIL)
     evil = {CARD_KEY: json.dumps(card), PARITY_KEY: json.dumps({EVIL: EVIL})}
     path = tmp_path / "evil.onnx"
     path.write_bytes(sealed(bytes(model.graph), model.metadata | evil))
-    _, honest, _ = run(capsys, "info")
+    _, honest, _ = run(capsys, "info", LAPTOP)
     code, out, err = run(capsys, "info", path)
     assert (code, err) == (0, "")
     assert_harmless(out)
@@ -261,7 +264,7 @@ def test_hostile_names_are_shown_harmlessly(
     assert_harmless(refused(capsys, "info", path))
     assert_harmless(refused(capsys, "generate", f"{path}.not"))
     with pytest.raises(SystemExit):  # what `minigpt info *` gives, if two match
-        main(["info", SHIPPED, str(path)])
+        main(["info", LAPTOP, str(path)])
     err = capsys.readouterr().err
     assert_harmless(err)
     assert "well" in err.splitlines()[-1]
@@ -270,7 +273,7 @@ def test_hostile_names_are_shown_harmlessly(
 def test_a_gpu_wants_another_onnxruntime(capsys: pytest.CaptureFixture[str]) -> None:
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("it is here")
-    assert "--device cpu" in refused(capsys, "generate", SHIPPED, "--device", "cuda")
+    assert "--device cpu" in refused(capsys, "generate", LAPTOP, "--device", "cuda")
 
 
 def test_info_tells_the_card(capsys: pytest.CaptureFixture[str]) -> None:
@@ -278,7 +281,7 @@ def test_info_tells_the_card(capsys: pytest.CaptureFixture[str]) -> None:
     card = json.loads(out)
     assert code == 0
     assert card["corpus_chars"] == 1_115_394
-    assert card["parameters"] > 700_000
+    assert card["parameters"] == 10_671_744
     assert card["bytes"] == shipped_model().stat().st_size
     _, text, _ = run(capsys, "info")
     assert "val_loss" in text
@@ -286,12 +289,12 @@ def test_info_tells_the_card(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_eval_as_json(capsys: pytest.CaptureFixture[str], text_file: Path) -> None:
-    code, out, _ = run(capsys, "eval", SHIPPED, text_file, "--json")
+    code, out, _ = run(capsys, "eval", LAPTOP, text_file, "--json")
     result = json.loads(out)
     assert code == 0
     assert set(result) == {"val_loss", "tokens", "split"}
     assert result["split"] == "val"
-    chars = load().tokenizer.chars
+    chars = load(LAPTOP).tokenizer.chars
     known = [c for c in text_file.read_text(encoding="utf-8") if c in chars]
     assert result["tokens"] == len(known) - int(0.9 * len(known)) - 1
     assert 0.5 < result["val_loss"] < 5
@@ -299,11 +302,11 @@ def test_eval_as_json(capsys: pytest.CaptureFixture[str], text_file: Path) -> No
 
 def test_eval_tells_what_is_memorized(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     settings = ("--max-new-tokens", 90, "--seed", 7)
-    _, written, _ = run(capsys, "generate", SHIPPED, *settings)
+    _, written, _ = run(capsys, "generate", LAPTOP, *settings)
     text = tmp_path / "text.txt"
     # the first 90% hold all that the model writes, the last 10% nothing of it
     text.write_text(written + "€" + "$" * 10, encoding="utf-8")
-    base = ("eval", SHIPPED, text, "--memorized", *settings)
+    base = ("eval", LAPTOP, text, "--memorized", *settings)
     code, out, err = run(capsys, *base, "--json")
     unknown, other, short = err.splitlines()
     assert "never seen '\\u20ac'" in unknown
@@ -314,7 +317,7 @@ def test_eval_tells_what_is_memorized(capsys: pytest.CaptureFixture[str], tmp_pa
     params = found.pop("params")
     assert (params["max_new_tokens"], params["temperature"], params["seed"]) == (90, 0.8, 7)
     assert (code, found) == (0, {
-        "model": "shakespeare",
+        "model": "laptop",
         "knows_corpus": False,
         "written": {"n_chars": 90, "longest": 90, "longest_text": written, "mean": 45.5,
                     "median": 45.5, "shares": everything},
@@ -331,7 +334,7 @@ def test_eval_knows_the_training_text_of_a_model(
 ) -> None:
     text = tmp_path / "text.txt"
     text.write_text(shakespeare.text, encoding="utf-8")
-    base = ("eval", SHIPPED, text, "--memorized", "--max-new-tokens", 300, "--json")
+    base = ("eval", LAPTOP, text, "--memorized", "--max-new-tokens", 300, "--json")
     code, out, err = run(capsys, *base)
     found = json.loads(out)
     assert (code, err, found["knows_corpus"]) == (0, "", True)
@@ -344,8 +347,8 @@ def test_eval_refuses_what_does_not_go_together(
 ) -> None:
     text = tmp_path / "text.txt"
     text.write_text("€", encoding="utf-8")
-    assert "goes with --memorized" in refused(capsys, "eval", SHIPPED, text, "--seed", 1)
-    base = ("eval", SHIPPED, text, "--memorized")
+    assert "goes with --memorized" in refused(capsys, "eval", LAPTOP, text, "--seed", 1)
+    base = ("eval", LAPTOP, text, "--memorized")
     assert "temperature must be between" in refused(capsys, *base, "--temperature", -1)
     code, _, err = run(capsys, *base)
     assert (code, err.count("\n")) == (2, 2)
@@ -568,8 +571,12 @@ def test_a_run_file_repeats_the_run(
 ) -> None:
     again = tmp_path / trained.name  # the folder's name is on the card
     base = ("train", "--corpus", "pydoc", "--config", trained / "run.toml", "--out", again)
+    again.mkdir()
+    left = again / ".run.toml.0123.tmp"  # by a run that was killed as it began
+    left.touch()
     code, _, err = run(capsys, *base)
     assert code == 0
+    assert not left.exists()
     for name in ("last.safetensors", "best.safetensors", "metrics.jsonl", "run.toml"):
         assert (again / name).read_bytes() == (trained / name).read_bytes(), name
     kept = (again / "run.toml").read_text(encoding="utf-8")
@@ -641,6 +648,11 @@ def test_minutes_become_a_fixed_number_of_steps(
     assert (planned["max_steps"], planned["eval_interval"]) == (20, 2)
     assert run(capsys, "train", text_file, "--config", one / "run.toml", "--out", two)[0] == 0
     assert (one / "last.safetensors").read_bytes() == (two / "last.safetensors").read_bytes()
+    # whatever named the preset, the plan is the run's
+    assert run(capsys, *base, one, "--resume")[0] == 0
+    assert "max_steps 20 -> 9" in refused(capsys, *base, one, "--resume", "--max-steps", 9)
+    both = ("--config", one / "run.toml", "--minutes", 10)
+    assert "--minutes plans max_" in refused(capsys, *base, tmp_path / "d", *both)
     monkeypatch.setattr(train_command, "measure_pace", lambda *_: Pace(40.0, 1.0))
     assert "--minutes is too short" in run(capsys, *base, tmp_path / "c", "--minutes", 10)[2]
 
