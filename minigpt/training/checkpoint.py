@@ -49,6 +49,10 @@ class Machine:
     """By torch.compile, whose dropout is another one."""
     sharded: bool = False
     """Each process held a part of the model: the gradient's norm is added up otherwise."""
+    device: str = "cpu"
+    """A GPU's name, which adds up in another order."""
+    bfloat16: bool = False
+    """Whether the steps multiply in it."""
 
     def difference(self, before: "Machine") -> str:
         """What has changed since, to be shown; "" if nothing."""
@@ -148,6 +152,8 @@ def _from_parts(info: dict[str, Any], tensors: dict[str, Tensor]) -> Checkpoint:
             processes=int(info.get("processes", 1)),
             compiled=bool(info.get("compiled", False)),
             sharded=bool(info.get("sharded", False)),
+            device=str(info.get("device", "cpu")),
+            bfloat16=bool(info.get("bfloat16", False)),
         ),
     )
     if not 0 <= checkpoint.card.steps <= checkpoint.train.max_steps:
@@ -223,6 +229,8 @@ def _to_bytes(checkpoint: Checkpoint) -> bytes:
         "processes": checkpoint.machine.processes,
         "compiled": checkpoint.machine.compiled,
         "sharded": checkpoint.machine.sharded,
+        "device": checkpoint.machine.device,
+        "bfloat16": checkpoint.machine.bfloat16,
         "model": json.loads(to_json(checkpoint.model)),
         "train": json.loads(to_json(checkpoint.train)),
         "tokenizer": json.loads(checkpoint.tokenizer.to_json()),

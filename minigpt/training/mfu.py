@@ -10,6 +10,7 @@ import torch
 
 from minigpt.config import GPTConfig
 from minigpt.training.run import Run
+from minigpt.training.scoring import has_bfloat16
 
 PEAK_FLOPS_PER_S: Mapping[str, float] = {
     "NVIDIA A100-SXM4-40GB": 312e12,
@@ -47,7 +48,7 @@ def flops_per_token(config: GPTConfig) -> float:
 
 def peak_flops_per_s(device: str) -> float | None:
     """What the device could do in a second; None where that is not known, or a CPU."""
-    if not device.startswith("cuda") or not torch.cuda.is_bf16_supported():
+    if not device.startswith("cuda") or not has_bfloat16(torch.device(device)):
         return None
     return PEAK_FLOPS_PER_S.get(torch.cuda.get_device_name(device))
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from minigpt.config import TrainConfig
 from minigpt.errors import InputError
+from minigpt.training.scoring import has_bfloat16
 from minigpt.training.sharding import cut_as, is_cut, whole
 
 # Of 5 steps of the iteration. Jordan (2024) chose them to grow small singular values fastest; the
@@ -104,7 +105,7 @@ def orthogonalized(matrices: Tensor) -> Tensor:
     Args:
         matrices: (N,rows,columns).
     """
-    x = matrices.bfloat16() if matrices.is_cuda else matrices
+    x = matrices.bfloat16() if matrices.is_cuda and has_bfloat16(matrices.device) else matrices
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)  # no singular value above 1
     tall = x.size(1) > x.size(2)
     x = x.mT if tall else x  # the smaller square is multiplied then

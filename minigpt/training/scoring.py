@@ -21,14 +21,18 @@ def next_token_loss(logits: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
 
 
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the hardware multiplies in it: GPUs before Ampere do so more slowly in software."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    # private, and the only way to ask; without it float32 is always right
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return bool(supported())
+
+
 def autocast(device: torch.device) -> AbstractContextManager[object]:
     """bfloat16 matrix products where the hardware has them; elsewhere they would be slower."""
-    if device.type == "cuda":
-        fast = torch.cuda.is_bf16_supported()
-    else:
-        # private, and the only way to ask; without it float32 is always right
-        supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-        fast = bool(supported())
+    fast = has_bfloat16(device)
     return torch.autocast(device.type, dtype=torch.bfloat16) if fast else nullcontext()
 
 

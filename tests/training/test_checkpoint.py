@@ -139,11 +139,14 @@ def test_what_has_changed_since_a_save_is_told(tmp_path: Path) -> None:
     now = Machine()
     save(checkpoint(), tmp_path / LAST)
     assert now.difference(load(tmp_path / LAST).machine) == ""
-    then = Machine(torch_version="2.0.1", threads=now.threads + 3, processes=4)
+    then = Machine(
+        torch_version="2.0.1", threads=now.threads + 3, processes=4, device="GPU", bfloat16=True
+    )
     save(replace(checkpoint(), machine=then), tmp_path / LAST)
     assert now.difference(load(tmp_path / LAST).machine) == (
         f"torch_version 2.0.1 -> {torch.__version__}, "
-        f"threads {now.threads + 3} -> {now.threads}, processes 4 -> 1"
+        f"threads {now.threads + 3} -> {now.threads}, processes 4 -> 1, "
+        "device GPU -> cpu, bfloat16 True -> False"
     )
 
 

@@ -1,3 +1,4 @@
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from minigpt.corpus import Corpus
 from minigpt.model import GPT, CausalSelfAttention, plain_attention
 from minigpt.training import mfu
 from minigpt.training.mfu import flops_per_token, peak_flops_per_s, tokens_per_s_at_peak
+from minigpt.training.scoring import autocast
 from minigpt.training.world import World
 from tests.training.test_loop import small_run
 
@@ -39,8 +41,15 @@ def test_operations_are_those_that_are_counted(arch: str, tied: bool) -> None:
 def test_only_known_devices_have_a_peak(monkeypatch: pytest.MonkeyPatch) -> None:
     assert peak_flops_per_s("cpu") is None
     names = iter(["NVIDIA H200", "NVIDIA H100 80GB HBM3 MIG 1g.10gb"])
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: next(names))
+
+    def only_emulated(*, including_emulation: bool = True) -> bool:
+        return including_emulation
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", only_emulated)
+    assert peak_flops_per_s("cuda:0") is None
+    assert isinstance(autocast(torch.device("cuda")), nullcontext)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
     assert peak_flops_per_s("cuda:0") == 989e12
     assert peak_flops_per_s("cuda") is None
 
