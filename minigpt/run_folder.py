@@ -91,7 +91,7 @@ def begin(run: Run, resume_step: int | None) -> MetricsLog:
     """Clear an older run away, now that the new one is known to work; open the log."""
     folder = run.folder
     files = (checkpoint.PREVIOUS, checkpoint.BEST, checkpoint.LAST, PLOT)
-    for name in (*files, METRICS):
+    for name in (*files, METRICS, RUN_FILE):
         remove_leftovers(folder / name)
     if resume_step is None:
         for name in files:  # in this order: whatever is left when it is killed can be resumed

@@ -33,7 +33,7 @@ from minigpt.training.optim import (
     state_tensors,
 )
 from minigpt.training.run import Run, check_run
-from minigpt.training.scoring import autocast, evaluate, next_token_loss
+from minigpt.training.scoring import autocast, evaluate, has_bfloat16, next_token_loss
 from minigpt.training.sharding import gathered, own_part, whole
 from minigpt.training.world import without_averaging
 
@@ -81,11 +81,15 @@ class Training:
             if resume:
                 checkpoints.load_weights(self.model, resume.weights)
             self._averaged = run.world.wrap(self.model)
-        # for the steps only: scores and texts are those of the model as it is
-        self._forward = torch.compile(self._averaged) if run.compile else self._averaged
+        self._forward: Callable[[Tensor], Tensor] = self._averaged
         self._optimizers = make_optimizers(self.model, run.train)
+        device = torch.device(run.world.device)
         self.machine = Machine(
-            processes=run.world.size, compiled=run.compile, sharded=run.world.shard
+            processes=run.world.size,
+            compiled=run.compile,
+            sharded=run.world.shard,
+            device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+            bfloat16=has_bfloat16(device),
         )
         self.step = 0
         """Done so far."""
@@ -114,6 +118,9 @@ class Training:
         """
         why = ""
         try:
+            if self.machine.compiled:
+                # for the steps only: scores and texts are those of the model as it is
+                self._forward = torch.compile(self._averaged)
             self._or_advice(self._try)
         except (RuntimeError, ImportError, OSError) as error:  # as many kinds as ways to fail
             if not self.machine.compiled:

@@ -36,16 +36,28 @@ def losses(events: list[Event]) -> list[float]:
     return [event.loss for event in events if isinstance(event, Step)]
 
 
+def failing(model: nn.Module) -> Forward:
+    """Fails at its first use."""
+
+    def forward(tokens: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("no compiler\nand a long explanation")
+
+    return forward
+
+
+def refusing(model: nn.Module) -> Forward:
+    """As torch.compile is on a Python that it does not know."""
+    raise RuntimeError("no compiler\nfor this Python")
+
+
+@pytest.mark.parametrize("compiler", [failing, refusing])
 def test_where_compiling_fails_the_run_is_the_plain_one(
-    tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    corpus: Corpus,
+    monkeypatch: pytest.MonkeyPatch,
+    compiler: Callable[[nn.Module], Forward],
 ) -> None:
-    def failing(model: nn.Module) -> Forward:
-        def forward(tokens: torch.Tensor) -> torch.Tensor:
-            raise RuntimeError("no compiler\nand a long explanation")
-
-        return forward
-
-    monkeypatch.setattr(torch, "compile", failing)
+    monkeypatch.setattr(torch, "compile", compiler)
     begin, *events = train(run_in(tmp_path / "a", corpus))
     assert begin == Begin(0, not_compiled="RuntimeError: no compiler")
     plain = list(train(run_in(tmp_path / "b", corpus, compiled=False)))
