@@ -15,6 +15,7 @@ from minigpt.runtime.onnx_graph import CONSTANTS, CONTRIB_OPERATORS, Attribute, 
 
 MAX_METADATA_BYTES = 3 * 2**20  # a tokenizer of 80,000 characters; read in 0.5 s at worst
 MAX_TEXT_BYTES = 2**16  # of every other text
+MAX_SIGNATURE_BYTES = 2**17  # 800 layers' inputs and outputs; onnxruntime takes 300 times as much
 MAX_FIELDS = 100_000  # a 12-layer model has some 3,000; so many are walked in 0.2 s
 
 OPERATORS: Mapping[str, frozenset[str]] = {
@@ -26,7 +27,7 @@ OPERATORS: Mapping[str, frozenset[str]] = {
 }  # fmt: skip
 """What an exported graph is made of, by domain; nothing else runs."""
 
-VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+VARINT, BYTES, FIXED32 = 0, 2, 5
 MODEL_GRAPH, MODEL_OPSET, MODEL_METADATA, MODEL_TRAINING, MODEL_FUNCTIONS = 7, 8, 14, 20, 25
 MODEL_NUMBERS_AND_NAMES = frozenset(range(1, 7))
 GRAPH_NODE, GRAPH_NAME, GRAPH_INITIALIZER, GRAPH_SPARSE_INITIALIZER = 1, 2, 5, 15
@@ -76,6 +77,8 @@ class Unread:
 
 
 Bytes = memoryview | Unread
+Value = int | float | Bytes
+"""Of a field: of protobuf's fixed 32 bits only floats are ever written."""
 
 
 @dataclass(slots=True)
@@ -126,6 +129,7 @@ class Walk:
         """Add the nodes and weights of the model's graph to what was found."""
         if graph is None:
             raise Damaged
+        signature_bytes = 0
         for number, value in self.fields(graph):
             if number == GRAPH_SPARSE_INITIALIZER:
                 raise InputError("it has sparse weights, which may hide external data")
@@ -136,12 +140,16 @@ class Walk:
                 self._found.weights[name] = weight
             elif number == GRAPH_NODE:
                 self._found.nodes.append(self._node(_message(value)))
-            elif number not in GRAPH_NAME_INPUTS_OUTPUTS:
+            elif number in GRAPH_NAME_INPUTS_OUTPUTS:
+                signature_bytes += len(_message(value))
+                if signature_bytes > MAX_SIGNATURE_BYTES:
+                    raise InputError("its graph has larger inputs and outputs than any model here")
+            else:
                 raise InputError("its graph has parts that no model here needs")
 
     def _weight(self, tensor: Bytes) -> tuple[str, Weight]:
         dims: list[int] = []
-        found: dict[int, int | Bytes] = {}
+        found: dict[int, Value] = {}
         for part, value in self.fields(tensor):
             external = part == _TENSOR_EXTERNAL_DATA
             if external or (part == _TENSOR_DATA_LOCATION and value != 0):
@@ -187,7 +195,7 @@ class Walk:
 
     def _attribute(self, attribute: Bytes) -> tuple[str, Attribute]:
         """The name and value of a number or a list of whole numbers; no other is ever written."""
-        found: dict[int, int | Bytes] = {}
+        found: dict[int, Value] = {}
         whole: list[int] = []
         for part, value in self.fields(attribute):
             if part not in _PLAIN_ATTRIBUTE_FIELDS:
@@ -198,8 +206,8 @@ class Walk:
         kind = found.pop(ATTRIBUTE_TYPE, None)
         name = _text(found.pop(ATTRIBUTE_NAME, 0))
         match kind, list(found):
-            case 1, [2] if len(single := bytes(_message(found[ATTRIBUTE_FLOAT]))) == 4:
-                return name, float(struct.unpack("<f", single)[0])
+            case 1, [2] if isinstance(single := found[ATTRIBUTE_FLOAT], float):
+                return name, single
             case 2, [3]:
                 return name, _signed(_number(found[ATTRIBUTE_INT]))
             case 7, [8]:
@@ -212,7 +220,7 @@ class Walk:
         texts = {part: _text(value, len(message)) for part, value in self.fields(message)}
         return texts.get(1, ""), texts.get(2, "")
 
-    def fields(self, message: Bytes) -> Iterator[tuple[int, int | Bytes]]:
+    def fields(self, message: Bytes) -> Iterator[tuple[int, Value]]:
         """The (field number, value) pairs of a protobuf message; bytes are views, not copies."""
         at, end = 0, len(message)
         while at < end:
@@ -228,17 +236,18 @@ class Walk:
                 continue
             if wire_type == BYTES:
                 length, at = _varint(message, at)
-            elif wire_type in (FIXED32, FIXED64):
-                length = 4 if wire_type == FIXED32 else 8
-            else:
+            elif wire_type == FIXED32:
+                length = 4
+            else:  # nothing here is written in 64 bits
                 raise Damaged
             if length > end - at:
                 raise Damaged
-            yield number, message[at : at + length]
+            part = message[at : at + length]
+            yield number, part if wire_type == BYTES else struct.unpack("<f", bytes(part))[0]
             at += length
 
 
-def _check_domain(value: int | Bytes) -> str:
+def _check_domain(value: Value) -> str:
     """The name of an operator domain, "" for ONNX's own."""
     name = _text(value)
     domain = "" if name == "ai.onnx" else name
@@ -247,7 +256,7 @@ def _check_domain(value: int | Bytes) -> str:
     return domain
 
 
-def _text(value: int | Bytes, max_bytes: int = MAX_TEXT_BYTES) -> str:
+def _text(value: Value, max_bytes: int = MAX_TEXT_BYTES) -> str:
     message = _message(value)
     if len(message) > max_bytes:
         raise Damaged
@@ -257,13 +266,13 @@ def _text(value: int | Bytes, max_bytes: int = MAX_TEXT_BYTES) -> str:
         raise Damaged from None
 
 
-def _message(value: int | Bytes) -> Bytes:
-    if isinstance(value, int):
+def _message(value: Value) -> Bytes:
+    if isinstance(value, int | float):
         raise Damaged
     return value
 
 
-def _number(value: int | Bytes) -> int:
+def _number(value: Value) -> int:
     if not isinstance(value, int):
         raise Damaged
     return value

@@ -96,7 +96,7 @@ def _attribute(name: str, value: Attribute) -> _Chunks:
     ]
 
 
-def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+def _fields(message: memoryview) -> Iterator[tuple[int, float | memoryview]]:
     for number, value in proto.Walk().fields(message):
         assert not isinstance(value, proto.Unread)  # all of it is in memory
         yield number, value
