@@ -17,6 +17,7 @@ class TorchDecoder:
         self._model = model
         self._device = next(model.parameters()).device
         self._cache = KVCache(model.config, device=str(self._device))
+        self.n_feeds = 0
 
     @property
     def block_size(self) -> int:
@@ -39,6 +40,7 @@ class TorchDecoder:
         check_feed(self, tokens)
         self._model.eval()
         logits = self._model(torch.tensor([tokens], device=self._device), self._cache)
+        self.n_feeds += 1
         row: Logits = logits[0].float().cpu().numpy()
         return row
 

@@ -91,6 +91,7 @@ class ScriptedDecoder:
         self._block_size = block_size
         self._steady_from = steady_from
         self.fed: list[list[int]] = []
+        self.n_feeds = 0
 
     @property
     def block_size(self) -> int:
@@ -111,6 +112,7 @@ class ScriptedDecoder:
     def feed(self, tokens: Sequence[int]) -> Logits:
         check_feed(self, tokens)
         self.fed.append(list(tokens))
+        self.n_feeds += 1
         self._tokens += tokens
         rows: Logits = self._rows[list(tokens)]
         if len(tokens) < self._steady_from:

@@ -42,7 +42,7 @@ class CudaDecoder:
     def __init__(self, file: OnnxFile, *, device: str = "cuda") -> None:
         self._file, self._device = file, device
         self._session = _cuda_session(file) if device == "cuda" else _cpu_session(file)
-        self._position = 0
+        self._position = self.n_feeds = 0
         self._buffers = _Buffers(self, 1)
         self._passes: dict[int, _Pass] = {}
 
@@ -73,6 +73,7 @@ class CudaDecoder:
         self._buffers.mask[0, start:end] = 1
         rows = self._buffers.run(each, np.array([tokens]), np.arange(start, end)[None])
         self._position = end
+        self.n_feeds += 1
         first: Logits = rows[0]
         return first
 

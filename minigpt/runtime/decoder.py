@@ -32,6 +32,9 @@ class Batch(Protocol):
 class Decoder(Protocol):
     """A model with a KV cache. Prefill, a step, scoring and going back are `feed` and `rewind`."""
 
+    n_feeds: int
+    """How often it was fed: who finds more than its own was interrupted by another text."""
+
     @property
     def block_size(self) -> int:
         """The most tokens the cache holds."""

@@ -62,7 +62,7 @@ class OnnxDecoder:
             file.path, file.content, threads or default_threads(len(file.content))
         )
         _check_signature(self._session, file)
-        self._position = 0
+        self._position = self.n_feeds = 0
         self._buffers = _Buffers(self._session, config, 1)
         self._positions = np.arange(config.block_size)
         self._passes: dict[int, _Pass] = {}
@@ -120,6 +120,7 @@ class OnnxDecoder:
         self._buffers.mask[0, start:end] = 1
         run_bound(self._session, each.binding, self._path)
         self._position = end
+        self.n_feeds += 1
         rows: Logits = each.logits[0]
         return rows
 

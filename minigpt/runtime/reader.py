@@ -14,6 +14,7 @@ in another order), a lone token is read together with the one before it, once mo
 import time
 from collections import deque
 from collections.abc import Sequence
+from itertools import pairwise
 
 from minigpt.errors import InputError
 from minigpt.runtime.decoder import Decoder
@@ -61,7 +62,7 @@ class Reader:
         self._rows: Logits | None = None
         self._seconds = 0.0  # that the last pass took; 0 for a prompt's
         self._steady_from = 1
-        self._position = 0  # where this text left the decoder
+        self._n_feeds = 0  # of the decoder, when this text was the last to feed it
 
     def append(self, token: int) -> None:
         """Let the text go on with a token."""
@@ -70,7 +71,13 @@ class Reader:
             self._draft.learn(self.newest)
 
     def row(self) -> Logits:
-        """The logits after the text (V,); to be asked for once after each token."""
+        """The logits after the text (V,); to be asked for once after each token.
+
+        Raises:
+            InputError: the decoder has read another text since, over this one.
+        """
+        if self.window and self._decoder.n_feeds != self._n_feeds:
+            raise InputError("a model reads one text at a time, and has read another one meanwhile")
         came_true = (
             self._n_right < len(self._guesses) and self.newest[-1] == self._guesses[self._n_right]
         )
@@ -84,10 +91,8 @@ class Reader:
         self._guesses, self._n_right, self._seconds = [], 0, 0.0
         if self.window == 0:
             self._begin()
-        elif self._decoder.position != self._position:
-            raise InputError("a model reads one text at a time, and has read another one meanwhile")
         row = self._read_on() if self.window and not self.slid else self._read_anew()
-        self._position = self._decoder.position
+        self._n_feeds = self._decoder.n_feeds
         return row
 
     def _begin(self) -> None:
@@ -130,10 +135,16 @@ class Reader:
 
 
 def read(decoder: Decoder, tokens: Sequence[int]) -> Logits:
-    """Read a text from its beginning, in chunks; the logits after it (V,)."""
+    """Read a text from its beginning, in chunks; the logits after it (V,).
+
+    No chunk is a lone token, unless that is the text: see the top.
+    """
     decoder.rewind(0)
-    for start in range(0, len(tokens), CHUNK):
-        rows = decoder.feed(tokens[start : start + CHUNK])
+    starts = [*range(0, len(tokens), CHUNK)]
+    if len(tokens) - starts[-1] == 1 < len(tokens):
+        starts[-1] -= 1
+    for start, end in pairwise([*starts, len(tokens)]):
+        rows = decoder.feed(tokens[start:end])
     return _row(rows, -1)
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from minigpt.errors import InputError
 from minigpt.runtime.draft import Draft
+from minigpt.runtime.evaluation import logprobs
 from minigpt.runtime.generation import generate
 from minigpt.runtime.params import SamplingParams
 from minigpt.runtime.pattern import Pattern
@@ -188,6 +189,33 @@ def test_a_model_reads_one_text_at_a_time() -> None:
     assert next(other).text == "b"
     with pytest.raises(InputError, match="one text at a time"):
         next(one)
+
+
+def test_another_text_of_the_same_length_is_noticed_too() -> None:
+    decoder = ScriptedDecoder(cycle(8), block_size=64)
+    one = generate(decoder, ABC, [0, 1, 2], settings())
+    next(one)
+    next(generate(decoder, ABC, [4, 5, 6], settings()))
+    with pytest.raises(InputError, match="one text at a time"):
+        next(one)
+
+
+def test_what_was_guessed_is_not_taken_from_another_text() -> None:
+    decoder = ScriptedDecoder(cycle(8), block_size=64)
+    one = generate(decoder, ABC, ABC.encode("abcdefghabcd" * 2), settings(), draft=Draft({}))
+    next(one)
+    while len(decoder.fed[-1]) < 3 or len(decoder.fed) == 1:
+        next(one)  # until guesses were read
+    logprobs(decoder, [3] * 6)
+    with pytest.raises(InputError, match="one text at a time"):
+        next(one)
+
+
+def test_no_chunk_of_a_prompt_is_a_lone_token() -> None:
+    for length, chunks in ((1, [1]), (256, [256]), (257, [255, 2]), (258, [256, 2])):
+        decoder = ScriptedDecoder(cycle(8), block_size=600)
+        next(generate(decoder, ABC, [0] * length, settings()))
+        assert [len(tokens) for tokens in decoder.fed] == chunks
 
 
 def test_a_repeated_prompt_is_guessed_without_a_table() -> None:
