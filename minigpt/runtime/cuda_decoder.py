@@ -126,8 +126,10 @@ class _CudaBatch:
         return rows
 
     def reorder(self, rows: Sequence[int]) -> None:
-        cache = self._buffers.cache.items()
-        self._buffers.put({name: value.numpy()[list(rows)] for name, value in cache})
+        there = {name: value.numpy() for name, value in self._buffers.cache.items()}
+        newest = there | self._begun
+        self._buffers.put({name: array[list(rows)] for name, array in newest.items()})
+        self._begun = {}
 
 
 @dataclass(frozen=True, slots=True)

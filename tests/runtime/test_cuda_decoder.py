@@ -17,7 +17,7 @@ from minigpt.runtime.cuda_decoder import CUDA, CudaDecoder
 from minigpt.runtime.decoder import Decoder
 from minigpt.runtime.evaluation import logprobs
 from minigpt.runtime.generation import generate
-from minigpt.runtime.library import load, shipped_model
+from minigpt.runtime.library import find_model, load
 from minigpt.runtime.onnx_decoder import OnnxDecoder
 from minigpt.runtime.onnx_file import OnnxFile, open_onnx
 from minigpt.runtime.params import SamplingParams
@@ -28,7 +28,7 @@ TEXT = "ROMEO:\nO, speak again, bright angel! for thou art\nAs glorious to this 
 
 @pytest.fixture(scope="module")
 def file() -> OnnxFile:
-    return open_onnx(shipped_model())
+    return open_onnx(find_model("laptop"))
 
 
 @pytest.fixture
@@ -120,6 +120,21 @@ def test_rows_side_by_side_are_as_each_alone(file: OnnxFile, decoder: CudaDecode
     batch.reorder([2, 2, 0])
     rows = batch.step([4, 5, 6])
     assert close(rows, np.concatenate([alone(tokens) for tokens in ([3, 4], [3, 5], [1, 6])]))
+
+
+def test_rows_can_change_places_as_soon_as_they_are_begun(
+    file: OnnxFile, decoder: CudaDecoder
+) -> None:
+    ids = ids_of(file)
+    batch = decoder.batch(2)
+    for row in range(2):  # each goes on from another text
+        decoder.rewind(0)
+        decoder.feed(ids[row : row + 20])
+        batch.begin(row)
+    batch.reorder([1, 1])
+    rows = batch.step([7, 7])
+    np.testing.assert_array_equal(rows[0], rows[1])
+    assert close(rows[1:], OnnxDecoder(file).feed([*ids[1:21], 7])[-1:])
 
 
 def test_text_goes_on_past_the_window(file: OnnxFile, decoder: CudaDecoder) -> None:
