@@ -212,13 +212,19 @@ def likely_speakers(
     if tokenizer.unknown(":\n"):
         return []
     from minigpt.runtime.batch import beam_search
+    from minigpt.runtime.decoder import TooManyTexts
     from minigpt.runtime.pattern import Pattern
 
     pattern = Pattern(rf"[^\n:]{{1,{MAX_NAME}}}:\n", tokenizer)
     said = text.rstrip("\n") or "Hello."
     params = SamplingParams(max_new_tokens=MAX_NAME + 2)
     ids = tokenizer.encode(said + END)
-    beams = beam_search(decoder, tokenizer, ids, params, _WIDTH, pattern=pattern)
+    try:
+        beams = beam_search(decoder, tokenizer, ids, params, _WIDTH, pattern=pattern)
+    except TooManyTexts as error:
+        if not error.most:
+            return []
+        beams = beam_search(decoder, tokenizer, ids, params, error.most, pattern=pattern)
     if sum(math.exp(beam.logprob) for beam in beams) < _PLAY:
         return []
     names = (beam.text.removesuffix(":\n") for beam in beams)

@@ -68,7 +68,7 @@ class Decoder(Protocol):
         """Room for n texts, each with a cache of its own, that go on from this decoder's.
 
         Raises:
-            InputError: their caches take more than MAX_BATCH_BYTES.
+            TooManyTexts: their caches take more than MAX_BATCH_BYTES.
         """
 
     def beside(self) -> "Decoder":
@@ -100,15 +100,22 @@ def check_rewind(decoder: Decoder, position: int) -> None:
         raise ValueError(f"cannot rewind to {position}: the cache holds {decoder.position} tokens")
 
 
-def check_batch(config: GPTConfig, n: int) -> None:
-    """Raises InputError as `Decoder.batch` says."""
-    n_bytes = 8 * n * config.n_layer * config.n_embd * config.block_size
-    if n_bytes > MAX_BATCH_BYTES:
-        raise InputError(
-            f"{n} texts at once would take {n_bytes / 2**30:.0f} GiB of memory with this model; "
-            f"at most {n * MAX_BATCH_BYTES // n_bytes} do not take more than "
-            f"{MAX_BATCH_BYTES // 2**30}"
+class TooManyTexts(InputError):
+    """There is no room for so many at once; `most` of them would do."""
+
+    def __init__(self, n: int, most: int, bytes_each: int) -> None:
+        super().__init__(
+            f"{n} texts at once would take {n * bytes_each / 2**30:.0f} GiB of memory with this "
+            f"model; at most {most} do not take more than {MAX_BATCH_BYTES // 2**30}"
         )
+        self.most = most
+
+
+def check_batch(config: GPTConfig, n: int) -> None:
+    """Raises TooManyTexts as `Decoder.batch` says."""
+    bytes_each = 8 * config.n_layer * config.n_embd * config.block_size
+    if n > (most := MAX_BATCH_BYTES // bytes_each):
+        raise TooManyTexts(n, most, bytes_each)
 
 
 def check_step(

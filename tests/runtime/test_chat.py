@@ -5,7 +5,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from minigpt.errors import InputError
+from minigpt.runtime import decoder
 from minigpt.runtime.chat import END, MAX_NAME, Roles, answer, likely_speakers, speakers, words
+from minigpt.runtime.decoder import TooManyTexts
 from minigpt.runtime.library import load
 from minigpt.runtime.params import SamplingParams
 from minigpt.tokenizer import CharTokenizer
@@ -134,6 +136,20 @@ def test_the_shipped_model_names_those_it_knows() -> None:
     assert {"JULIET", "KING RICHARD III", "MERCUTIO"} <= set(names)
     for text in ("", "a man is here."):
         assert len(likely_speakers(model.decoder, model.tokenizer, text)) == 8
+
+
+def test_a_model_too_large_for_many_texts_at_once_names_some(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = load("laptop")
+    monkeypatch.setattr(decoder, "MAX_BATCH_BYTES", 16 * 8 * 4 * 128 * 64)
+    with pytest.raises(TooManyTexts, match="at most 16 do not"):
+        model.decoder.batch(17)
+    names = likely_speakers(model.decoder, model.tokenizer, "ROMEO:\nhello")
+    assert "ROMEO" in names
+    assert len(names) == 8
+    monkeypatch.setattr(decoder, "MAX_BATCH_BYTES", 0)
+    assert likely_speakers(model.decoder, model.tokenizer, "ROMEO:\nhello") == []
 
 
 def test_a_model_of_no_plays_names_nobody() -> None:
