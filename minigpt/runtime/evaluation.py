@@ -8,7 +8,7 @@ import numpy.typing as npt
 from minigpt.errors import InputError
 from minigpt.runtime.decoder import Decoder
 from minigpt.runtime.reader import CHUNK
-from minigpt.runtime.sampling import Logits
+from minigpt.runtime.sampling import DAMAGED, Logits
 
 
 def logprobs(decoder: Decoder, ids: Sequence[int]) -> npt.NDArray[np.float64]:
@@ -26,7 +26,7 @@ def logprobs(decoder: Decoder, ids: Sequence[int]) -> npt.NDArray[np.float64]:
         n - 1 numbers.
 
     Raises:
-        InputError: the text is shorter.
+        InputError: the text is shorter, or a logit is NaN or infinite, so the model is damaged.
     """
     if len(ids) < 2:
         raise InputError("scoring needs a text of at least two characters that the model knows")
@@ -49,6 +49,8 @@ def evaluate(decoder: Decoder, ids: Sequence[int]) -> float:
 def _chosen(logits: Logits, targets: Sequence[int]) -> npt.NDArray[np.float64]:
     """Log-probability of each target (T,) under its row of logits (T,V)."""
     z = logits.astype(np.float64)
+    if not np.isfinite(z).all():
+        raise InputError(DAMAGED)
     z -= z.max(axis=1, keepdims=True)
     log_total = np.log(np.exp(z).sum(axis=1))
     return np.asarray(z[np.arange(len(targets)), list(targets)] - log_total)

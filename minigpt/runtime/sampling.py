@@ -57,6 +57,8 @@ class Cut(IntEnum):
     MIROSTAT = 9
 
 
+DAMAGED = "the model is damaged: it returned logits that are NaN or infinite"
+
 _SMALL_VOCABULARY = 2048
 _NEAR = 9.0  # nats: what is 8,000 times less likely than the likeliest is rarely looked at
 _KEPT = Cut.KEPT.value  # a plain int: numpy takes 4 us to look at a member of an enumeration
@@ -118,7 +120,7 @@ def distribution(
     z = logits.astype(np.float64)
     top, bottom = float(z[z.argmax()]), float(z[z.argmin()])  # NaN counts as both
     if not (math.isfinite(top) and math.isfinite(bottom)):
-        raise InputError("the model is damaged: it returned logits that are NaN or infinite")
+        raise InputError(DAMAGED)
     z -= top
     raw = np.exp(z)
     total = float(raw.sum())

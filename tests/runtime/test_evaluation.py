@@ -23,6 +23,12 @@ def test_every_target_is_predicted_once_from_its_own_window() -> None:
     assert (-logprobs(decoder, ids)).tolist() == pytest.approx(by_hand)
 
 
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_numbers_that_are_none_are_told(number: float) -> None:
+    with pytest.raises(InputError, match="the model is damaged"):
+        evaluate(ScriptedDecoder([[0.0, 1.0], [number, 0.0]]), [0, 1, 1, 0])
+
+
 def test_one_token_cannot_be_evaluated() -> None:
     with pytest.raises(InputError, match="two characters"):
         evaluate(ScriptedDecoder([[0.0]]), [0])
