@@ -73,8 +73,8 @@ def _automaton(regex: str) -> interegular.FSM:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what may once mean something else
             re.compile(regex)  # its complaints are better than the automaton's
-        if other := _MEANS_SOMETHING_ELSE.search(regex):
-            raise interegular.Unsupported(other[0])
+        if other := _read_otherwise(regex):
+            raise interegular.Unsupported(other)
         return interegular.parse_pattern(regex).to_fsm()
     except re.error as error:
         raise InputError(f"{shown} is no regular expression: {error}") from None
@@ -88,9 +88,23 @@ def _automaton(regex: str) -> interegular.FSM:
         ) from None
 
 
-# What the parser reads in another way than `re` does: an end that is looked at and not taken, and
-# a bracket that begins a set.
-_MEANS_SOMETHING_ELSE = re.compile(r"\(\?<?[=!]|(?<!\\)\[\^?\]")
+# Escapes, sets, and what may need a second look, from left to right.
+_PARTS = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{\}|\(\?<?[=!]", re.DOTALL)
+
+
+def _read_otherwise(regex: str) -> str | None:
+    """The first part that the parser reads in another way than `re` does.
+
+    An end that is looked at and not taken, a bracket that begins a set, a repetition without a
+    number, what is outside of one of several classes.
+    """
+    for part in _PARTS.findall(regex):
+        classes = sum(escaped in "WDS" for escaped in re.findall(r"\\(.)", part, re.DOTALL))
+        if part == "{}" or part[0] == "(" or part.startswith(("[]", "[^]")):
+            return str(part)
+        if part[0] == "[" and classes > 1:
+            return str(part)
+    return None
 
 
 def _leading_to(following: npt.NDArray[np.int64], finals: set[int]) -> Mask:
