@@ -10,6 +10,7 @@ from minigpt.runtime import generation
 from minigpt.runtime.draft import Draft
 from minigpt.runtime.library import Model
 from minigpt.runtime.params import KNOBS, SamplingParams
+from minigpt.runtime.window import slides_within
 from minigpt.terminal import print_json, printable, say
 
 if TYPE_CHECKING:  # most texts follow no pattern: see `generation.py`
@@ -80,11 +81,15 @@ def _write_one(
         _write(printable(token.text) if on_terminal else token.text)
     if on_terminal:
         _write("\n")
+    _tell_of_slides(model, n_slides)
+    return 0
+
+
+def _tell_of_slides(model: Model, n_slides: int) -> None:
     if n_slides:
         times = "once" if n_slides == 1 else f"{n_slides} times"
         window = model.config.block_size
         say(f"note: the window of {window} characters was full {times}; its newest half was kept")
-    return 0
 
 
 def _write_samples(request: _Request, n: int, stop: list[str], *, as_json: bool) -> int:
@@ -118,11 +123,15 @@ def _write_beams(request: _Request, width: int, *, as_json: bool) -> int:
 def _write_texts(
     request: _Request, texts: list[str], logprobs: list[float], *, as_json: bool
 ) -> int:
+    longest = max(map(len, texts), default=0)  # a token is a character
+    n_slides = slides_within(len(request.ids), longest, request.model.config.block_size)
     if as_json:
-        print_json({**request.about, "texts": texts, "logprobs": logprobs})
+        found = {"texts": texts, "logprobs": logprobs, "slides": n_slides}
+        print_json({**request.about, **found})
     else:
         shown = [printable(text) for text in texts] if sys.stdout.isatty() else texts
         _write("\n----\n".join(shown) + "\n")
+        _tell_of_slides(request.model, n_slides)
     return 0
 
 

@@ -149,7 +149,10 @@ def test_generate_several_texts(capsys: pytest.CaptureFixture[str]) -> None:
     assert (code, [len(text) for text in texts], err) == (0, [30, 30, 30], "")
     assert len(set(texts)) == 3
     found = json.loads(run(capsys, *base, "--n", 3, "--json")[1])
-    assert found["texts"] == texts
+    assert (found["texts"], found["slides"]) == (texts, 0)
+    long = ("generate", LAPTOP, "--prompt", "ROMEO:", "--max-new-tokens", 100)
+    for several in (("--n", 2), ("--beams", 2)):
+        assert "was full 2 times" in run(capsys, *long, *several)[2]
     assert "between 1 and 256" in refused(capsys, *base, "--n", 257)
 
 
