@@ -52,7 +52,7 @@ def read_corpus_argument(
     if arguments.corpus:
         return TokenizedCorpus.from_corpus(pydoc_corpus())
     console = Console(stderr=True)
-    with _exit_on_sigterm():
+    with exit_on_sigterm():
         if total_bytes(arguments.text) < shards.LARGE_BYTES or quiet or not console.is_terminal:
             return read_tokenized(arguments.text, cache)
         with tokenizing_view(console) as report:
@@ -60,8 +60,8 @@ def read_corpus_argument(
 
 
 @contextlib.contextmanager
-def _exit_on_sigterm() -> Iterator[None]:
-    """Leave in good order, so that no half-written ids stay behind."""
+def exit_on_sigterm() -> Iterator[None]:
+    """Leave in good order, so that nothing half-written stays behind."""
 
     def leave(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)

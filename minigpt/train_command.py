@@ -17,6 +17,7 @@ from minigpt.run_arguments import (
     PLANNED,
     corpus_stem,
     describe_run,
+    exit_on_sigterm,
     read_corpus_argument,
     set_by_flags,
 )
@@ -34,7 +35,7 @@ from minigpt.torch_decoder import check_device
 from minigpt.training import checkpoint, tensorboard
 from minigpt.training.baselines import MOST_COUNTED, baselines
 from minigpt.training.checkpoint import Checkpoint
-from minigpt.training.events import Begin, End, Event
+from minigpt.training.events import Baselines, Begin, End, Event
 from minigpt.training.live_view import live_view
 from minigpt.training.loop import train
 from minigpt.training.metrics import read_records
@@ -78,22 +79,25 @@ def run_training(arguments: argparse.Namespace) -> int:
                 make(folder)
                 lock(folder, until_the_end)
                 refuse_an_older_run(folder, force=arguments.force)
+            yardsticks = baselines(*run.parts, run.model.vocab_size)
             if arguments.minutes is not None:
-                run = _plan(run, 60 * arguments.minutes - (time.monotonic() - began))
+                with exit_on_sigterm():
+                    run = _plan(run, 60 * arguments.minutes - (time.monotonic() - began))
         except InputError:
             world.any(True)  # the others wait to hear whether it is worth looking
             raise
         world.any(False)
         if arguments.minutes is not None:
             run = _as_planned(run)
-        return _train(run, resume, arguments)
+        return _train(run, yardsticks, resume, arguments)
 
 
-def _train(run: Run, resume: Checkpoint | None, arguments: argparse.Namespace) -> int:
+def _train(
+    run: Run, yardsticks: Baselines, resume: Checkpoint | None, arguments: argparse.Namespace
+) -> int:
     """Follow a run to its end; returns the exit code."""
     folder, corpus = run.folder, run.corpus
     say(f"{to_toml(run.model, run.train)}# {_scope(run)}")
-    yardsticks = baselines(*run.parts, run.model.vocab_size)
     title = (
         f"{folder.name}: {run.model.n_params():,} parameters, {len(corpus.ids):,} characters, "
         f"{run.model.vocab_size} distinct"
@@ -200,7 +204,7 @@ def _plan(run: Run, seconds: float) -> Run:
     began = time.monotonic()
     pace = measure_pace(run, seconds)
     # what the measuring does not see: the plot, the log, and what else the machine does
-    left = 0.95 * (seconds - (time.monotonic() - began)) - 2
+    left = 0.95 * (seconds - (time.monotonic() - began) - pace.begin_s) - 2
     train_config = plan_steps(run.train, pace, left)
     steps, interval = train_config.max_steps, train_config.eval_interval
     say(f"plan: {steps:,} steps of {pace.step_s:.2g} s and {steps // interval + 1} "

@@ -95,7 +95,7 @@ def test_a_pace_is_what_the_parts_of_a_run_take(
     pace = measure_pace(small_run(whole, tmp_path), 1e6, clock)
     assert pace.step_s == pytest.approx(0.2)
     # a fourth of the text, and so of the validation, was scored
-    assert pace.evaluation_s == pytest.approx(4 * 0.5 + 0.03 + 10 * 0.007)
+    assert pace.evaluation_s == pytest.approx(4 * 0.485 + 0.015 + 0.03 + 10 * 0.007)
     assert seen.count(Step) > 1
     assert list(tmp_path.iterdir()) == []
 
@@ -106,7 +106,8 @@ def test_a_rehearsal_leaves_nothing_behind(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     run = small_run(corpus, tmp_path / "run")
     pace = measure_pace(replace(run, train=replace(run.train, sample_chars=0)), 1e6, ticking())
-    assert pace == Pace(step_s=10, evaluation_s=20)  # the second one being the checkpoint's
+    # of the 20 s the second ten are the checkpoint's
+    assert pace == Pace(step_s=10, evaluation_s=20, begin_s=10)
     assert list(tmp_path.iterdir()) == []
 
 
