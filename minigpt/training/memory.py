@@ -1,8 +1,10 @@
 """What to tell a person whose model or batch does not fit into memory."""
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -12,7 +14,10 @@ from minigpt.errors import InputError
 
 Done = TypeVar("Done")
 
-_WORDS = ("can't allocate memory", "not enough memory", "bad_alloc", "out of memory")
+_WORDS = (
+    "can't allocate memory", "not enough memory", "bad_alloc", "out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)  # fmt: skip
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -20,6 +25,41 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _WORDS)
+
+
+@contextlib.contextmanager
+def bounded() -> Iterator[None]:
+    """Let an allocation fail for which there is no memory, where a failure can be told.
+
+    Linux promises more memory than there is and kills who takes it at its word. Elsewhere nothing
+    is done; nor is a container's own limit looked at.
+    """
+    free, in_use = (
+        _kilobytes("meminfo", "MemAvailable", "SwapFree"),
+        _kilobytes("self/status", "VmData"),
+    )
+    if sys.platform != "linux" or not free or not in_use:
+        yield
+        return
+    import resource
+
+    soft, hard = before = resource.getrlimit(resource.RLIMIT_DATA)
+    limits = [1024 * (in_use + free), *(n for n in before if n != resource.RLIM_INFINITY)]
+    resource.setrlimit(resource.RLIMIT_DATA, (min(limits), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def _kilobytes(file: str, *names: str) -> int:
+    """The sum of some lines of a file in /proc; 0 where there are none."""
+    try:
+        lines = Path("/proc", file).read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return 0
+    found = dict(line.split(":", 1) for line in lines if ":" in line)
+    return sum(int(found[name].split()[0]) for name in names if name in found)
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from minigpt.training import checkpoint as checkpoints
 from minigpt.training.checkpoint import Checkpoint, Machine
 from minigpt.training.data import resident, to_device, windows
 from minigpt.training.events import Evaluation, Saved, Step
-from minigpt.training.memory import Done, must_fit, step_or_advice
+from minigpt.training.memory import Done, bounded, must_fit, step_or_advice
 from minigpt.training.optim import (
     load_state_tensors,
     make_optimizers,
@@ -76,7 +76,8 @@ class Training:
         train_ids, self._val_ids = run.parts
         self._train_ids = resident(train_ids, torch.device(run.world.device))
         torch.manual_seed(run.train.seed)
-        with must_fit(run.model):
+        self._bounds = nullcontext if run.world.on_gpu else bounded
+        with must_fit(run.model), self._bounds():
             self.model = GPT(run.model)
             if resume:
                 checkpoints.load_weights(self.model, resume.weights)
@@ -121,14 +122,16 @@ class Training:
             if self.machine.compiled:
                 # for the steps only: scores and texts are those of the model as it is
                 self._forward = torch.compile(self._averaged)
-            self._or_advice(self._try)
+            with self._bounds():
+                self._or_advice(self._try)
         except (RuntimeError, ImportError, OSError) as error:  # as many kinds as ways to fail
             if not self.machine.compiled:
                 raise
             why = f"{type(error).__name__}: {error}".splitlines()[0]
             self.machine = replace(self.machine, compiled=False)
             self._forward = self._averaged
-            self._or_advice(self._try)
+            with self._bounds():
+                self._or_advice(self._try)
         return why
 
     def _try(self, config: TrainConfig) -> None:

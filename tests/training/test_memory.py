@@ -11,7 +11,7 @@ from minigpt.cli import main
 from minigpt.config import GPTConfig
 from minigpt.corpus import Corpus
 from minigpt.errors import InputError
-from minigpt.training import state
+from minigpt.training import memory, state
 from minigpt.training.loop import train
 from minigpt.training.memory import is_out_of_memory, must_fit
 from minigpt.training.scoring import next_token_loss
@@ -24,10 +24,11 @@ ON_CPU = RuntimeError(
 )
 ON_GPU = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 4.00 GiB.")
 ON_WINDOWS = RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes.")
+ON_FULL_GPU = RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`")
 OF_NUMPY = MemoryError("Unable to allocate 4.00 GiB for an array")
 
 
-@pytest.mark.parametrize("error", [ON_CPU, ON_GPU, ON_WINDOWS, OF_NUMPY])
+@pytest.mark.parametrize("error", [ON_CPU, ON_GPU, ON_FULL_GPU, ON_WINDOWS, OF_NUMPY])
 def test_a_batch_too_large_is_told_with_one_that_fits(
     tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
@@ -46,7 +47,7 @@ def test_a_batch_too_large_is_told_with_one_that_fits(
     list(train(small_run(tmp_path, corpus, batch_size=5, accumulation=8)))
 
 
-@pytest.mark.parametrize("error", [ON_CPU, ON_GPU, ON_WINDOWS, OF_NUMPY])
+@pytest.mark.parametrize("error", [ON_CPU, ON_GPU, ON_FULL_GPU, ON_WINDOWS, OF_NUMPY])
 def test_a_model_too_large_for_any_batch(
     tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
@@ -73,8 +74,9 @@ def test_other_errors_stay_what_they_are() -> None:
         raise bug
 
 
+@pytest.mark.parametrize("by", ["limit", "promise"])
 def test_short_memory_for_real(
-    tmp_path: Path, text_file: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, text_file: Path, capfd: pytest.CaptureFixture[str], by: str
 ) -> None:
     resource = pytest.importorskip("resource")
     statm = Path("/proc/self/statm")
@@ -92,13 +94,21 @@ def test_short_memory_for_real(
     ]
     assert main([*out, str(tmp_path / "warm")]) == 0  # what is imported late is there now
 
+    really = memory._kilobytes
+
     def limited(name: str, *settings: str) -> int:
         """The exit code of a run that may take 400 MB more than this process has."""
 
         def child() -> None:
             torch.set_num_threads(1)
-            in_use = int(statm.read_text(encoding="ascii").split()[0]) * os.sysconf("SC_PAGE_SIZE")
-            resource.setrlimit(resource.RLIMIT_AS, (in_use + 400_000_000,) * 2)
+            if by == "limit":
+                n_pages = int(statm.read_text(encoding="ascii").split()[0])
+                in_use = n_pages * os.sysconf("SC_PAGE_SIZE")
+                resource.setrlimit(resource.RLIMIT_AS, (in_use + 400_000_000,) * 2)
+            else:  # a machine that has no more, and does not say so when it is asked for it
+                memory._kilobytes = lambda file, *names: (
+                    400_000 if file == "meminfo" else really(file, *names)
+                )
             os._exit(main([*out, str(tmp_path / name), *settings]))
 
         return in_child(child)
