@@ -656,8 +656,9 @@ def test_minutes_become_a_fixed_number_of_steps(
     assert "max_steps 20 -> 9" in refused(capsys, *base, one, "--resume", "--max-steps", 9)
     both = ("--config", one / "run.toml", "--minutes", 10)
     assert "--minutes plans max_" in refused(capsys, *base, tmp_path / "d", *both)
-    monkeypatch.setattr(train_command, "measure_pace", lambda *_: Pace(40.0, 1.0))
-    assert "--minutes is too short" in run(capsys, *base, tmp_path / "c", "--minutes", 10)[2]
+    for too_slow in (Pace(40.0, 1.0), Pace(20.0, 1.0, begin_s=200.0)):
+        monkeypatch.setattr(train_command, "measure_pace", lambda *_, pace=too_slow: pace)
+        assert "--minutes is too short" in run(capsys, *base, tmp_path / "c", "--minutes", 10)[2]
 
 
 def test_minutes_that_are_none(capsys: pytest.CaptureFixture[str], text_file: Path) -> None:
