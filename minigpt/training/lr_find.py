@@ -46,6 +46,7 @@ def try_rates(run: Run) -> Iterator[Trial]:
         InputError: the text is too short, or the model does not fit into memory.
     """
     training = Training(run, None)
+    training.rehearse()
     total, weight, lowest = 0.0, 0.0, math.inf
     for step in range(STEPS):
         rate = LOWEST_RATE * (HIGHEST_RATE / LOWEST_RATE) ** (step / (STEPS - 1))

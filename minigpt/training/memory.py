@@ -1,6 +1,7 @@
 """What to tell a person whose model or batch does not fit into memory."""
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -32,7 +33,7 @@ def bounded() -> Iterator[None]:
     """Let an allocation fail for which there is no memory, where a failure can be told.
 
     Linux promises more memory than there is and kills who takes it at its word. Elsewhere nothing
-    is done; nor is a container's own limit looked at.
+    is done; nor is a container's own limit looked at. Processes of one torchrun share what is free.
     """
     free, in_use = (
         _kilobytes("meminfo", "MemAvailable", "SwapFree"),
@@ -44,6 +45,7 @@ def bounded() -> Iterator[None]:
     import resource
 
     soft, hard = before = resource.getrlimit(resource.RLIMIT_DATA)
+    free //= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     limits = [1024 * (in_use + free), *(n for n in before if n != resource.RLIM_INFINITY)]
     resource.setrlimit(resource.RLIMIT_DATA, (min(limits), hard))
     try:
@@ -53,13 +55,13 @@ def bounded() -> Iterator[None]:
 
 
 def _kilobytes(file: str, *names: str) -> int:
-    """The sum of some lines of a file in /proc; 0 where there are none."""
+    """The sum of some lines of a file in /proc; 0 where one is missing."""
     try:
         lines = Path("/proc", file).read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:
         return 0
     found = dict(line.split(":", 1) for line in lines if ":" in line)
-    return sum(int(found[name].split()[0]) for name in names if name in found)
+    return sum(int(found[name].split()[0]) for name in names) if found.keys() >= {*names} else 0
 
 
 @contextlib.contextmanager
