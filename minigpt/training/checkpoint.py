@@ -49,15 +49,16 @@ class Machine:
     """By torch.compile, whose dropout is another one."""
     sharded: bool = False
     """Each process held a part of the model: the gradient's norm is added up otherwise."""
-    device: str = "cpu"
-    """A GPU's name, which adds up in another order."""
-    bfloat16: bool = False
-    """Whether the steps multiply in it."""
+    device: str | None = "cpu"
+    """"cpu", or the GPU's name: each adds up in its own order. None: an older checkpoint."""
+    bfloat16: bool | None = False
+    """Whether the steps multiply in it. None: an older checkpoint."""
 
     def difference(self, before: "Machine") -> str:
-        """What has changed since, to be shown; "" if nothing."""
+        """What is known to have changed since, to be shown; "" if nothing."""
         then, now = asdict(before), asdict(self)
-        return ", ".join(f"{k} {then[k]} -> {now[k]}" for k in now if now[k] != then[k])
+        changed = [k for k in now if then[k] is not None and now[k] != then[k]]
+        return ", ".join(f"{k} {then[k]} -> {now[k]}" for k in changed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,8 +153,8 @@ def _from_parts(info: dict[str, Any], tensors: dict[str, Tensor]) -> Checkpoint:
             processes=int(info.get("processes", 1)),
             compiled=bool(info.get("compiled", False)),
             sharded=bool(info.get("sharded", False)),
-            device=str(info.get("device", "cpu")),
-            bfloat16=bool(info.get("bfloat16", False)),
+            device=None if info.get("device") is None else str(info["device"]),
+            bfloat16=None if info.get("bfloat16") is None else bool(info["bfloat16"]),
         ),
     )
     if not 0 <= checkpoint.card.steps <= checkpoint.train.max_steps:

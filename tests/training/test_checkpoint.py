@@ -148,6 +148,9 @@ def test_what_has_changed_since_a_save_is_told(tmp_path: Path) -> None:
         f"threads {now.threads + 3} -> {now.threads}, processes 4 -> 1, "
         "device GPU -> cpu, bfloat16 True -> False"
     )
+    older = Machine(device=None, bfloat16=None)
+    save(replace(checkpoint(), machine=older), tmp_path / LAST)
+    assert now.difference(load(tmp_path / LAST).machine) == ""
 
 
 def test_a_damaged_one_is_named_and_the_previous_one_used(tmp_path: Path) -> None:
