@@ -89,18 +89,21 @@ def _automaton(regex: str) -> interegular.FSM:
 
 
 # Escapes, sets, and what may need a second look, from left to right.
-_PARTS = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{\}|\(\?<?[=!]", re.DOTALL)
+_PARTS = re.compile(
+    r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{\}|\(\?<?[=!]|(?:[*+?]|\{[\d,]+\})\+", re.DOTALL
+)
 
 
 def _read_otherwise(regex: str) -> str | None:
     """The first part that the parser reads in another way than `re` does.
 
-    An end that is looked at and not taken, a bracket that begins a set, a repetition without a
-    number, what is outside of one of several classes.
+    An end that is looked at and not taken, a closing bracket that is the first in its set, a
+    repetition without a number, what is outside of one of several classes, and a repetition that
+    gives nothing back.
     """
     for part in _PARTS.findall(regex):
         classes = sum(escaped in "WDS" for escaped in re.findall(r"\\(.)", part, re.DOTALL))
-        if part == "{}" or part[0] == "(" or part.startswith(("[]", "[^]")):
+        if part[0] in "({*+?" or part.startswith(("[]", "[^]")):
             return str(part)
         if part[0] == "[" and classes > 1:
             return str(part)

@@ -90,6 +90,7 @@ def test_no_way_leads_through_what_is_banned() -> None:
      ("a(?!b)c", "by character"), ("(?<=a)b", "by character"), ("[^]a]", "by character"),
      ("[]a]", "by character"), ("(?#c)a", "by character"), ("a{", "by character"),
      ("ca{}", r"by character: \{\}"), (r"[\W\D]", "by character"), (r"[^a\S\W]", "by character"),
+     (r".*+a", r"by character: \*\+"), ("ab{2}+", "by character"), ("a++b", "by character"),
      ("a{99999999999}", "repeats or nests"), (300 * "(" + "a" + 300 * ")", "repeats or nests")],
 )  # fmt: skip
 def test_patterns_that_cannot_be_followed_are_refused(regex: str, words: str) -> None:
@@ -100,10 +101,11 @@ def test_patterns_that_cannot_be_followed_are_refused(regex: str, words: str) ->
 @pytest.mark.parametrize(
     ("regex", "match"),
     [(r"a\{}", "a{}"), ("[{}]a", "{a"), (r"\(?=?a", "(=a"), (r"[\]{}]a", "]a"),
-     (r"[\\W\D]a", "Wa"), (r"[\Wa]b", "=b"), (r"a\[]b", "a[]b")],
+     (r"[\\W\D]a", "Wa"), (r"[\Wa]b", "=b"), (r"a\[]b", "a[]b"), (r"\=+", "=="),
+     ("[*+]+", "++"), (r"a\++", "a++")],
 )  # fmt: skip
 def test_what_only_looks_like_those_is_read_as_it_is(regex: str, match: str) -> None:
-    chars = CharTokenizer("".join(sorted("ab[](){}=W")))
+    chars = CharTokenizer("".join(sorted("ab[](){}=W*+")))
     pattern = Pattern(regex, chars)
     state = pattern.start
     for token in chars.encode(match):
