@@ -38,9 +38,9 @@ class TorchDecoder:
     @torch.inference_mode()
     def feed(self, tokens: Sequence[int]) -> Logits:
         check_feed(self, tokens)
+        self.n_feeds += 1
         self._model.eval()
         logits = self._model(torch.tensor([tokens], device=self._device), self._cache)
-        self.n_feeds += 1
         row: Logits = logits[0].float().cpu().numpy()
         return row
 

@@ -64,6 +64,7 @@ class CudaDecoder:
 
     def feed(self, tokens: Sequence[int]) -> Logits:
         check_feed(self, tokens)
+        self.n_feeds += 1
         start, end = self._position, self._position + len(tokens)
         each = self._passes.get(len(tokens))
         if each is None:
@@ -73,7 +74,6 @@ class CudaDecoder:
         self._buffers.mask[0, start:end] = 1
         rows = self._buffers.run(each, np.array([tokens]), np.arange(start, end)[None])
         self._position = end
-        self.n_feeds += 1
         first: Logits = rows[0]
         return first
 

@@ -109,6 +109,7 @@ class OnnxDecoder:
 
     def feed(self, tokens: Sequence[int]) -> Logits:
         check_feed(self, tokens)
+        self.n_feeds += 1
         start, end = self._position, self._position + len(tokens)
         each = self._passes.get(len(tokens))
         if each is None:
@@ -120,7 +121,6 @@ class OnnxDecoder:
         self._buffers.mask[0, start:end] = 1
         run_bound(self._session, each.binding, self._path)
         self._position = end
-        self.n_feeds += 1
         rows: Logits = each.logits[0]
         return rows
 

@@ -15,7 +15,7 @@ from minigpt.runtime.onnx_graph import CONSTANTS, CONTRIB_OPERATORS, Attribute, 
 
 MAX_METADATA_BYTES = 3 * 2**20  # a tokenizer of 80,000 characters; read in 0.5 s at worst
 MAX_TEXT_BYTES = 2**16  # of every other text
-MAX_SIGNATURE_BYTES = 2**17  # 800 layers' inputs and outputs; onnxruntime takes 300 times as much
+MAX_SIGNATURE_BYTES = 2**17  # some 400 layers; onnxruntime takes up to 300 times as much memory
 MAX_FIELDS = 100_000  # a 12-layer model has some 3,000; so many are walked in 0.2 s
 
 OPERATORS: Mapping[str, frozenset[str]] = {
@@ -243,7 +243,7 @@ class Walk:
             if length > end - at:
                 raise Damaged
             part = message[at : at + length]
-            yield number, part if wire_type == BYTES else struct.unpack("<f", bytes(part))[0]
+            yield number, part if wire_type == BYTES else _float(bytes(part))
             at += length
 
 
@@ -276,6 +276,12 @@ def _number(value: Value) -> int:
     if not isinstance(value, int):
         raise Damaged
     return value
+
+
+def _float(part: bytes) -> float:
+    if len(part) != 4:  # the file has become shorter meanwhile
+        raise Damaged
+    return float(struct.unpack("<f", part)[0])
 
 
 def _signed(value: int) -> int:
