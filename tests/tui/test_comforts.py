@@ -106,6 +106,13 @@ async def test_escape_puts_the_choices_away_and_then_stops() -> None:
         assert d.main.query_one(Prompt).text == "/h"
 
 
+async def test_choices_that_were_put_away_are_not_taken() -> None:
+    async with desk() as d:
+        await d.type("/he")
+        await d.press("down", "escape", "enter")
+        await d.is_told("did you mean")
+
+
 async def test_a_click_on_a_choice_takes_it() -> None:
     async with desk() as d:
         await d.type("/hea")

@@ -99,10 +99,11 @@ class Prompt(TextArea):
     @property
     def marked(self) -> int | None:
         """Which of the choices Enter takes; None: the line is sent as it is."""
-        if self._moved and self._moved[0] == self.text:
+        choices = self.choices
+        if self._moved and self._moved[0] == self.text and self._moved[1] < len(choices):
             return self._moved[1]
         # nothing typed fits everything, and Enter must not do what happens to be first
-        return None if not self.choices or self.text.endswith(("/", " ")) else 0
+        return None if not choices or self.text.endswith(("/", " ")) else 0
 
     @on(TextArea.Changed)
     @on(events.Focus)
