@@ -155,7 +155,7 @@ async def test_enter_again_begins_anew() -> None:
         await d.press("X", "enter")
         assert d.first.asked(Stop) == [Stop(1)]
         assert d.texts == ("ROMEO:X", "ROMEO:X")
-        assert d.first.last_generate == Generate(2, "ROMEO:X", DEFAULTS)
+        assert d.first.last_generate == Generate(2, "ROMEO:X", DEFAULTS, model="f" * 64)
 
 
 async def test_there_is_something_to_compare_from_the_first_enter_on() -> None:
@@ -385,6 +385,20 @@ async def test_a_model_that_cannot_be_opened_again_is_not_believed_to_be_open() 
         await until(d.pilot, lambda: any("it is gone" in notice for notice in d.notices))
         assert d.main.writer.model is None
         assert isinstance(d.app.screen, ModelPicker)
+
+
+async def test_a_model_that_was_refused_is_not_the_one_that_is_open() -> None:
+    async with main_screen() as d:
+        d.first.refuses = "it is damaged"
+        d.main.open_model(Path("bad.onnx"))
+        await until(d.pilot, lambda: any("it is damaged" in notice for notice in d.notices))
+        d.first.refuses = ""
+        await d.press("f10")
+        await until(d.pilot, lambda: bool(d.made))
+        assert d.first.asked(Open)[-1] == Open(MODEL)
+        await d.press("escape")
+        await until(d.pilot, lambda: d.app.screen is d.main)
+        assert d.first.asked(Open)[-1] == Open(MODEL)
 
 
 async def test_the_main_screen_is_silent_meanwhile() -> None:

@@ -117,7 +117,11 @@ def test_opens_generates_and_is_done(line: Line, model: Path) -> None:
     assert (first.tokens[0].window, len(first.row)) == (3, len(CHARS))
     assert max(first.row) == first.row[first.tokens[0].id] or first.tokens[0].rank > 1
     assert any(t.slid for r in line.heard if isinstance(r, Tokens) for t in r.tokens)
-    line.client.send(Generate(2, "abc", params))
+    line.client.send(Generate(3, "abc", params, model="of another one"))
+    failed = line.wait_for(Failed)
+    assert isinstance(failed, Failed)
+    assert (failed.run, failed.sentence) == (3, "no model is open; choose one with F2")
+    line.client.send(Generate(2, "abc", params, model=opened.checksum))
     line.wait_for(Done)
     assert line.text(2) == text
 

@@ -42,7 +42,7 @@ def test_goes_from_loading_over_writing_to_ready() -> None:
     writer.write("ROMEO:", PARAMS)
     states.append(writer.state)
     assert states == [State.NO_MODEL, State.LOADING, State.READY, State.WRITING]
-    assert engine.last_generate == Generate(1, "ROMEO:", PARAMS)
+    assert engine.last_generate == Generate(1, "ROMEO:", PARAMS, model="f" * 64)
     engine.write(" Ay", elapsed_s=0.010)
     engine.write(" me!", elapsed_s=0.015)
     writer.hear()
@@ -129,7 +129,7 @@ def test_what_is_written_while_a_model_opens_waits_for_it() -> None:
     assert (engine.asked(Generate), writer.is_running) == ([], True)
     engine.open(MODEL)
     writer.hear()
-    assert engine.last_generate == Generate(1, "a", warmer)
+    assert engine.last_generate == Generate(1, "a", warmer, model="f" * 64)
     assert [run.model_sha256 for run in writer.document.runs] == ["f" * 64]
 
 

@@ -38,6 +38,9 @@ class Generate(NamedTuple):
     """Characters with which the run cannot begin."""
     changes: tuple[tuple[int, SamplingParams], ...] = ()
     """Other settings from the n-th token on, to repeat a run in which somebody moved a slider."""
+    model: str | None = None
+    """The checksum of the model that is meant: another one would write unnoticed in its place.
+    None: whichever is open."""
 
 
 class Change(NamedTuple):

@@ -113,6 +113,11 @@ class Writer:
         """Whether a run is under way, be it one that still waits for the model."""
         return self._running
 
+    @property
+    def path(self) -> Path | None:
+        """Of the model that is being opened, or is open."""
+        return self._opening or (self.model.path if self.model else None)
+
     def open(self, path: Path) -> None:
         """Change to another model; the text stays."""
         self.stop()
@@ -255,7 +260,12 @@ class Writer:
                 params, window=view or 0, stops=stops, not_first=self._not_first,
                 model_name=model.card.name, model_sha256=model.checksum,
             )  # fmt: skip
-        self.engine.send(Generate(self._run, document.text, params, view, stops, self._not_first))
+        self.engine.send(
+            Generate(
+                self._run, document.text, params, view, stops, self._not_first,
+                model=model.checksum if model is not None else "",
+            )
+        )  # fmt: skip
 
     def change(self, params: SamplingParams) -> None:
         """Let the next token be drawn with other settings."""

@@ -82,7 +82,6 @@ def branches(main: "MainScreen") -> None:
 def compare(
     main: "MainScreen",
     make_engine: Callable[[], Engine],
-    model: Path,
     other: Path | None,
     sessions: Path | None,
 ) -> None:
@@ -91,13 +90,12 @@ def compare(
     Args:
         main: lends its engine meanwhile.
         make_engine: makes the second one.
-        model: writes the first text.
-        other: writes the second one; None: the same model does.
+        other: writes the second one; None: the model that writes the first one does.
         sessions: the database in which both are kept.
     """
     from minigpt_tui.screens.ab import ABScreen
 
-    main.lend_engine()
+    model = main.lend_engine()
     panel = main.query_one(SamplingPanel)
     screen = ABScreen(
         main.writer.beside(), make_engine, model, panel.params, _beginning(main), other_model=other,

@@ -111,12 +111,13 @@ class MainScreen(Steady):
         self.writer = Writer(engine)
         self.sight = Sight(self, self.writer, preferences)
         self._make_engine = make_engine
-        self._is_lent = False  # the engine, to the A/B screen
+        self._lent: Path | None = None
+        """What the engine had open when the A/B screen took it."""
         self._preferences = preferences
         self._sessions = sessions
         self.keeper = Keeper(None)
         self._history = History()
-        self._first_model = self._model_path = model
+        self._first_model = model
         self._frames = Pace(self, FRAME_S, self._draw)
         self._numbers = Pace(self, NUMBERS_S, self._show_numbers)
         self._shown_model: Opened | None = None
@@ -162,7 +163,6 @@ class MainScreen(Steady):
 
     def open_model(self, path: Path) -> None:
         """Change to another model; the text stays."""
-        self._model_path = path
         self.writer.open(path)
         self._show()
 
@@ -194,7 +194,7 @@ class MainScreen(Steady):
         self._frames.ask()
 
     def _draw(self) -> None:
-        if self._is_lent:
+        if self._lent is not None:
             return
         was_running, model = self.writer.is_running, self.writer.model
         for notice in self.writer.hear():
@@ -515,19 +515,21 @@ class MainScreen(Steady):
     def compare(self, other_model: Path | None = None) -> None:
         """Open two texts side by side; without another model the same one writes both."""
         if self.app.screen is self:
-            doors.compare(self, self._make_engine, self._model_path, other_model, self._sessions)
+            doors.compare(self, self._make_engine, other_model, self._sessions)
 
-    def lend_engine(self) -> None:
-        """Let somebody else talk to the engine until it is taken back."""
+    def lend_engine(self) -> Path:
+        """Let somebody else talk to the engine until it is taken back; says what it has open."""
         self.writer.stop()
-        self._is_lent = True
+        self._lent = self.writer.path or self._first_model
+        return self._lent
 
     def take_engine_back(self) -> None:
         """Talk to the engine again."""
-        self._is_lent = False
+        assert self._lent is not None
+        model, self._lent = self._lent, None
         self.writer.engine.listen(self._wake)
         self.writer.forget_model()  # it may have another one open by now
-        self.open_model(self._model_path)
+        self.open_model(model)
 
     def action_models(self, name: str = "") -> None:
         """Let the user choose a model, or open the one that is named.
