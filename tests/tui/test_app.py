@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyperclip
 import pytest
 from rich.style import Style
 from textual import events
@@ -20,6 +21,7 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets._toast import Toast
 from textual.worker import WorkerFailed, WorkerState
 
+from minigpt_tui import minigpt_app
 from minigpt_tui.minigpt_app import MinigptApp
 from minigpt_tui.protocol import Change, Generate, Open, Stop
 from minigpt_tui.screens.export import ExportScreen
@@ -641,3 +643,11 @@ async def test_who_wrote_what_does_not_depend_on_colour() -> None:
         row = d.main.query_one(TokenView).render_line(0)
         bold = [s.text for s in row if s.style and s.style.bold]
         assert bold == [EXAMPLES[0]]
+
+
+def test_a_clipboard_that_is_not_there_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(text: str) -> None:
+        raise FileNotFoundError("clip.exe")
+
+    monkeypatch.setattr(pyperclip, "copy", missing)
+    minigpt_app._copy_to_system("text")

@@ -274,5 +274,6 @@ def _settle() -> None:
 def _copy_to_system(text: str) -> None:
     import pyperclip  # a program of the system's does it, which takes its time: not in the loop
 
-    with contextlib.suppress(pyperclip.PyperclipException):  # there is none, over SSH for one
+    # there is none, over SSH for one; or it is not where pyperclip thinks, as in a WSL container
+    with contextlib.suppress(pyperclip.PyperclipException, OSError):
         pyperclip.copy(text)
