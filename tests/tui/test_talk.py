@@ -3,6 +3,7 @@
 import pytest
 from textual.widgets import Input, OptionList
 
+from minigpt.runtime.chat import Roles
 from minigpt_tui.candidates import think
 from minigpt_tui.protocol import Generate, Look
 from minigpt_tui.screens.roles import RolesScreen
@@ -34,7 +35,7 @@ async def test_one_speaks_and_the_model_answers_as_another() -> None:
     async with desk() as d:
         await begins(d)
         prompt = d.main.query_one(Prompt)
-        assert prompt.placeholder == "Speak as ROMEO; JULIET answers"
+        assert str(prompt.placeholder) == "Speak as ROMEO; JULIET answers"
         await d.type("HO!")
         look = d.engine.asked(Look)[-1]
         assert isinstance(look, Look)
@@ -54,6 +55,14 @@ async def test_one_speaks_and_the_model_answers_as_another() -> None:
         assert d.engine.last_generate.text == (
             "ROMEO:\nHO!\n\nJULIET:\nAY.\n\nROMEO:\nWELL?\n\nJULIET:\n"
         )
+
+
+async def test_names_are_no_markup() -> None:
+    async with desk() as d:
+        d.main.converse(Roles("[/KING]", "[B]"))
+        await d.pilot.pause()
+        prompt = d.main.query_one(Prompt)
+        assert str(prompt.placeholder) == "Speak as [/KING]; [B] answers"
 
 
 async def test_nobody_is_interrupted_by_what_one_types() -> None:

@@ -41,12 +41,13 @@ class PromptRow(Horizontal):
 
     def invite(self, roles: Roles | None, *, is_empty: bool, is_writing: bool) -> None:
         """Say in the empty prompt what can be done now."""
-        self.query_one(Prompt).placeholder = (
+        says = (
             _who_answers(roles) if roles
             else "Type a beginning, or press Enter" if is_empty
             else "Esc stops, Enter adds your words" if is_writing
             else "Enter goes on, or type what comes next"
         )  # fmt: skip
+        self.query_one(Prompt).placeholder = Content(says)  # a name may hold square brackets
 
     def show_thoughts(self, seen: Seen | None, levels: tuple[Style, ...]) -> None:
         """Show what the model thinks of what is typed; None: nothing is known of it."""
