@@ -118,6 +118,8 @@ async def test_nothing_is_written_over_and_another_name_is_proposed(folder: Path
         ("b\0.txt", "b␀.txt is no name for a file"),
         ("~nobody-of-this-name/b.txt", "is no name for a file"),
         ("  ", "The file needs a name."),
+        (".", ". is a folder; add a file's name."),
+        ("/", "/ is a folder; add a file's name."),
     ],
 )
 async def test_trouble_is_a_sentence_and_the_dialog_stays(wanted: str, words: str) -> None:

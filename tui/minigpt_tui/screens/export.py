@@ -134,6 +134,9 @@ class ExportScreen(ModalScreen[Path | None], Window):
             return
         try:
             path = Path(name).expanduser().absolute()
+            if path.is_dir():
+                self.post_message(self.Failed(f"{name} is a folder; add a file's name."))
+                return
             write_new(path, data)
         except FileExistsError:
             free = free_name(path).name
