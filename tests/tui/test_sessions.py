@@ -285,6 +285,26 @@ def test_two_processes_at_one_session_lose_nothing(sessions: Sessions, tmp_path:
     other.close()
 
 
+def test_what_another_process_deletes_while_it_is_written_on_is_kept(
+    sessions: Sessions, tmp_path: Path
+) -> None:
+    id = stored(sessions, "start")
+    other = Sessions(tmp_path / "sessions.db")
+    document = sessions.load(id)
+    other.delete(id)
+    document.append_user(" and on")
+    kept = sessions.save(id, document)
+    assert kept != id
+    assert previews(sessions) == previews(other) == ["start and on"]
+    other.restore(id)
+    assert sorted(previews(sessions)) == ["start", "start and on"]
+    sessions.delete(kept)  # one's own
+    document.append_user("!")
+    assert sessions.save(kept, document) == kept
+    assert previews(sessions) == ["start"]
+    other.close()
+
+
 def child(script: str, folder: Path) -> subprocess.Popen[str]:
     prelude = (
         "from minigpt_tui.database import default_path\n"

@@ -75,6 +75,8 @@ class Sessions:
         self._clock = clock
         self._saved: dict[tuple[int, int], _Saved] = {}
         """By the number of the database and the id of the session."""
+        self._deleted: set[int] = set()
+        """By this process: what it still has open is not to come back with the next save."""
         oldest = clock() - _KEEP_DELETED_S
         self._db.write(lambda db: db.execute("DELETE FROM sessions WHERE deleted < ?", (oldest,)))
 
@@ -102,7 +104,7 @@ class Sessions:
 
         Returns:
             The id under which it is stored: another one where somebody else goes on with the same
-            session, so that both are kept.
+            session, or has deleted it, so that both are kept.
         """
         if not len(document.nodes):
             return id
@@ -121,9 +123,10 @@ class Sessions:
     ) -> int:
         now = self._clock()
         known = self._saved.get((self._db.number, id), _Saved())
-        row = db.execute("SELECT n_nodes, name FROM sessions WHERE id = ?", (id,)).fetchone()
-        n_stored, name = row or (0, "")
-        if n_stored != known.n_nodes:
+        columns = "n_nodes, name, deleted IS NOT NULL"
+        row = db.execute(f"SELECT {columns} FROM sessions WHERE id = ?", (id,)).fetchone()
+        n_stored, name, is_deleted = row or (0, "", False)
+        if n_stored != known.n_nodes or (is_deleted and id not in self._deleted):
             id, known, row, name = self.create(), _Saved(), None, f"{name} (copy)".strip()
         if row is None:
             db.execute(
@@ -137,11 +140,11 @@ class Sessions:
             db.execute(
                 "INSERT OR REPLACE INTO runs VALUES (?, ?, ?)", (id, run.number, run_to_json(run))
             )
-        *columns, _ = rest
+        *values, _ = rest
         db.execute(
             "UPDATE sessions SET updated = ?, n_nodes = ?, n_chars = ?, model = ?, preview = ?, "
             "head = ?, undo = ?, redo = ?, names = ? WHERE id = ?",
-            (now, len(document.nodes), *columns, id),
+            (now, len(document.nodes), *values, id),
         )
         return id
 
@@ -242,10 +245,12 @@ class Sessions:
 
     def delete(self, id: int) -> None:
         """Let a session be gone; for thirty days `restore` brings it back."""
+        self._deleted.add(id)
         self._change(id, "deleted", self._clock())
 
     def restore(self, id: int) -> None:
         """Undo `delete`."""
+        self._deleted.discard(id)
         self._change(id, "deleted", None)
 
     def _change(self, id: int, column: str, value: object) -> None:
