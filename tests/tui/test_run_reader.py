@@ -177,6 +177,13 @@ def test_speed_is_that_of_what_was_seen_to_come(tmp_path: Path) -> None:
         assert view.seconds_left == pytest.approx(10 * 19 / 20)
     reader.poll(now)
     assert reader.view().seconds_left is None
+    now += 3600  # and resumed
+    with lock_folder(tmp_path):
+        for record in records(steps=MAX_STEPS)[len(log) :][:4]:
+            append(tmp_path, lines([record]))
+            reader.poll(now)
+            now += 0.5
+        assert reader.view().tokens_per_s == pytest.approx(200)
 
 
 def test_how_a_run_stands_is_told_by_its_lock(tmp_path: Path) -> None:

@@ -114,6 +114,8 @@ class RunReader:
         if self._header is None:
             self._header = read_newest_header(self.folder)
         self._state = run_state(self.folder, self._header, self._progress.val_losses)
+        if not grew and self._state != "running":
+            self._grew_at = None  # what comes when it goes on did not take all the time until then
         return grew or before != (self._header, self._state, self._problem)
 
     def _read(self, now: float) -> bool:
