@@ -165,6 +165,21 @@ async def test_the_mouse_selects() -> None:
         assert (app.screen.get_selected_text() or "").startswith("to be")
 
 
+async def test_the_mouse_selects_what_it_points_at_behind_a_tab() -> None:
+    app = Host()
+    async with app.run_test(size=(30, 6)) as pilot:
+        app.write("a\tfoo bar")  # the tab takes three cells, and two are the gutter's
+        await pilot.pause()
+        await pilot.mouse_down(app.view, offset=(2 + 4, 0))
+        await pilot.hover(app.view, offset=(2 + 6, 0))
+        await pilot.mouse_up(app.view, offset=(2 + 6, 0))
+        await pilot.pause()
+        assert app.screen.get_selected_text() == "foo"
+        mark = app.screen.get_component_rich_style("screen--selection").bgcolor
+        row = app.view.render_line(0)
+        assert "".join(s.text for s in row if s.style and s.style.bgcolor == mark) == "foo"
+
+
 async def test_marks_the_rows_that_the_model_has_in_view() -> None:
     app = Host()
     async with app.run_test(size=(30, 6)) as pilot:

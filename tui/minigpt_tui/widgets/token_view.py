@@ -268,33 +268,42 @@ class TokenView(ScrollView, can_focus=True):
         base = self.get_component_rich_style("token-view--model")
         if row >= len(self._rows):
             return Strip.blank(width, base)
-        text = Strip(self._segments(row)).apply_offsets(0, row)
         in_view = row >= self._window_top()
         gutter = Segment(
             "▎ " if in_view else "  ",
             self.get_component_rich_style("token-view--window") if in_view else base,
         )
-        return Strip([gutter, *text]).adjust_cell_length(width, base)
+        return Strip([gutter, *self._segments(row)]).adjust_cell_length(width, base)
 
     def _segments(self, row: int) -> list[Segment]:
+        """A row's pieces; where in the row each begins is what the mouse finds there."""
         start, end = self._rows.span(row)
         text = self.document.text
         newline = end > start and text[end - 1] == "\n"
         end -= newline
         segments: list[Segment] = []
-        at, cells = start, 0
-        for look, alike in groupby(self._looks(row, start, end)):
+        at, cells, has_tabs = start, 0, "\t" in text[start:end]
+
+        def add(shown: str, style: Style) -> None:
+            place = Style.from_meta({"offset": (at - start, row)})
+            segments.append(Segment(shown, style + place))
+
+        looks = enumerate(self._looks(row, start, end), start)
+        # each tab is a piece of its own, and each cell of it stands for the tab
+        pieces = ((look, i if has_tabs and text[i] == "\t" else None) for i, look in looks)
+        for (look, tab), alike in groupby(pieces):
             stop = at + len(list(alike))
             shown, cells = expanded(text[at:stop], cells)
-            segments.append(Segment(shown, self._style(look)))
+            for part in (shown,) if tab is None else shown:
+                add(part, self._style(look))
             at = stop
         if newline and self.cursor == end:
-            segments.append(Segment("↵", self._style(self._looks(row, end, end + 1)[0])))
+            add("↵", self._style(self._looks(row, end, end + 1)[0]))
         elif row == len(self._rows) - 1 and cells < self._rows.width:
             if self._is_writing:
-                segments.append(Segment("▌", self.get_component_rich_style("token-view--cursor")))
+                add("▌", self.get_component_rich_style("token-view--cursor"))
             elif self.has_focus and self.cursor is None:
-                segments.append(Segment(" ", Style(reverse=True)))
+                add(" ", Style(reverse=True))
         return segments
 
     def _looks(self, row: int, start: int, end: int) -> list[Look]:
