@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -124,6 +126,15 @@ def test_opens_generates_and_is_done(line: Line, model: Path) -> None:
     line.client.send(Generate(2, "abc", params, model=opened.checksum))
     line.wait_for(Done)
     assert line.text(2) == text
+
+
+def test_a_line_that_is_cut_off_by_a_death_is_not_read(line: Line) -> None:
+    real = line.client._child
+    dead: Any = SimpleNamespace(stdout=BytesIO(b'["Tokens", {"run": 1'), wait=lambda: -9)
+    line.client._child = dead
+    line.client._read(dead, BytesIO())
+    line.client._child = real
+    assert isinstance(line.wait_for(Died), Died)
 
 
 def test_a_stop_ends_the_run_and_everything_written_comes(line: Line, model: Path) -> None:

@@ -78,6 +78,8 @@ class EngineClient(Engine):
     def _read(self, child: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
         assert child.stdout is not None
         for line in child.stdout:
+            if not line.endswith(b"\n"):  # its death has cut it off
+                break
             reply = decode_reply(line)
             if isinstance(reply, Opened):
                 self._opened = Open(reply.path)  # what a new child would have to open
