@@ -79,6 +79,8 @@ class _Chat:
         self._text = ""
         self._n_answers = 0
         self._saved: Path | None = None
+        self._has_forgotten = False
+        """Whether it was told that the model does not see the beginning any more."""
 
     @property
     def prompt(self) -> str:
@@ -232,6 +234,10 @@ class _Chat:
         if pressed.is_set():  # told, because the terminal drops what it has not yet shown by then
             said = self._text[self._last(mine=False).start :]
             say(f"stopped after: {one_line(said[-40:])}")
+        window = model.config.block_size
+        if not self._has_forgotten and len(model.tokenizer.encode(self._text)) > window:
+            self._has_forgotten = True
+            say(f"note: the model sees the newest {window} characters and has forgotten the rest")
 
 
 def _line(prompt: str | None) -> str | None:

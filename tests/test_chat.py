@@ -55,24 +55,25 @@ def chat(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_a_pipe_gets_the_answers_alone() -> None:
-    command = [sys.executable, "-m", "minigpt", "chat", "--seed", "7", *ROLES]
+    short = ("--seed", "7", "--max-new-tokens", "60")  # all of it stays in view
+    command = [sys.executable, "-m", "minigpt", "chat", *short, *ROLES]
     done = subprocess.run(
         command, input=b"hello\n\n\xff\r\nwho art thou?", capture_output=True, check=True
     )
     first, _, third = done.stdout.decode().split("\n\n")
     assert done.stderr == b"note: the model has never seen '\\ufffd' and skips it\n"
     prompt = "ROMEO:\nhello\n\nJULIET:\n"
-    written = load().generate(prompt, stop=["\n\n"], seed=7)
+    written = load().generate(prompt, stop=["\n\n"], seed=7, max_new_tokens=60)
     assert first == "".join(token.text for token in written)
     assert third.endswith("\n")
 
 
 def test_the_seed_decides_the_conversation(chat: Chat) -> None:
-    lines = ("hello", "who art thou?")
-    code, answers, err = chat(lines, *ROLES)
+    lines, short = ("hello", "who art thou?"), (*ROLES, "--max-new-tokens", "60")
+    code, answers, err = chat(lines, *short)
     assert (code, len(answers), err) == (0, 2, "")
-    assert chat(lines, *ROLES)[1] == answers
-    assert chat(lines, *ROLES, "--seed", "8")[1] != answers
+    assert chat(lines, *short)[1] == answers
+    assert chat(lines, *short, "--seed", "8")[1] != answers
     assert chat((), *ROLES) == (0, [], "")
 
 
@@ -255,5 +256,7 @@ def test_a_model_without_names_goes_by_paragraphs(small_onnx: Path, chat: Chat) 
 
 def test_a_long_conversation_goes_past_the_window(chat: Chat) -> None:
     words = "O, she doth teach the torches to burn bright! " * 3
-    _, answers, _ = chat((words, "hello", words), "--max-new-tokens", "150", *ROLES)
+    _, answers, err = chat((words, "hello", words), "--max-new-tokens", "150", *ROLES)
     assert len(answers) == 3
+    assert err.count("has forgotten the rest") == 1
+    assert "forgotten" not in chat(("hi",), "--max-new-tokens", "5", *ROLES)[2]
