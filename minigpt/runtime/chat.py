@@ -1,7 +1,7 @@
 r"""A conversation as the text that a model goes on with, and found again in that text.
 
 A model trained on plays has seen turns, so it answers in their form: a name, a colon, what is said,
-an empty line. Measured on the shipped model: of 64 answers 63 ended with an empty line (half of
+an empty line. Measured on the `laptop` model: of 64 answers 63 ended with an empty line (half of
 them within 125 characters), and all 63 were followed by the next speaker's name.
 
     ROMEO:
@@ -168,7 +168,7 @@ def answer(
     """Let the model speak to the end of its turn, from a text that `Roles.prompt` has made.
 
     It also speaks on where it has been broken off, or has ended already: the first token cannot be
-    a line break. Else 1.8% of the shipped model's answers to "hello" would be empty, and what
+    a line break. Else 1.8% of the `laptop` model's answers to "hello" would be empty, and what
     follows be said by whomever it names next.
 
     Args:
@@ -198,7 +198,7 @@ def likely_speakers(
 ) -> list[str]:
     """Those whom the model is likely to let speak next, the likeliest first; or none: no play.
 
-    A beam search for a name, a colon and a line break. The shipped model's 32 likeliest are all
+    A beam search for a name, a colon and a line break. The `laptop` model's 32 likeliest are all
     names from its plays, 50 to 56% of all that it could write behind a sentence (13% at a text's
     very beginning). Drawn names are inventions every other time: TRANIZEL, BAGLOUCESTER. A model of
     Python's documentation has 1.6% for the likeliest 32 of what it can write in this form.
@@ -231,7 +231,7 @@ def likely_speakers(
     return [name for name in names if _is_name(name)][:n]
 
 
-_WIDTH = 32  # 0.1 to 0.3 s with the shipped model; of 8, JULIET was not one
+_WIDTH = 32  # 0.1 to 0.3 s with the `laptop` model; of 8, JULIET was not one
 _PLAY = 0.05  # of the probability; see `likely_speakers` for what was found
 
 

@@ -59,7 +59,7 @@ class Inspector:
     """Looks into the model of a file; a session of its own, beside any decoder.
 
     By measurement a look takes as long as a decoder's pass over the same text: 3 ms for 64
-    characters of the shipped model, 0.3 s for 256 of one with 10.8M parameters in int8. To open it
+    characters of the `laptop` model, 0.3 s for 256 of one with 10.8M parameters in int8. To open it
     takes some more than a decoder, as the weights are copied once: 30 against 23 ms, 146 against
     132; for 43 MB of fp32 510 against 390.
 

@@ -154,15 +154,16 @@ class Model:
 
 
 def shipped_model() -> Path:
-    """The model that comes with the package: in a wheel inside it, in a checkout beside it."""
+    """The better of those that come with the package: in a wheel inside it, else beside it."""
     installed = _PACKAGE / "checkpoints" / SHIPPED_NAME
     return installed if installed.exists() else _PACKAGE.parent / "checkpoints" / SHIPPED_NAME
 
 
 def list_models(folders: Iterable[Path] = (Path("checkpoints"), Path())) -> list[Path]:
-    """The shipped model and the .onnx files of some folders, by default ./checkpoints and here."""
-    found = [shipped_model()]
-    for folder in folders:
+    """The shipped models and the .onnx files of some folders, by default ./checkpoints and here."""
+    shipped = shipped_model()
+    found = [shipped]
+    for folder in (shipped.parent, *folders):
         with contextlib.suppress(OSError):  # the folder we are in may be gone
             found += sorted(folder.absolute().glob("*.onnx"))
     unique = {path.resolve(): path for path in found if path.is_file()}

@@ -13,7 +13,7 @@ from minigpt.errors import InputError
 from minigpt.runtime.batch import beam_search, samples
 from minigpt.runtime.decoder import Decoder, check_batch
 from minigpt.runtime.generation import generate
-from minigpt.runtime.library import load, shipped_model
+from minigpt.runtime.library import load
 from minigpt.runtime.params import SamplingParams
 from minigpt.runtime.pattern import Pattern
 from minigpt.tokenizer import CharTokenizer
@@ -96,8 +96,8 @@ def test_samples_follow_a_pattern_to_its_end() -> None:
     assert set(found) == {"aba", "acda"}
 
 
-def test_a_batch_of_the_shipped_model_gives_the_logits_of_one() -> None:
-    model = load(shipped_model())
+def test_a_batch_of_a_real_model_gives_the_logits_of_one() -> None:
+    model = load("laptop")
     one, ids = model.decoder, model.tokenizer.encode("ROMEO:\nWhat light")
     batch = one.batch(3)
     for row in range(3):

@@ -132,8 +132,7 @@ def test_an_answer_hears_of_new_settings() -> None:
 def test_the_shipped_model_names_those_it_knows() -> None:
     model = load()
     names = likely_speakers(model.decoder, model.tokenizer, "ROMEO:\nhello", n=32)
-    assert names[0] == "ROMEO"
-    assert {"JULIET", "KING RICHARD III", "MERCUTIO"} <= set(names)
+    assert set(names[:4]) == {"ROMEO", "JULIET", "MERCUTIO", "BENVOLIO"}  # those of his play
     for text in ("", "a man is here."):
         assert len(likely_speakers(model.decoder, model.tokenizer, text)) == 8
 
@@ -142,12 +141,13 @@ def test_a_model_too_large_for_many_texts_at_once_names_some(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = load("laptop")
+    known = likely_speakers(model.decoder, model.tokenizer, "ROMEO:\nhello", n=32)
     monkeypatch.setattr(decoder, "MAX_BATCH_BYTES", 16 * 8 * 4 * 128 * 64)
     with pytest.raises(TooManyTexts, match="at most 16 do not"):
         model.decoder.batch(17)
     names = likely_speakers(model.decoder, model.tokenizer, "ROMEO:\nhello")
-    assert "ROMEO" in names
     assert len(names) == 8
+    assert set(names) <= set(known)
     monkeypatch.setattr(decoder, "MAX_BATCH_BYTES", 0)
     assert likely_speakers(model.decoder, model.tokenizer, "ROMEO:\nhello") == []
 

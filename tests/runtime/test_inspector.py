@@ -12,7 +12,7 @@ from minigpt.config import GPTConfig
 from minigpt.errors import InputError
 from minigpt.runtime import load
 from minigpt.runtime.inspector import Floats, Inspector
-from minigpt.runtime.library import shipped_model
+from minigpt.runtime.library import find_model
 from minigpt.runtime.onnx_decoder import OnnxDecoder
 from minigpt.runtime.onnx_file import OnnxFile, open_onnx
 from minigpt.runtime.onnx_graph import LARGE_VOCABULARY
@@ -37,8 +37,8 @@ VARIATIONS = [
 
 
 @pytest.fixture(scope="module")
-def shipped() -> OnnxFile:
-    return open_onnx(shipped_model())
+def laptop() -> OnnxFile:
+    return open_onnx(find_model("laptop"))
 
 
 def exported(config: GPTConfig, precision: "Precision" = "fp32") -> "tuple[GPT, OnnxFile]":
@@ -107,31 +107,31 @@ def test_it_sees_models_of_fewer_bits(change: dict[str, object], precision: "Pre
     np.testing.assert_allclose(seen.lens[-1], OnnxDecoder(file).feed(tokens), atol=1e-4)
 
 
-def test_the_shipped_model_shows_the_logits_that_it_decodes(shipped: OnnxFile) -> None:
-    tokens = shipped.tokenizer.encode("ROMEO:\nO, speak again, bright angel! for thou art")
-    seen = Inspector(shipped).look(tokens)
-    T, config = len(tokens), shipped.config
+def test_a_real_model_shows_the_logits_that_it_decodes(laptop: OnnxFile) -> None:
+    tokens = laptop.tokenizer.encode("ROMEO:\nO, speak again, bright angel! for thou art")
+    seen = Inspector(laptop).look(tokens)
+    T, config = len(tokens), laptop.config
     assert seen.attention.shape == (config.n_layer, config.n_head, T, T)
     assert seen.lens.shape == (config.n_layer + 1, T, config.vocab_size)
     np.testing.assert_allclose(seen.attention.sum(-1), 1, atol=1e-5)
     assert not np.triu(seen.attention, 1).any()  # no position looks ahead
-    np.testing.assert_allclose(seen.lens[-1], OnnxDecoder(shipped).feed(tokens), atol=1e-4)
+    np.testing.assert_allclose(seen.lens[-1], OnnxDecoder(laptop).feed(tokens), atol=1e-4)
 
 
-def test_a_look_does_not_depend_on_the_one_before(shipped: OnnxFile) -> None:
-    inspector = Inspector(shipped)
+def test_a_look_does_not_depend_on_the_one_before(laptop: OnnxFile) -> None:
+    inspector = Inspector(laptop)
     first = inspector.look([1, 2, 3])
-    inspector.look([5] * shipped.config.block_size)
+    inspector.look([5] * laptop.config.block_size)
     again = inspector.look([1, 2, 3])
     np.testing.assert_array_equal(first.attention, again.attention)
     np.testing.assert_array_equal(first.lens, again.lens)
 
 
-def test_the_ladder_has_the_likeliest_tokens_of_every_rung(shipped: OnnxFile) -> None:
-    seen = Inspector(shipped).look(shipped.tokenizer.encode("ROMEO:\nO, spea"))
+def test_the_ladder_has_the_likeliest_tokens_of_every_rung(laptop: OnnxFile) -> None:
+    seen = Inspector(laptop).look(laptop.tokenizer.encode("ROMEO:\nO, spea"))
     ladder = seen.ladder(-1, 3)
-    assert len(ladder) == shipped.config.n_layer + 1
-    assert shipped.tokenizer.decode([ladder[-1][0][0]]) == "k"
+    assert len(ladder) == laptop.config.n_layer + 1
+    assert laptop.tokenizer.decode([ladder[-1][0][0]]) == "k"
     for rung, row in zip(ladder, seen.lens[:, -1], strict=True):
         assert [token for token, _ in rung] == np.argsort(-row)[:3].tolist()
         p = np.exp(row) / np.exp(row).sum()
@@ -139,16 +139,16 @@ def test_the_ladder_has_the_likeliest_tokens_of_every_rung(shipped: OnnxFile) ->
 
 
 @pytest.mark.parametrize("bad", [[], [65], [-1], [0] * 65])
-def test_bad_tokens_never_reach_onnxruntime(shipped: OnnxFile, bad: list[int]) -> None:
+def test_bad_tokens_never_reach_onnxruntime(laptop: OnnxFile, bad: list[int]) -> None:
     with pytest.raises(ValueError, match="token"):
-        Inspector(shipped).look(bad)
+        Inspector(laptop).look(bad)
 
 
 def test_what_takes_too_much_memory_is_refused(
-    shipped: OnnxFile, monkeypatch: pytest.MonkeyPatch
+    laptop: OnnxFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    inspector = Inspector(shipped)
-    config = shipped.config
+    inspector = Inspector(laptop)
+    config = laptop.config
     of_ten = 4 * (16 * 10 * 10 + (config.n_layer + 1) * 10 * (config.vocab_size + 1))
     monkeypatch.setattr("minigpt.runtime.inspector.MAX_DECODER_BYTES", of_ten)
     inspector.look([0] * 10)
@@ -166,7 +166,7 @@ def test_numbers_that_are_none_are_told() -> None:
 
 
 def test_a_model_shows_the_end_of_a_text() -> None:
-    model = load()
+    model = load("laptop")
     window = model.config.block_size
     text = "To be, or not to be, that is the question:\n" * 3
     assert model.inspect("€" + text).tokens == tuple(model.tokenizer.encode(text)[-window:])
@@ -179,7 +179,7 @@ def test_a_file_that_is_another_one_by_now_is_not_shown(small_onnx: Path, tmp_pa
     path.write_bytes(small_onnx.read_bytes())
     model = load(path)
     model.inspect("abc")
-    path.write_bytes(shipped_model().read_bytes())
+    path.write_bytes(find_model("laptop").read_bytes())
     with pytest.raises(InputError, match="open it again"):
         model.inspect("abc")
     path.unlink()
@@ -188,6 +188,6 @@ def test_a_file_that_is_another_one_by_now_is_not_shown(small_onnx: Path, tmp_pa
 
 
 def test_a_checkpoint_is_told_to_be_exported() -> None:
-    model = replace(load(), path=Path("checkpoints/book"), checksum="")
+    model = replace(load("laptop"), path=Path("checkpoints/book"), checksum="")
     with pytest.raises(InputError, match="export"):
         model.inspect("abc")

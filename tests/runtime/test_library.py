@@ -1,4 +1,4 @@
-"""The Python API, on the shipped model."""
+"""The Python API, on a real model."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from minigpt.runtime.evaluation import evaluate
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return load()
+    return load("laptop")
 
 
 def test_a_model_writes_on_from_a_prompt(model: Model) -> None:

@@ -1,4 +1,4 @@
-"""The decoder on the shipped model; its equality with PyTorch is tested with the export."""
+"""The decoder on a real model; its equality with PyTorch is tested with the export."""
 
 import os
 import shutil
@@ -12,13 +12,13 @@ import pytest
 
 from minigpt.runtime.draft import Draft
 from minigpt.runtime.generation import generate
-from minigpt.runtime.library import Model, load, shipped_model
+from minigpt.runtime.library import Model, load
 from minigpt.runtime.params import SamplingParams
 
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return load(shipped_model())
+    return load("laptop")
 
 
 def ids_of(model: Model) -> list[int]:
@@ -114,7 +114,7 @@ def resident_kb():
     return int(next(line.split()[1] for line in status.splitlines() if "VmRSS" in line))
 
 
-model = load()
+model = load("laptop")
 params = SamplingParams(max_new_tokens=int(sys.argv[1]))
 draft = Draft({}) if sys.argv[2] == "learns" else model.draft
 n = 0

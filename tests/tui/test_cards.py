@@ -11,7 +11,7 @@ from textual.widgets import OptionList, Static
 
 from minigpt.config import GPTConfig, ModelCard
 from minigpt.runtime import onnx_file
-from minigpt.runtime.library import shipped_model
+from minigpt.runtime.library import find_model, shipped_model
 from minigpt_tui import cards
 from minigpt_tui.cards import Card, facts, read_card
 from minigpt_tui.screens.models import ModelPicker
@@ -21,15 +21,15 @@ from tests.tui.scripted_engine import until
 
 def test_a_card_says_what_is_in_the_file() -> None:
     text = read_card(shipped_model()).text
-    for words in ("tinyshakespeare.txt", "1.528", "2,000 steps", "0.8 million", "4 × 128",
-                  "64 tokens", "fp32", "3.3 MB"):  # fmt: skip
+    for words in ("tinyshakespeare.txt", "1.491", "1,000 steps", "10.7 million", "6 × 384",
+                  "256 tokens", "int8", "11.2 MB"):  # fmt: skip
         assert words in text
     assert max(map(len, text.splitlines())) <= 36  # the width of a card at 80x24
 
 
 def test_a_refused_file_says_why(tmp_path: Path) -> None:
     cut = tmp_path / "cut.onnx"
-    cut.write_bytes(shipped_model().read_bytes()[:-1000])
+    cut.write_bytes(find_model("laptop").read_bytes()[:-1000])
     for path, words in ((cut, "not a complete .onnx file"), (tmp_path / "gone.onnx", "gone.onnx")):
         card = read_card(path)
         assert card.card is None
@@ -40,7 +40,7 @@ def test_a_file_is_read_again_only_when_it_has_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a.onnx"
-    path.write_bytes(shipped_model().read_bytes())
+    path.write_bytes(find_model("laptop").read_bytes())
     really_read, calls = onnx_file.read_card, []
 
     def count(path: Path) -> tuple[GPTConfig, ModelCard]:

@@ -1,4 +1,4 @@
-"""Runs written anew, by a scripted engine and by the shipped model in a real one."""
+"""Runs written anew, by a scripted engine and by a real model in a real one."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from minigpt.runtime.chat import Roles
-from minigpt.runtime.library import shipped_model
+from minigpt.runtime.library import find_model
 from minigpt.runtime.params import SamplingParams
 from minigpt_tui.candidates import think
 from minigpt_tui.document import Document
@@ -158,14 +158,14 @@ def test_a_text_of_the_user_alone_has_no_runs() -> None:
 
 
 class Desk:
-    """A writer with the shipped model, and the waiting that goes with a real engine."""
+    """A writer with a real model, and the waiting that goes with a real engine."""
 
     def __init__(self) -> None:
         self.engine = EngineClient()
         self._spoke = threading.Event()
         self.engine.listen(self._spoke.set)
         self.writer = Writer(self.engine)
-        self.writer.open(shipped_model())
+        self.writer.open(find_model("laptop"))
         self.until(lambda: self.writer.model is not None)
 
     @property
@@ -198,7 +198,7 @@ def desk() -> Iterator[Desk]:
     desk.engine.close()
 
 
-def test_the_shipped_model_writes_everything_again(desk: Desk, tmp_path: Path) -> None:
+def test_a_real_model_writes_everything_again(desk: Desk, tmp_path: Path) -> None:
     writer = desk.writer
     writer.adopt(Document())
     model = writer.model

@@ -27,7 +27,7 @@ class Scale:
     labels: tuple[str, str, str, str, str]
 
 
-# Of 6,000 characters that the shipped model wrote at temperature 0.8, levels 0 to 3 take 49, 17,
+# Of 6,000 characters that the `laptop` model wrote at temperature 0.8, levels 0 to 3 take 49, 17,
 # 22 and 12% by probability, 25, 14, 19, 23 (and 19) by entropy, and 65, 13, 11, 9 (and 1) by rank.
 SCALES = {
     Heat.PROBABILITY: Scale(

@@ -17,7 +17,7 @@ Changes = Mapping[str, float]
 """Fields of SamplingParams and their values; whole numbers where the field is one."""
 
 BALANCED = "balanced"
-# The numbers of the last two are of the shipped model: at 0.5 it makes no mistakes of spelling and
+# The numbers of the last two are of the `laptop` model: at 0.5 it makes no mistakes of spelling and
 # does not yet repeat itself; at 1.3 it takes a min-p to keep most words words.
 PRESETS: Mapping[str, Changes] = MappingProxyType({
     "greedy": {"temperature": 0.0},
