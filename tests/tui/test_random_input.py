@@ -47,6 +47,7 @@ from minigpt_tui.protocol import (
 )
 from minigpt_tui.screens.main import MainScreen
 from minigpt_tui.widgets.prompt import Prompt
+from minigpt_tui.writer import State
 from tests.tui.run_folder import lines, records
 from tests.tui.scripted_engine import CARD, CONFIG, MODEL, ScriptedEngine, until
 
@@ -373,7 +374,14 @@ async def _still_answers(
     await until(pilot, lambda: app.screen is main)
     while engine._opening:
         engine.act()
-    await until(pilot, lambda: main.writer.model is not None)
+    await until(pilot, lambda: main.writer.state is not State.LOADING)
+    while main.writer.model is None:  # it may be refused after each visit elsewhere
+        if app.screen is not main:  # but the picker, if nothing else was open then
+            hands.press("escape")
+        await until(pilot, lambda: app.screen is main)
+        main.open_model(MODEL)
+        engine.act()
+        await until(pilot, lambda: main.writer.state is not State.LOADING)
     hands.press("ctrl+n")
     await until(pilot, lambda: not main.writer.document.text and main.focused is not None)
     prompt = main.query_one(Prompt)
