@@ -178,13 +178,14 @@ def find_model(name: str | None) -> Path:
     """
     if name is None:
         return shipped_model()
-    path = Path(name)
+    path, by_name = Path(name), {model.stem: model for model in list_models()}
     try:
-        if path.exists():
+        # a folder that is only called like a model, and no run's, is not what is meant
+        is_other = name in by_name and path.is_dir() and not any(path.glob("*.safetensors"))
+        if path.exists() and not is_other:
             return path
     except (OSError, ValueError):  # too long for a path, or a NUL in it: then it is none
         pass
-    by_name = {model.stem: model for model in list_models()}
     if name not in by_name:
         names = ", ".join(by_name) or "none"
         raise InputError(f"there is no file or model {name[:80]!r}; models found here: {names}")

@@ -55,6 +55,17 @@ def test_names_are_found() -> None:
         find_model("no-such-model")
 
 
+def test_a_folder_hides_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    laptop = find_model("laptop").absolute()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "laptop").mkdir()
+    (tmp_path / "book").mkdir()
+    assert find_model("laptop") == laptop
+    assert find_model("book") == Path("book")
+    (tmp_path / "laptop" / "best.safetensors").touch()  # now it is a run's
+    assert find_model("laptop") == Path("laptop")
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
