@@ -56,7 +56,7 @@ def test_every_run_is_asked_for_as_it_was() -> None:
     first = engine.last_generate
     assert first == Generate(
         first.run, "A", replace(PARAMS, max_new_tokens=2), None, ("X",), "",
-        ((1, replace(warm, max_new_tokens=2)),),
+        ((1, replace(warm, max_new_tokens=2)),), model="f" * 64,
     )  # fmt: skip
     engine.write("B")
     writer.hear()

@@ -123,6 +123,7 @@ class Replay:
                 run.stops,
                 run.not_first,
                 tuple((n_tokens, as_many(params)) for n_tokens, params in run.changes),
+                self._model.checksum,
             )
         )
 
