@@ -9,8 +9,8 @@ from collections.abc import Mapping
 import torch
 
 from minigpt.config import GPTConfig
+from minigpt.training.precision import has_bfloat16
 from minigpt.training.run import Run
-from minigpt.training.scoring import has_bfloat16
 
 PEAK_FLOPS_PER_S: Mapping[str, float] = {
     "NVIDIA A100-SXM4-40GB": 312e12,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from minigpt.config import TrainConfig
 from minigpt.errors import InputError
-from minigpt.training.scoring import has_bfloat16
+from minigpt.training.precision import has_bfloat16
 from minigpt.training.sharding import cut_as, is_cut, whole
 
 # Of 5 steps of the iteration. Jordan (2024) chose them to grow small singular values fastest; the

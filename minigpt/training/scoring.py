@@ -1,6 +1,5 @@
 """How good a model is: the loss of a batch or of a whole text, and a text of its own."""
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 import torch
@@ -19,21 +18,6 @@ from minigpt.torch_decoder import TorchDecoder
 def next_token_loss(logits: Tensor, targets: Tensor) -> Tensor:
     """Mean cross-entropy in nats: logits (B,T,V), targets (B,T)."""
     return F.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Whether the hardware multiplies in it: GPUs before Ampere do so more slowly in software."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    # private, and the only way to ask; without it float32 is always right
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    return bool(supported())
-
-
-def autocast(device: torch.device) -> AbstractContextManager[object]:
-    """bfloat16 matrix products where the hardware has them; elsewhere they would be slower."""
-    fast = has_bfloat16(device)
-    return torch.autocast(device.type, dtype=torch.bfloat16) if fast else nullcontext()
 
 
 @torch.inference_mode()

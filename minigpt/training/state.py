@@ -32,8 +32,9 @@ from minigpt.training.optim import (
     set_rates,
     state_tensors,
 )
+from minigpt.training.precision import autocast, has_bfloat16
 from minigpt.training.run import Run, check_run
-from minigpt.training.scoring import autocast, evaluate, has_bfloat16, next_token_loss
+from minigpt.training.scoring import evaluate, next_token_loss
 from minigpt.training.sharding import gathered, own_part, whole
 from minigpt.training.world import without_averaging
 

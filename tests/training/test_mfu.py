@@ -14,7 +14,7 @@ from minigpt.corpus import Corpus
 from minigpt.model import GPT, CausalSelfAttention, plain_attention
 from minigpt.training import mfu
 from minigpt.training.mfu import flops_per_token, peak_flops_per_s, tokens_per_s_at_peak
-from minigpt.training.scoring import autocast
+from minigpt.training.precision import autocast
 from minigpt.training.world import World
 from tests.training.test_loop import small_run
 
