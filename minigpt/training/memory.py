@@ -32,21 +32,21 @@ def is_out_of_memory(error: BaseException) -> bool:
 def bounded() -> Iterator[None]:
     """Let an allocation fail for which there is no memory, where a failure can be told.
 
-    Linux promises more memory than there is and kills who takes it at its word. Elsewhere nothing
-    is done; nor is a container's own limit looked at. Processes of one torchrun share what is free.
+    Linux promises more memory than there is, as a container does with its own limit, and kills who
+    takes it at its word. Elsewhere nothing is done. Processes of one torchrun share what is free.
     """
-    free, in_use = (
-        _kilobytes("meminfo", "MemAvailable", "SwapFree"),
-        _kilobytes("self/status", "VmData"),
-    )
+    free = 1024 * _kilobytes("meminfo", "MemAvailable", "SwapFree")
+    in_use = 1024 * _kilobytes("self/status", "VmData")
     if sys.platform != "linux" or not free or not in_use:
         yield
         return
     import resource
 
+    if (of_group := _free_in_group()) is not None:
+        free = min(free, of_group)
     soft, hard = before = resource.getrlimit(resource.RLIMIT_DATA)
     free //= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    limits = [1024 * (in_use + free), *(n for n in before if n != resource.RLIM_INFINITY)]
+    limits = [in_use + free, *(n for n in before if n != resource.RLIM_INFINITY)]
     resource.setrlimit(resource.RLIMIT_DATA, (min(limits), hard))
     try:
         yield
@@ -56,12 +56,50 @@ def bounded() -> Iterator[None]:
 
 def _kilobytes(file: str, *names: str) -> int:
     """The sum of some lines of a file in /proc; 0 where one is missing."""
-    try:
-        lines = Path("/proc", file).read_text(encoding="ascii", errors="replace").splitlines()
-    except OSError:
-        return 0
-    found = dict(line.split(":", 1) for line in lines if ":" in line)
+    found = dict(line.split(":", 1) for line in _lines(Path("/proc", file)) if ":" in line)
     return sum(int(found[name].split()[0]) for name in names) if found.keys() >= {*names} else 0
+
+
+def _free_in_group(root: Path = Path("/")) -> int | None:
+    """Bytes that the control groups of this process, and those above them, leave it.
+
+    That is how a container is limited: https://docs.kernel.org/admin-guide/cgroup-v2.html, or the
+    first version of it. Inside one, its own group may appear as the topmost. Swap is not counted.
+
+    Args:
+        root: where /proc and /sys are.
+
+    Returns:
+        None where nothing is limited.
+    """
+    free: list[int] = []
+    for line in _lines(root / "proc/self/cgroup"):
+        _, controllers, name = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        top, limit, usage, prefix = (
+            ("memory", "limit_in_bytes", "usage_in_bytes", "total_")
+            if controllers
+            else (".", "max", "current", "")
+        )
+        highest = root / "sys/fs/cgroup" / top
+        group = highest / name.lstrip("/")
+        for folder in (group, *group.parents[: len(group.parts) - len(highest.parts)]):
+            stat = dict(line.split() for line in _lines(folder / "memory.stat"))
+            # files that were read are given back when memory is short
+            cached = sum(int(stat.get(f"{prefix}{age}_file", 0)) for age in ("active", "inactive"))
+            numbers = [*_lines(folder / f"memory.{limit}"), *_lines(folder / f"memory.{usage}")]
+            if len(numbers) == 2 and numbers[0] != "max":
+                free.append(int(numbers[0]) - int(numbers[1]) + cached)
+    return max(0, min(free)) if free else None
+
+
+def _lines(file: Path) -> list[str]:
+    """Of one of the system's own files; none where there is no such file."""
+    try:
+        return file.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return []
 
 
 @contextlib.contextmanager

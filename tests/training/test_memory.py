@@ -74,7 +74,51 @@ def test_other_errors_stay_what_they_are() -> None:
         raise bug
 
 
-@pytest.mark.parametrize("by", ["limit", "promise"])
+@pytest.mark.parametrize(
+    ("groups", "files", "free"),
+    [
+        # a group of the second version, cached files counted as free; the one above is tighter
+        (
+            "0::/user/mine",
+            {
+                "user/mine/memory.max": "1000",
+                "user/mine/memory.current": "700",
+                "user/mine/memory.stat": "anon 600\ninactive_file 50\nactive_file 30",
+                "user/memory.max": "900",
+                "user/memory.current": "520",
+            },
+            380,
+        ),
+        # inside a container: its own group is the topmost, whatever it is called outside
+        ("0::/docker/f00", {"memory.max": "500", "memory.current": "100"}, 400),
+        ("0::/", {"memory.max": "max", "memory.current": "100"}, None),
+        ("0::/", {}, None),
+        ("", {}, None),
+        # the first version
+        (
+            "3:cpu:/a\n2:hugetlb,memory:/b\n0::/",
+            {
+                "memory/b/memory.limit_in_bytes": "1000",
+                "memory/b/memory.usage_in_bytes": "1200",
+                "memory/b/memory.stat": "active_file 900\ntotal_active_file 150",
+                "memory/memory.limit_in_bytes": "9223372036854771712",
+                "memory/memory.usage_in_bytes": "5000",
+            },
+            0,
+        ),
+    ],
+)
+def test_what_a_container_leaves(
+    tmp_path: Path, groups: str, files: dict[str, str], free: int | None
+) -> None:
+    files = {f"sys/fs/cgroup/{name}": content for name, content in files.items()}
+    for name, content in {**files, "proc/self/cgroup": groups}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"{content}\n" if content else "", encoding="ascii")
+    assert memory._free_in_group(tmp_path) == free
+
+
+@pytest.mark.parametrize("by", ["limit", "promise", "container"])
 def test_short_memory_for_real(
     tmp_path: Path, text_file: Path, capfd: pytest.CaptureFixture[str], by: str
 ) -> None:
@@ -105,6 +149,8 @@ def test_short_memory_for_real(
                 n_pages = int(statm.read_text(encoding="ascii").split()[0])
                 in_use = n_pages * os.sysconf("SC_PAGE_SIZE")
                 resource.setrlimit(resource.RLIMIT_AS, (in_use + 400_000_000,) * 2)
+            elif by == "container":
+                memory._free_in_group = lambda root=Path(): 400_000_000
             else:  # a machine that has no more, and does not say so when it is asked for it
                 memory._kilobytes = lambda file, *names: (
                     400_000 if file == "meminfo" else really(file, *names)
