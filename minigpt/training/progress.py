@@ -156,13 +156,17 @@ Show = Callable[[Event], None]
 def plain_view(
     progress: Progress, say: Callable[[str], None], *, every: int = 50
 ) -> Iterator[Show]:
-    """A line for each evaluation, and one every so many steps: for logs and pipes."""
+    """A line for each evaluation, and one every so many steps: for logs and pipes.
+
+    One more as soon as it is known how long all of it will take.
+    """
 
     def show(event: Event) -> None:
-        known = progress.memorising
+        known, unmeasured = progress.memorising, progress.seconds_left is None
         progress.update(event, time.perf_counter())
+        measured = unmeasured and progress.seconds_left is not None
         match event:
-            case Step() if event.step % every == 0:
+            case Step() if measured or event.step % every == 0:
                 speed = progress.tokens_per_s
                 words = f"loss {loss_text(progress.loss)} tokens/s {speed or 0:,.0f}"
                 words += "" if progress.mfu is None else f" MFU {progress.mfu:.1%}"

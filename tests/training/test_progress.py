@@ -145,6 +145,16 @@ def test_plain_lines_for_pipes() -> None:
     assert lines[2:] == ["step 2 validation 1.5000 best", 'step 2 sample "a\\u001b\\nb"']
 
 
+def test_plain_lines_begin_with_the_time_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.perf_counter", iter([1.0, 3.0, 5.0, 6.0, 8.0]).__next__)
+    lines: list[str] = []
+    with plain_view(Progress("title", 100, YARDSTICKS), lines.append) as show:
+        for event in (step(1), step(2), step(3), Evaluation(3, 1.5, best=True), step(4)):
+            show(event)
+    assert lines[1] == "step 2 loss 2.0000 tokens/s 50 left 0:03:16"
+    assert [line.split()[1] for line in lines[1:]] == ["2", "3"]
+
+
 def test_plain_lines_tell_the_share_of_a_known_peak(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.perf_counter", iter([1.0, 2.0]).__next__)
     lines: list[str] = []
