@@ -129,7 +129,11 @@ def _train(
             for listen in listeners:
                 listen(event)
     assert isinstance(event, End)
-    plot = plot_losses(folder, yardsticks)
+    kept = "best checkpoint and log"
+    try:
+        kept = f"best checkpoint, log and {plot_losses(folder, yardsticks).name}"
+    except InputError as error:  # its disk is full, or somebody looks at the old one on Windows
+        say(f"note: {one_line(str(error))}")
     if event.why == "stopped":
         flags = {"--minutes": arguments.minutes is not None, "--force": arguments.force}
         instead = " and ".join(flag for flag, given in flags.items() if given)
@@ -140,7 +144,7 @@ def _train(
         say(f"ended at step {event.step}: the last {run.train.patience} evaluations brought no "
              "better validation loss")  # fmt: skip
     Console(stderr=True).print(verdict(yardsticks, event.best_val_loss))
-    say(f"best checkpoint, log and {plot.name} are in {folder}; "
+    say(f"{kept} are in {folder}; "
          f"export it: minigpt export {folder} --onnx {folder.name}.onnx")  # fmt: skip
     return 0
 

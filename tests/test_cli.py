@@ -17,6 +17,7 @@ from minigpt.config import PRESETS
 from minigpt.corpus import Corpus
 from minigpt.runtime.library import find_model, load, shipped_model
 from minigpt.runtime.onnx_file import CARD_KEY, PARITY_KEY
+from minigpt.errors import InputError
 from minigpt.runtime.onnx_walk import Walk
 from minigpt.settings import apply_settings, read_run_file
 from minigpt.terminal import one_line
@@ -473,6 +474,22 @@ def test_a_folder_for_other_runtimes(
     assert (folder / "onnx" / "model.onnx").read_bytes() == file.read_bytes()
     assert "--force" in refused(capsys, "export", trained, "--genai", folder)
     (folder / "notes.txt").touch()
+def test_a_picture_that_cannot_be_drawn_costs_no_run(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_command = pytest.importorskip("minigpt.train_command")
+
+    def fail(*_: object) -> Path:
+        raise InputError("cannot write loss.png: No space left on device")
+
+    monkeypatch.setattr(train_command, "plot_losses", fail)
+    out = tmp_path / "run"
+    code, _, err = run(capsys, "train", "--corpus", "pydoc", "--out", out, "--max-steps", 2, *TRAIN)
+    assert code == 0
+    assert "note: cannot write loss.png" in err
+    assert f"best checkpoint and log are in {out}" in err
+
+
     assert "'notes.txt' too" in refused(capsys, *both)
 
 
