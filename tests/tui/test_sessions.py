@@ -412,6 +412,51 @@ def test_damage_met_later_costs_the_open_document_nothing(tmp_path: Path) -> Non
     sessions.close()
 
 
+def test_a_window_that_starts_keeps_what_another_one_has_just_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "sessions.db"
+    path.write_bytes(b"this is no database" * 1000)
+    connect, others = database._connect, list[Sessions]()
+
+    def connect_late(file: Path) -> sqlite3.Connection:
+        try:
+            return connect(file)
+        except sqlite3.DatabaseError:
+            if not others:  # which sets the damaged file aside, before this one can
+                monkeypatch.setattr(database, "_connect", connect)
+                others.append(Sessions(path))
+                stored(others[0], "the other's")
+            raise
+
+    monkeypatch.setattr(database, "_connect", connect_late)
+    sessions = Sessions(path)
+    assert len(list(tmp_path.glob("sessions.db.damaged-*[0-9]"))) == 1
+    assert previews(sessions) == ["the other's"]
+    sessions.close()
+    others[0].close()
+
+
+def test_of_two_windows_the_first_one_sets_the_damaged_file_aside(tmp_path: Path) -> None:
+    path = tmp_path / "sessions.db"
+    windows = [Sessions(path), Sessions(path)]
+    ids = [stored(sessions, "before") for sessions in windows]
+    windows[0]._db._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xa5" * (path.stat().st_size - 4096))
+    for sessions in windows:
+        sessions._db._db.execute("PRAGMA shrink_memory")
+    for sessions, id, text in zip(windows, ids, ("first", "second"), strict=True):
+        sessions.save(id, text_only(text))
+        (sentence,) = sessions.hear()
+        assert "was damaged" in sentence
+    assert len(list(tmp_path.glob("sessions.db.damaged-*[0-9]"))) == 1
+    assert {*previews(windows[0])} == {*previews(windows[1])} == {"first", "second"}
+    for sessions in windows:
+        sessions.close()
+
+
 def test_a_damaged_session_is_refused_and_the_others_are_not(sessions: Sessions) -> None:
     good, bad = stored(sessions, "good"), stored(sessions, "bad")
     sessions._db.write(

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,7 @@ from minigpt.runtime.params import SamplingParams
 from minigpt_tui.candidates import Candidate
 from minigpt_tui.document import Document
 from minigpt_tui.protocol import (
+    Applied,
     Change,
     Died,
     Failed,
@@ -85,6 +87,16 @@ def test_a_change_is_sent_only_while_writing() -> None:
     writer.write("a", PARAMS)
     writer.change(PARAMS)
     assert engine.asked(Change) == [Change(PARAMS)]
+
+
+def test_settings_that_are_none_other_are_no_change_of_the_run() -> None:
+    writer, engine = ready()
+    writer.write("a", PARAMS)
+    cold = replace(PARAMS, temperature=0.1)
+    for n_tokens, params in enumerate((PARAMS, cold, cold, PARAMS)):
+        engine.say(Applied(1, n_tokens, params))
+    writer.hear()
+    assert writer.document.runs[-1].changes == [(1, cold), (3, PARAMS)]
 
 
 def test_names_unknown_characters_once_and_safely() -> None:

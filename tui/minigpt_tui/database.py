@@ -12,6 +12,10 @@ from minigpt.errors import InputError
 
 _T = TypeVar("_T")
 
+_Identity = tuple[int, int]
+"""Of a file, whatever it is called: device and number there."""
+_NO_FILE: _Identity = (0, 0)
+
 _BUSY_S = 2.0
 """How long to wait for another process, whose transactions take milliseconds."""
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -78,7 +82,7 @@ class Database:
         """Grows when a new database takes the place of a damaged one."""
         self._told: list[str] = []
         self._fails = False
-        self._db = self._open()
+        self._db, self._identity = self._open()
 
     def hear(self) -> list[str]:
         """What the user should know by now, a sentence each, and each once."""
@@ -134,25 +138,26 @@ class Database:
             self._db.close()
             self._fails = False
             self.number += 1
-            self._db = self._open(is_damaged=True)
+            self._db, self._identity = self._open(damaged=self._identity)
         elif not self._fails:
             self._fails = True
             self._told.append(
                 f"Cannot save to {self.path} ({error}); write on, it is tried again and again."
             )
 
-    def _open(self, *, is_damaged: bool = False) -> sqlite3.Connection:
+    def _open(self, *, damaged: _Identity | None = None) -> tuple[sqlite3.Connection, _Identity]:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if is_damaged:
-                self._set_aside()
+            if damaged is not None:
+                self._set_aside(damaged)
+            before = _identity(self.path)
             try:
-                return _connect(self.path)
+                return _connect(self.path), _identity(self.path)
             except sqlite3.DatabaseError as error:
                 if not _is_damage(error):
                     raise
-            self._set_aside()
-            return _connect(self.path)
+            self._set_aside(before)
+            return _connect(self.path), _identity(self.path)
         except sqlite3.DatabaseError as error:
             reason = str(error)
         except OSError as error:
@@ -160,15 +165,27 @@ class Database:
         self._told.append(
             f"Cannot write {self.path} ({reason}); sessions are kept until you quit, not longer."
         )
-        return _copy_in_memory(self.path)
+        return _copy_in_memory(self.path), _identity(self.path)
 
-    def _set_aside(self) -> None:
+    def _set_aside(self, damaged: _Identity) -> None:
+        if _identity(self.path) != damaged:
+            self._told.append(f"{self.path} was damaged; another window has begun a new one.")
+            return
         date = time.strftime("%Y-%m-%d-%H%M%S", time.localtime(self.clock()))
         name = f"{self.path.name}.damaged-{date}"
         for end in ("", "-wal", "-shm"):
             with contextlib.suppress(FileNotFoundError):
                 self.path.with_name(self.path.name + end).rename(self.path.with_name(name + end))
         self._told.append(f"{self.path} was damaged; it is kept as {name}, and a new one is begun.")
+
+
+def _identity(path: Path) -> _Identity:
+    """Of the file that has this name now: another one may take the name."""
+    try:
+        found = path.stat()
+    except OSError:
+        return _NO_FILE
+    return found.st_dev, found.st_ino
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:

@@ -41,6 +41,11 @@ class RunRecord:
     n_chars: int = 0
     """Nodes written: they follow each other from `first` on."""
 
+    @property
+    def last_params(self) -> SamplingParams:
+        """With which it ends, as far as is known."""
+        return self.changes[-1][1] if self.changes else self.params
+
 
 @dataclass(frozen=True, slots=True)
 class Branch:

@@ -339,7 +339,9 @@ class Writer:
             case Tokens(run=run) if self._running and run == self._run:
                 self._append(reply)
             case Applied(run=run) if run == self._run and self._record:
-                self._record.changes.append((reply.n_tokens, reply.params))
+                # a new seed comes with its run, and once more from the panel
+                if reply.params != self._record.last_params:
+                    self._record.changes.append((reply.n_tokens, reply.params))
             case Speakers():
                 self.speakers = reply.names
             case Seen():
