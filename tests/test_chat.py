@@ -114,7 +114,7 @@ def test_settings_change_on_the_way(chat: Chat) -> None:
 
 def test_roles_change_on_the_way(chat: Chat, tmp_path: Path) -> None:
     lines = ("hello", '/roles Nurse "KING HENRY VI"', "my lord", "/roles", f"/save {tmp_path}/t")
-    _, answers, err = chat(lines, *ROLES)
+    _, answers, err = chat(lines, *ROLES, "--max-new-tokens", "40")  # within the window
     expected = f"""\
 ROMEO:
 hello

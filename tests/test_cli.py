@@ -285,7 +285,7 @@ def test_info_tells_the_card(capsys: pytest.CaptureFixture[str]) -> None:
     card = json.loads(out)
     assert code == 0
     assert card["corpus_chars"] == 1_115_394
-    assert card["parameters"] == 10_671_744
+    assert card["parameters"] == 4_755_200
     assert card["bytes"] == shipped_model().stat().st_size
     _, text, _ = run(capsys, "info")
     assert "val_loss" in text

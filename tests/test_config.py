@@ -1,6 +1,7 @@
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,9 @@ from minigpt.config import (
     to_json,
 )
 from minigpt.errors import InputError
+from minigpt.runtime.library import find_model
+from minigpt.runtime.onnx_file import read_card
+from minigpt.settings import apply_settings, read_run_file
 
 
 @pytest.mark.parametrize(("preset", "n_params"), [("tiny", 209_729), ("shakespeare", 10_788_929)])
@@ -22,6 +26,23 @@ def test_presets_have_the_published_sizes(preset: str, n_params: int) -> None:
 
 def test_laptop_preset_has_about_0_8_million_parameters() -> None:
     assert 750_000 <= replace(PRESETS["laptop"].model, vocab_size=65).n_params() <= 850_000
+
+
+@pytest.mark.parametrize(("name", "preset"), [("shakespeare", "evening"), ("laptop", "laptop")])
+def test_the_models_that_ship_are_of_presets(name: str, preset: str) -> None:
+    config, card = read_card(find_model(name))
+    assert config == replace(PRESETS[preset].model, vocab_size=65)
+    assert card.steps == PRESETS[preset].train.max_steps
+
+
+def test_the_run_that_ships_is_of_its_preset() -> None:
+    path = Path(__file__).parent.parent / "benchmarks" / "shakespeare" / "run.toml"
+    if not path.exists():
+        pytest.skip("only a checkout has it")
+    model, train = apply_settings(GPTConfig(), TrainConfig(), read_run_file(path).settings)
+    preset = PRESETS["evening"]
+    assert replace(model, vocab_size=65) == replace(preset.model, vocab_size=65)
+    assert replace(train, eval_tokens=preset.train.eval_tokens) == preset.train
 
 
 def test_gpt2_small_has_its_published_size() -> None:
@@ -82,5 +103,5 @@ def test_damaged_json_is_refused(text: str) -> None:
 
 
 def test_unknown_preset_names_the_known_ones() -> None:
-    with pytest.raises(InputError, match="tiny, laptop, shakespeare"):
+    with pytest.raises(InputError, match="tiny, laptop, evening, shakespeare"):
         find_preset("gigantic")

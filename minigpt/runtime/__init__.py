@@ -3,7 +3,7 @@ r"""Running a model: needs numpy and onnxruntime, never torch or onnx.
 >>> from minigpt.runtime import load
 >>> model = load()  # the larger one that ships; load("book.onnx") for your own
 >>> "".join(token.text for token in model.generate("ROMEO:", temperature=0, max_new_tokens=12))
-'\nI would hav'
+'\nWhat is the'
 """
 
 import os
