@@ -13,7 +13,7 @@ everything from the ids of the prompt to the ids of the text, sampling included.
 - llama.cpp: a GGUF with the same weights, in F32 and from its own quantizer, 1, 2, all threads;
 - onnxruntime-genai: the very files that minigpt runs, with 1, 2, all threads.
 
-    pip install -c constraints.txt -e '.[train,peers]'
+    pip install -c constraints.txt -e ".[train,peers]"
     python -m benchmarks.decode --rounds 15 --png benchmarks/decode.png
 
 What is not installed is named and left out. Before the rounds, all that run unquantized weights

@@ -6,6 +6,7 @@ answers alone. Names and prompts are for a person: they go to stderr, where stdi
 
 import argparse
 import contextlib
+import os
 import shlex
 import signal
 import sys
@@ -23,6 +24,10 @@ from minigpt.runtime.library import Model
 from minigpt.runtime.params import KNOBS, SamplingParams, change
 from minigpt.terminal import one_line, printable, say
 
+_IS_WINDOWS = os.name == "nt"
+_END = "Ctrl-Z and Enter" if _IS_WINDOWS else "Ctrl-D"
+"""What ends the input of a terminal."""
+
 COMMANDS = {
     "/again": "another answer to what you said last",
     "/edit TEXT": "say TEXT instead of what you said last",
@@ -32,7 +37,7 @@ COMMANDS = {
     "/roles ROMEO JULIET": "be the first, speak with the second; alone: who could answer",
     "/save FILE": "write the conversation to a file",
     "/help": "show this",
-    "/quit": "end, as Ctrl-D does",
+    "/quit": f"end, as {_END} does",
 }
 """What can be typed instead of something to say, and what it does."""
 
@@ -95,7 +100,8 @@ class _Chat:
                 "/roles tells who else could")  # fmt: skip
         else:
             say(f"{who}: its texts have no names, so you write a paragraph and it writes the next")
-        say("/help tells what else you can type; Ctrl-C stops an answer, Ctrl-D ends")
+        say("/help tells what else you can type; "
+            f"Ctrl-C stops an answer, {_END} ends")  # fmt: skip
 
     def take(self, line: str) -> bool:
         """Do what a typed line says; returns whether to go on.
@@ -190,7 +196,8 @@ class _Chat:
             say(one_line(f"could answer: {known}") if known else "this model's texts have no names")
 
     def _save(self, rest: str) -> None:
-        names = _split(rest)
+        # on Windows a backslash leads into a folder, and quotes nothing
+        names = [rest.strip('"')] if _IS_WINDOWS and rest else _split(rest)
         if len(names) != 1:
             raise InputError("name one file: /save FILE")
         try:
@@ -245,7 +252,7 @@ def _line(prompt: str | None) -> str | None:
 
     Without a prompt the input is no terminal, and Ctrl-C is not caught.
     """
-    for hint in ("\nCtrl-C once more ends the chat, and so do Ctrl-D and /quit", ""):
+    for hint in (f"\nCtrl-C once more ends the chat, and so do {_END} and /quit", ""):
         try:
             return _read(prompt)
         except EOFError:

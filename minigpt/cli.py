@@ -13,30 +13,33 @@ from typing import Any
 
 from minigpt import __version__, commands
 from minigpt.config import PRESETS
-from minigpt.errors import InputError
+from minigpt.errors import NO_VISUAL_C, InputError
+from minigpt.files import matching
 from minigpt.runtime.onnx_graph import PRECISIONS
 from minigpt.runtime.params import KNOBS, SamplingParams
-from minigpt.terminal import Parser, one_line, say
+from minigpt.terminal import Parser, one_line, say, set_up_streams, while_read
 
 EXIT_INPUT_ERROR = 2
 EXIT_INTERRUPTED = 130
+
+LIBRARY_MISSING = (126, 1114)
+"""Windows' numbers for it; PyTorch lets them through."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
     # Before numpy is imported: its BLAS would start threads, which takes 50 ms, for nothing.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a terminal that cannot show a character shows "?"
-            stream.reconfigure(errors="replace")
+    set_up_streams()
     try:
         parser = _parser()
         arguments = parser.parse_args(argv)
         if not hasattr(arguments, "run"):
             parser.print_help(sys.stderr)
             return EXIT_INPUT_ERROR
-        code: int = arguments.run(arguments)
-        sys.stdout.flush()
+        with while_read():
+            code: int = arguments.run(arguments)
+            sys.stdout.flush()
     except InputError as error:
         say(one_line(f"minigpt: {error}"))
         return EXIT_INPUT_ERROR
@@ -45,19 +48,36 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         say(
             f"minigpt: `minigpt {arguments.command}` needs {error.name}, which is not installed; "
-            "run, where you cloned minigpt: pip install -c constraints.txt '.[train]'"
+            'run, where you cloned minigpt: pip install -c constraints.txt ".[train]"'
         )
+        return EXIT_INPUT_ERROR
+    except ImportError as error:
+        if "DLL load failed" not in str(error):
+            raise
+        say(f"minigpt: {NO_VISUAL_C}")
         return EXIT_INPUT_ERROR
     except BrokenPipeError:
         # the reader went away (`| head`); Python would complain once more at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:  # a full disk, a folder that is not ours: the machine, not a bug
+        if getattr(error, "winerror", None) in LIBRARY_MISSING:
+            say(f"minigpt: {NO_VISUAL_C}")
+            return EXIT_INPUT_ERROR
         say(one_line(f"minigpt: {error.filename or 'cannot write'}: {error.strerror}"))
         return EXIT_INPUT_ERROR
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     return code
+
+
+class _Paths(argparse.Action):
+    """Several paths, patterns such as *.txt among them: on Windows no shell fills those in."""
+
+    def __call__(
+        self, parser: object, namespace: object, values: Any, option: object = None
+    ) -> None:
+        setattr(namespace, self.dest, [path for each in values for path in matching(each)])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -78,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
                          help="PNG file to write or replace; default lr-find.png")  # fmt: skip
 
     runs = command("runs", commands.runs, "List and compare training runs.")
-    runs.add_argument("folders", type=Path, nargs="*", metavar="FOLDER",
+    runs.add_argument("folders", type=Path, nargs="*", action=_Paths, metavar="FOLDER",
                       help="a run, or a folder of runs; default checkpoints")  # fmt: skip
     runs.add_argument("--plot", type=Path, metavar="FILE.png", help="draw all their losses")
     _json_argument(runs)
@@ -153,7 +173,8 @@ def _train_arguments(train: argparse.ArgumentParser) -> None:
 def _run_arguments(parser: argparse.ArgumentParser) -> None:
     """What is learned from, and how; the later of preset, file and flags wins."""
     presets = "; ".join(f"{name}: {preset.summary}" for name, preset in PRESETS.items())
-    parser.add_argument("text", type=Path, nargs="*", help="UTF-8 text files to learn from")
+    parser.add_argument("text", type=Path, nargs="*", action=_Paths,
+                        help="UTF-8 text files to learn from")  # fmt: skip
     parser.add_argument("--corpus", choices=("pydoc",),
                         help="instead of files: Python's own documentation")  # fmt: skip
     parser.add_argument("--preset", help=f"default laptop. {presets}")
@@ -235,7 +256,7 @@ def _sampling_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _evaluate_arguments(evaluate: argparse.ArgumentParser) -> None:
     _model_argument(evaluate)
-    evaluate.add_argument("text", type=Path, nargs="+", help="UTF-8 text files")
+    evaluate.add_argument("text", type=Path, nargs="+", action=_Paths, help="UTF-8 text files")
     measure = evaluate.add_mutually_exclusive_group()
     measure.add_argument("--split", choices=("val", "train", "all"), default="val",
                          help="last 10%%, first 90%%, or everything; default val")  # fmt: skip

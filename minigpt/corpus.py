@@ -3,6 +3,8 @@
 import codecs
 import hashlib
 import http.client
+import ssl
+import sys
 import unicodedata
 import urllib.request
 from collections.abc import Sequence
@@ -152,9 +154,13 @@ def download_shakespeare(path: Path, *, force: bool) -> int:
             content: bytes = reply.read(2**24)
     except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
         reason = getattr(error, "reason", error)
+        advice = "check the connection"
+        if sys.platform == "darwin" and isinstance(reason, ssl.SSLCertVerificationError):
+            # python.org's Python trusts nobody until this was run
+            advice = "open 'Install Certificates.command' in the folder of your Python"
         raise InputError(
-            f"cannot download {SHAKESPEARE_URL}: {reason}; check the connection, or train on a "
-            "text file of your own or on --corpus pydoc"
+            f"cannot download {SHAKESPEARE_URL}: {reason}; {advice}, or train on a text file of "
+            "your own or on --corpus pydoc"
         ) from None
     if hashlib.sha256(content).hexdigest() != SHAKESPEARE_SHA256:
         raise InputError(

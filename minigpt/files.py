@@ -3,11 +3,17 @@
 import contextlib
 import os
 import stat
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 from minigpt.errors import InputError
+
+_IS_WINDOWS = os.name == "nt"
+_NOT_IN_NAMES = '<>:"|?*'
+_PATIENCE_S = 2.0 if _IS_WINDOWS else 0.0
+"""Windows renames no file that a virus scanner, an indexer or a reader has open just now."""
 
 
 def read_bytes(path: Path, wanted: str, max_bytes: int | None = None) -> bytes:
@@ -43,6 +49,16 @@ def open_regular(path: Path, wanted: str, max_bytes: int | None = None) -> Itera
         raise InputError(f"cannot read {path}: {error.strerror}") from None
 
 
+def matching(path: Path) -> list[Path]:
+    """What a pattern such as *.txt stands for, in order; the path itself where it is none."""
+    import glob
+
+    if not set(str(path)) & set("*?") or path.exists():
+        return [path]
+    # not Path.glob, which takes no "..", no drive and no root
+    return sorted(map(Path, glob.glob(str(path)))) or [path]  # noqa: PTH207
+
+
 def write_atomically(path: Path, content: bytes, *, keep_old_as: Path | None = None) -> None:
     """Write a whole file: `open_atomically`, which see, for what is in memory."""
     with open_atomically(path, keep_old_as=keep_old_as) as file:
@@ -58,26 +74,24 @@ def open_atomically(path: Path, *, keep_old_as: Path | None = None) -> Iterator[
         keep_old_as: where the file that was at `path` goes, instead of away.
 
     Raises:
-        InputError: the folder does not exist, is not writable, or the disk is full. Older files at
-            `path` and `keep_old_as` are untouched then, and nothing is left behind.
+        InputError: the folder does not exist, is not writable, or the disk is full, or the system
+            has no such names. Older files at `path` and `keep_old_as` are untouched then, and
+            nothing is left behind.
     """
-    import tempfile  # here: 5 ms of every start, for nothing where only models are read
-
     temporary: Path | None = None
+    if is_no_name(path.name):
+        raise InputError(f"cannot write {path}: Windows takes none of {_NOT_IN_NAMES} in a name")
     try:
         path = path.resolve()
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        temporary = Path(name)
-        os.close(handle)
-        with temporary.open("r+b") as file:  # which, unlike a handle's, has its name
+        with _beside(path).open("x+b") as file:
+            temporary = Path(file.name)
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())  # mkstemp's files are for the owner alone
         if keep_old_as is not None and _is_there(path):
             _rotate(temporary, path, keep_old_as)
         else:
-            temporary.replace(path)
+            _move(temporary, path)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}") from None
     finally:
@@ -96,13 +110,40 @@ def _rotate(new: Path, path: Path, old: Path) -> None:
     try:
         for source, target in ((old, oldest), (path, old), (new, path)):
             if _is_there(source):
-                source.replace(target)
+                _move(source, target)
                 done.append((source, target))
     except BaseException:
         for source, target in reversed(done):
-            target.replace(source)
+            _move(target, source)
         raise
     _unlink(oldest)
+
+
+def is_no_name(name: str) -> bool:
+    """Whether Windows has no files of that name: after a colon it would write behind a file."""
+    return _IS_WINDOWS and not set(_NOT_IN_NAMES).isdisjoint(name)
+
+
+def _beside(path: Path) -> Path:
+    """A name that nobody else has, for what will be renamed to `path`.
+
+    Not by `tempfile`, which on Windows tries two thousand million names in a folder that is not to
+    be written to (python/cpython#66305).
+    """
+    return path.parent / f".{path.name}.{os.urandom(4).hex()}.tmp"
+
+
+def _move(source: Path, target: Path) -> None:
+    """Rename in the target's place, as soon as that can be done."""
+    patient_until = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            source.replace(target)
+            return
+        except PermissionError:
+            if time.monotonic() >= patient_until:
+                raise
+        time.sleep(0.05)
 
 
 def _is_there(path: Path) -> bool:
@@ -141,7 +182,6 @@ def write_folder_atomically(folder: Path, files: Mapping[str, bytes]) -> None:
             then, and nothing is left behind.
     """
     import shutil
-    import tempfile
 
     folder = folder.resolve()
     if folder.exists() and not folder.is_dir():
@@ -151,8 +191,9 @@ def write_folder_atomically(folder: Path, files: Mapping[str, bytes]) -> None:
             raise InputError(
                 f"{folder} holds {path.name!r:.40} too, which would be lost; choose another name"
             )
+    work = _beside(folder)
     try:
-        work = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".tmp"))
+        work.mkdir()
     except OSError as error:
         raise InputError(f"cannot write {folder}: {error.strerror}") from None
     try:
@@ -163,11 +204,11 @@ def write_folder_atomically(folder: Path, files: Mapping[str, bytes]) -> None:
             write_atomically(new / name, content)
         try:
             if folder.exists():
-                folder.replace(old)
-            new.replace(folder)
+                _move(folder, old)
+            _move(new, folder)
         except BaseException:
             if old.exists():
-                old.replace(folder)
+                _move(old, folder)
             raise
         sync_folder(folder.parent)
     except OSError as error:
@@ -202,11 +243,11 @@ def refuse_to_overwrite(path: Path, *, force: bool) -> None:
         raise InputError(f"{path} exists; choose another name, or add --force to replace it")
     if not path.parent.is_dir():
         raise InputError(f"the folder {path.parent} does not exist; create it first")
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"the folder {path.parent} is not writable; choose another one")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    probe = _beside(path.parent / "minigpt")
+    try:  # `os.access` knows nothing of Windows' access rights
+        probe.touch()
+    except OSError as error:
+        raise InputError(
+            f"cannot write to the folder {path.parent} ({error.strerror}); choose another one"
+        ) from None
+    _unlink(probe)

@@ -2,10 +2,14 @@
 
 import argparse
 import contextlib
+import errno
 import json
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NoReturn
+
+_IS_WINDOWS = os.name == "nt"
 
 # C0 and C1 controls, DEL, and the marks that reorder a line; newline and tab stay.
 _SHOWN = {
@@ -35,6 +39,49 @@ def one_line(text: str) -> str:
     return printable(text).replace("\n", "␊")
 
 
+def set_up_streams() -> None:
+    """Let nothing fail that is written: a terminal that cannot show a character shows "?".
+
+    Pipes and files are in UTF-8; on Windows they would be in a code page of the last century.
+    """
+    encoded = "utf-8" if _IS_WINDOWS and "PYTHONIOENCODING" not in os.environ else None
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if not hasattr(stream, "reconfigure"):
+            continue
+        if encoded and not stream.isatty():
+            stream.reconfigure(encoding=encoded)
+        if stream is not sys.stdin:
+            stream.reconfigure(errors="replace")
+    if encoded and hasattr(sys.stdout, "reconfigure"):  # what was written is what is read again
+        sys.stdout.reconfigure(newline="\n")
+
+
+@contextlib.contextmanager
+def while_read() -> Iterator[None]:
+    """Write for as long as somebody reads.
+
+    Raises:
+        BrokenPipeError: nobody reads any more, which Windows calls an invalid argument
+            (python/cpython#79935).
+    """
+    try:
+        yield
+    except OSError as error:
+        if _IS_WINDOWS and error.errno == errno.EINVAL and not _can_write():
+            raise BrokenPipeError(errno.EPIPE, "nobody reads any more") from None
+        raise
+
+
+def _can_write() -> bool:
+    """Whether what waits to be written to stdout or stderr can be."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        return False
+    return True
+
+
 class Parser(argparse.ArgumentParser):
     """Quotes what it does not understand harmlessly: a name that a shell found may be hostile."""
 
@@ -44,7 +91,7 @@ class Parser(argparse.ArgumentParser):
 
 def say(sentence: str) -> None:
     """One line to the person, on stderr: stdout carries the product alone."""
-    with contextlib.suppress(BrokenPipeError):  # nobody listens: no reason to stop
+    with contextlib.suppress(BrokenPipeError), while_read():  # nobody listens: no reason to stop
         sys.stderr.write(printable(sentence) + "\n")
         sys.stderr.flush()
 

@@ -103,6 +103,17 @@ def test_go_lets_the_other_speak_on_or_first(chat: Chat, tmp_path: Path) -> None
     assert file.read_text(encoding="utf-8") == f"JULIET:\n{first}{more}\n"
 
 
+def test_a_backslash_leads_into_a_folder_on_windows(
+    chat: Chat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chat_command, "_IS_WINDOWS", True)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "talks").mkdir()
+    for typed, name in ((r"talks\a play.txt", r"talks\a play.txt"), (r'"b\c.txt"', r"b\c.txt")):
+        chat(("/go", f"/save {typed}"), *ROLES, "--max-new-tokens", "1")
+        assert (tmp_path / name).exists()
+
+
 def test_settings_change_on_the_way(chat: Chat) -> None:
     lines = ("hello", "/set temperature=0 max-new-tokens=9 seed=3", "hello", "/set")
     _, answers, err = chat(lines, *ROLES)

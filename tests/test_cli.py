@@ -1,5 +1,6 @@
 """The commands as a user types them; slow or heavy ones in one process, the rest in children."""
 
+import argparse
 import json
 import os
 import re
@@ -12,12 +13,13 @@ from pathlib import Path
 import onnxruntime
 import pytest
 
+from minigpt import commands
 from minigpt.cli import main
 from minigpt.config import PRESETS
 from minigpt.corpus import Corpus
+from minigpt.errors import InputError
 from minigpt.runtime.library import find_model, load, shipped_model
 from minigpt.runtime.onnx_file import CARD_KEY, PARITY_KEY
-from minigpt.errors import InputError
 from minigpt.runtime.onnx_walk import Walk
 from minigpt.settings import apply_settings, read_run_file
 from minigpt.terminal import one_line
@@ -375,6 +377,44 @@ def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert "usage: minigpt" in err
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        ImportError("DLL load failed while importing onnxruntime_pybind11_state"),
+        pytest.param(OSError("Error loading c10.dll"), id="torch"),
+    ],
+)
+def test_a_windows_without_visual_c_is_one_sentence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(_: object) -> int:
+        if isinstance(error, OSError):
+            error.winerror = 126  # type: ignore[attr-defined,unused-ignore]
+        raise error
+
+    monkeypatch.setattr(commands, "generate", fail)
+    assert "vc_redist.x64.exe" in refused(capsys, "generate")
+
+
+def test_patterns_stand_for_files(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Windows no shell fills them in."""
+    given: list[list[Path]] = []
+
+    def evaluate(arguments: argparse.Namespace) -> int:
+        given.append(arguments.text)
+        return 0
+
+    monkeypatch.setattr(commands, "evaluate", evaluate)
+    for name in ("b.txt", "a.txt", "c[1].txt", "d.md"):
+        (tmp_path / name).touch()
+    for patterns in (["*.txt"], ["d.*", "a.txt"], ["c[1].txt"], ["*.pdf"]):
+        assert run(capsys, "eval", "model.onnx", *(tmp_path / each for each in patterns))[0] == 0
+    names = [[path.name for path in paths] for paths in given]
+    assert names == [["a.txt", "b.txt", "c[1].txt"], ["d.md", "a.txt"], ["c[1].txt"], ["*.pdf"]]
+
+
 def test_a_closed_pipe_ends_quietly() -> None:
     command = f"'{sys.executable}' -m minigpt.cli generate --max-new-tokens 3000 | head -c 10"
     done = subprocess.run(command, shell=True, capture_output=True, check=True)
@@ -434,6 +474,22 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_a_picture_that_cannot_be_drawn_costs_no_run(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_command = pytest.importorskip("minigpt.train_command")
+
+    def fail(*_: object) -> Path:
+        raise InputError("cannot write loss.png: No space left on device")
+
+    monkeypatch.setattr(train_command, "plot_losses", fail)
+    out = tmp_path / "run"
+    code, _, err = run(capsys, "train", "--corpus", "pydoc", "--out", out, "--max-steps", 2, *TRAIN)
+    assert code == 0
+    assert "note: cannot write loss.png" in err
+    assert f"best checkpoint and log are in {out}" in err
+
+
 def test_a_run_leaves_its_files(trained: Path) -> None:
     names = {path.name for path in trained.iterdir()}
     assert names == {
@@ -474,22 +530,6 @@ def test_a_folder_for_other_runtimes(
     assert (folder / "onnx" / "model.onnx").read_bytes() == file.read_bytes()
     assert "--force" in refused(capsys, "export", trained, "--genai", folder)
     (folder / "notes.txt").touch()
-def test_a_picture_that_cannot_be_drawn_costs_no_run(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    train_command = pytest.importorskip("minigpt.train_command")
-
-    def fail(*_: object) -> Path:
-        raise InputError("cannot write loss.png: No space left on device")
-
-    monkeypatch.setattr(train_command, "plot_losses", fail)
-    out = tmp_path / "run"
-    code, _, err = run(capsys, "train", "--corpus", "pydoc", "--out", out, "--max-steps", 2, *TRAIN)
-    assert code == 0
-    assert "note: cannot write loss.png" in err
-    assert f"best checkpoint and log are in {out}" in err
-
-
     assert "'notes.txt' too" in refused(capsys, *both)
 
 
@@ -815,7 +855,7 @@ def test_tensorboard_is_missed_before_anything_is_begun(
     pytest.importorskip("torch")
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     base = ("train", "--corpus", "pydoc", "--out", tmp_path / "run")
-    assert "'.[tensorboard]'" in refused(capsys, *base, "--tensorboard")
+    assert '".[tensorboard]"' in refused(capsys, *base, "--tensorboard")
     assert not (tmp_path / "run").exists()
 
 

@@ -1,3 +1,5 @@
+import ssl
+import sys
 import urllib.error
 import urllib.request
 from io import BytesIO
@@ -77,6 +79,19 @@ def test_no_connection_is_one_sentence(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(InputError, match="name resolution"):
         download_shakespeare(tmp_path / "s.txt", force=False)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_python_that_trusts_nobody_is_told_how_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def distrust(*_: object, **__: object) -> None:
+        raise urllib.error.URLError(ssl.SSLCertVerificationError("unable to get local issuer"))
+
+    monkeypatch.setattr(urllib.request, "urlopen", distrust)
+    for system, advice in (("darwin", "Install Certificates.command"), ("linux", "connection")):
+        monkeypatch.setattr(sys, "platform", system)
+        with pytest.raises(InputError, match=f"unable to get local issuer.*{advice}"):
+            download_shakespeare(tmp_path / "s.txt", force=False)
 
 
 def test_a_wrong_download_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

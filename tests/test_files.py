@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import minigpt.files
 from minigpt.errors import InputError
 from minigpt.files import refuse_to_overwrite, write_atomically, write_folder_atomically
 
@@ -82,6 +83,59 @@ def test_an_existing_file_is_refused_without_force(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--force"):
         refuse_to_overwrite(path, force=False)
     refuse_to_overwrite(path, force=True)
+
+
+def test_a_folder_that_is_not_to_be_written_to_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    with pytest.raises(InputError, match=r"cannot write to the folder .* \(Permission denied\)"):
+        refuse_to_overwrite(tmp_path / "a", force=True)
+
+
+@pytest.mark.parametrize("name", [".", "/"])
+def test_a_folder_is_no_name_for_a_file(name: str) -> None:
+    refuse_to_overwrite(Path(), force=True)
+    with pytest.raises(InputError, match="cannot write"):
+        write_atomically(Path(name), b"")
+
+
+def test_a_colon_names_no_file_on_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There it would be written behind a file of no bytes."""
+    monkeypatch.setattr(minigpt.files, "_IS_WINDOWS", True)
+    with pytest.raises(InputError, match=r"ROMEO: a scene.txt: Windows takes none of"):
+        write_atomically(tmp_path / "ROMEO: a scene.txt", b"")
+    write_atomically(tmp_path / "ROMEO.txt", b"")
+    assert [p.name for p in tmp_path.iterdir()] == ["ROMEO.txt"]
+
+
+@pytest.mark.parametrize("busy_for", [0.3, 60.0])
+def test_a_file_that_somebody_reads_is_replaced_when_it_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, busy_for: float
+) -> None:
+    """As on Windows, where a rename fails meanwhile."""
+    write_atomically(tmp_path / "a", b"old")
+    clock, rename = [0.0], Path.replace
+
+    def replace(path: Path, target: Path) -> Path:
+        if clock[0] < busy_for:
+            raise PermissionError(errno.EACCES, "The process cannot access the file")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    monkeypatch.setattr(minigpt.files, "_PATIENCE_S", 2.0)
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("time.sleep", lambda s: clock.__setitem__(0, clock[0] + s))
+    if busy_for > 2:
+        with pytest.raises(InputError, match="cannot access the file"):
+            write_atomically(tmp_path / "a", b"new")
+    else:
+        write_atomically(tmp_path / "a", b"new")
+    assert (tmp_path / "a").read_bytes() == (b"old" if busy_for > 2 else b"new")
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:

@@ -1,9 +1,14 @@
+import errno
+import io
+import sys
 import unicodedata
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigpt.terminal import one_line, printable
+from minigpt import terminal
+from minigpt.terminal import one_line, printable, set_up_streams, while_read
 
 
 @given(st.text())
@@ -24,3 +29,54 @@ def test_a_line_stays_one() -> None:
 def test_ordinary_text_is_untouched() -> None:
     text = "Wherefore\n\tart thou, Röméo? 你好 🎭"
     assert printable(text) == text
+
+
+@pytest.mark.parametrize("encoding", ["", "cp1252"])
+def test_pipes_are_utf_8_on_windows_unless_it_is_said_otherwise(
+    monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    monkeypatch.setattr(terminal, "_IS_WINDOWS", True)
+    monkeypatch.delenv("PYTHONIOENCODING", raising=False)
+    if encoding:
+        monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    written = io.BytesIO()
+    said = "\u0416\u00e9\n"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(said.encode()), "cp1252"))
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "cp1252", newline="\r\n"))
+    set_up_streams()
+    read = sys.stdin.read()
+    sys.stdout.write(said)
+    sys.stdout.flush()
+    if encoding:
+        assert (read, written.getvalue()) == ("\u00d0\u2013\u00c3\u00a9\n", b"?\xe9\r\n")
+    else:
+        assert (read, written.getvalue()) == (said, said.encode())
+
+
+@pytest.mark.parametrize(
+    ("error", "has_left", "is_windows", "kind"),
+    [
+        (OSError(errno.EINVAL, "Invalid argument"), True, True, BrokenPipeError),
+        (OSError(errno.EINVAL, "Invalid argument"), False, True, OSError),
+        (OSError(errno.ENOSPC, "No space left on device"), True, True, OSError),
+        (OSError(errno.EINVAL, "Invalid argument"), True, False, OSError),
+    ],
+)
+def test_a_reader_that_left_is_known_on_windows_too(
+    monkeypatch: pytest.MonkeyPatch,
+    error: OSError,
+    has_left: bool,
+    is_windows: bool,
+    kind: type[OSError],
+) -> None:
+    class Left(io.StringIO):
+        """A pipe whose reader has left: what waits to be written never can be."""
+
+        def flush(self) -> None:
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(terminal, "_IS_WINDOWS", is_windows)
+    monkeypatch.setattr(sys, "stdout", Left() if has_left else io.StringIO())
+    with pytest.raises(OSError, match=r"Invalid|nobody|No space") as raised, while_read():
+        raise error
+    assert raised.type is kind

@@ -219,12 +219,12 @@ def _cuda_session(file: OnnxFile) -> ort.InferenceSession:
             raise InputError(
                 "this onnxruntime runs on the CPU alone; use --device cpu, or put another in its "
                 "place: pip uninstall onnxruntime onnxruntime-gpu, then "
-                "pip install 'onnxruntime-gpu[cuda,cudnn]'"
+                'pip install "onnxruntime-gpu[cuda,cudnn]"'
             )
         session = open_session(file.path, cuda_graph(file), 1, providers)
     if CUDA not in session.get_providers():
         raise InputError(
             "onnxruntime-gpu found no GPU that it can use: it needs an NVIDIA driver, CUDA and "
-            "cuDNN (pip install 'onnxruntime-gpu[cuda,cudnn]'); --device cpu goes without"
+            'cuDNN (pip install "onnxruntime-gpu[cuda,cudnn]"); --device cpu goes without'
         )
     return session

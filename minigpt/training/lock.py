@@ -99,6 +99,7 @@ def _open_and_lock(path: Path) -> tuple[int, bool]:
                 os.close(handle)
                 time.sleep(0.01)
                 continue
+            os.lseek(handle, 0, os.SEEK_SET)
             owner = os.read(handle, 10).decode("ascii", "replace").strip()
             os.close(handle)
             raise InputError(

@@ -45,7 +45,7 @@ class MetricsLog:
         match event:
             case Baselines() | Step() | Evaluation() | Sample() | Saving():
                 try:
-                    with self._path.open("a", encoding="utf-8") as file:
+                    with self._path.open("a", encoding="utf-8", newline="\n") as file:
                         if isinstance(event, Saving):
                             os.fsync(file.fileno())
                         else:

@@ -18,7 +18,7 @@ def check_installed() -> None:
     if find_spec("tensorboard") is None:
         raise InputError(
             "--tensorboard needs the package tensorboard, which is not installed; run, where you "
-            "cloned minigpt: pip install -c constraints.txt '.[tensorboard]'"
+            'cloned minigpt: pip install -c constraints.txt ".[tensorboard]"'
         )
 
 

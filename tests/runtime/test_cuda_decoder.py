@@ -153,7 +153,7 @@ def test_text_goes_on_past_the_window(file: OnnxFile, decoder: CudaDecoder) -> N
 def test_without_onnxruntime_for_gpus_it_says_how_to_get_it() -> None:
     if CUDA in ort.get_available_providers():
         pytest.skip("it is here")
-    with pytest.raises(InputError, match="pip install 'onnxruntime-gpu"):
+    with pytest.raises(InputError, match='pip install "onnxruntime-gpu'):
         load(device="cuda")
 
 

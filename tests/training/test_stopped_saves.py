@@ -54,7 +54,7 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Save:
 
 def test_what_a_save_asks_of_the_system(one: Save) -> None:
     """Were this list short, the tests below would prove little."""
-    assert {"open", "write", "flush", "fsync", "chmod", "stat", "unlink"} <= set(one.asked)
+    assert {"open", "write", "flush", "fsync", "stat", "unlink"} <= set(one.asked)
     assert one.asked.count("replace") == 3
 
 

@@ -19,7 +19,7 @@ from minigpt.runtime.onnx_walk import Walk
 from minigpt.runtime.params import SamplingParams
 from minigpt.runtime.sampling import distribution
 from minigpt.tokenizer import CharTokenizer
-from minigpt_tui.engine_client import EngineClient
+from minigpt_tui.engine_client import EngineClient, _obituary
 from minigpt_tui.engine_process import EngineProcess
 from minigpt_tui.looker import Looker
 from minigpt_tui.protocol import (
@@ -405,3 +405,8 @@ def test_an_empty_text_begins_as_texts_do(line: Line) -> None:
     line.client.send(Generate(1, "", SamplingParams(max_new_tokens=9)))
     line.wait_for(Done)
     assert len(line.text(1)) == 9
+
+
+def test_a_windows_without_visual_c_is_named() -> None:
+    errors = BytesIO(b"Traceback:\n ...\nImportError: DLL load failed while importing state\n")
+    assert "vc_redist.x64.exe" in _obituary(1, errors)

@@ -154,6 +154,15 @@ def test_a_file_that_cannot_be_finished_is_not_left_there(
     assert not path.exists()
 
 
+def test_a_colon_names_no_file_on_windows(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There it would be written behind a file of no bytes."""
+    monkeypatch.setattr("minigpt.files._IS_WINDOWS", True)
+    with pytest.raises(ValueError, match="ROMEO: a scene"):
+        write_new(folder / "ROMEO: a scene.txt", b"a")
+    write_new(folder / "ROMEO.txt", b"a")
+    assert (folder / "ROMEO.txt").read_bytes() == b"a"
+
+
 async def test_while_a_long_text_is_written_the_app_goes_on(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,7 +66,7 @@ def test_without_the_extra_it_says_how_to_get_it(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert main(["--serve"]) == 2
-    assert "'.[serve]'" in capsys.readouterr().err
+    assert '".[serve]"' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("port", ["99999", "-1", "0"])

@@ -18,6 +18,7 @@ import pytest
 from minigpt.runtime.library import shipped_model
 from minigpt.runtime.onnx_file import CARD_KEY
 from minigpt.runtime.onnx_walk import Walk
+from minigpt_tui import app
 from minigpt_tui.sessions import Sessions
 from tests.runtime.fuzz_door import sealed
 
@@ -238,3 +239,11 @@ def test_without_a_terminal_it_says_what_to_use() -> None:
     assert done.stderr == (
         b"minigpt-tui needs a terminal to draw in; in a pipe use: minigpt generate\n"
     )
+
+
+def test_on_windows_it_is_not_drawn_below_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(app, "_IS_WINDOWS", True)
+    assert app.main(["--inline"]) == 2
+    assert "not possible on Windows" in capsys.readouterr().err

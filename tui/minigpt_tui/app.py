@@ -14,6 +14,8 @@ from minigpt_tui.database import default_path
 from minigpt_tui.engine_client import EngineClient
 from minigpt_tui.preferences import config_path, read
 
+_IS_WINDOWS = os.name == "nt"
+
 
 def existing_model(name: str | None) -> Path:
     """The file that a person means by a path, a name, or nothing.
@@ -61,7 +63,7 @@ def has_terminal() -> bool:
     """Whether there is a screen to draw on and a keyboard to read from, be it in a browser."""
     if "TEXTUAL_DRIVER" in os.environ:  # textual-serve: what is drawn goes into a pipe
         return True
-    screen = sys.__stdout__ if os.name == "nt" else sys.__stderr__  # where Textual draws
+    screen = sys.__stdout__ if _IS_WINDOWS else sys.__stderr__  # where Textual draws
     return all(stream is not None and stream.isatty() for stream in (sys.__stdin__, screen))
 
 
@@ -90,11 +92,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
-        "--inline", action="store_true", help="draw below the command line, not on the whole screen"
+        "--inline",
+        action="store_true",
+        help="draw below the command line, not on the whole screen (not on Windows)",
     )
     where.add_argument(
         "--serve", action="store_true",
-        help="show the app in a browser on this machine (needs: pip install '.[serve]')",
+        help='show the app in a browser on this machine (needs: pip install ".[serve]")',
     )  # fmt: skip
     parser.add_argument("--port", type=int, help="where --serve listens (default: 8000)")
     parser.add_argument("--version", action="version", version=f"minigpt {__version__}")
@@ -120,9 +124,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         say(one_line(str(error)))
         return 2
+    if args.inline and _IS_WINDOWS:
+        say("--inline is not possible on Windows; minigpt-tui alone takes the whole screen")
+        return 2
     if not has_terminal():
         say("minigpt-tui needs a terminal to draw in; in a pipe use: minigpt generate")
         return 2
+    if _IS_WINDOWS and "TEXTUAL_DRIVER" in os.environ:
+        # later it would wait for stdin, from which Textual reads by then (numpy/numpy#24290)
+        import numpy  # noqa: F401
     engine = EngineClient()
     # ms that Textual waits for the rest of an escape sequence before it believes in a lone Esc;
     # too little would cut the arrow keys of a slow line in two

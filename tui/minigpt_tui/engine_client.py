@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import IO
 
+from minigpt.errors import NO_VISUAL_C
 from minigpt_tui.protocol import Died, Engine, Open, Opened, Reply, Request, decode_reply, encode
 
 
@@ -102,4 +103,6 @@ def _obituary(code: int, errors: IO[bytes]) -> str:
     errors.seek(0)
     lines = errors.read().decode(errors="replace").strip().splitlines()
     last = lines[-1][:200] if lines else f"exit code {code}"
+    if "DLL load failed" in last:
+        last = NO_VISUAL_C
     return f"the engine stopped unexpectedly ({last}); press Enter to start it again"

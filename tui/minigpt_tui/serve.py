@@ -31,7 +31,7 @@ def serve(arguments: Sequence[str], port: int) -> None:
     if importlib.util.find_spec("textual_serve") is None:
         raise InputError(
             "--serve needs textual-serve, which is not installed; run, where you cloned minigpt: "
-            "pip install -c constraints.txt '.[serve]'"
+            'pip install -c constraints.txt ".[serve]"'
         )
     _try(port)
     from minigpt_tui.web_server import WebServer

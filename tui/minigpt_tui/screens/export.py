@@ -18,6 +18,7 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 from textual.worker import get_current_worker
 
+from minigpt.files import is_no_name
 from minigpt.terminal import one_line
 from minigpt_tui.document import Document
 from minigpt_tui.exports import Form, export
@@ -167,7 +168,10 @@ def write_new(path: Path, content: bytes) -> None:
     Raises:
         FileExistsError: it was.
         OSError: it cannot be written, and is not there.
+        ValueError: Windows has no such names.
     """
+    if is_no_name(path.name):
+        raise ValueError(path.name)
     file = path.open("xb")
     try:
         with file:
