@@ -8,24 +8,40 @@ What is not number by number, such as Muon's step and a checkpoint, needs `whole
 one together takes all processes: all of them must ask for the same ones in the same order.
 """
 
+import gc
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-from torch.distributed import device_mesh
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from minigpt.model import GPT
 
 
-def shard(model: GPT, size: int, device: torch.device) -> None:
+def all_processes(size: int, device: torch.device) -> DeviceMesh:
+    """Those that share a model, each with a device of that kind."""
+    return init_device_mesh(device.type, (size,))
+
+
+def part_from(processes: DeviceMesh) -> None:
+    """Let go of the others when the model is done with.
+
+    PyTorch's caches, and cycles in what is left of the model, would hold the line to them, and with
+    it gloo's threads, until Python ends. One that drops a tensor just then aborts the process:
+    "terminate called without an active exception" (pytorch/pytorch#179291).
+    """
+    getattr(processes, "_pg_registry", {}).clear()  # there is no public way
+    gc.collect()
+
+
+def shard(model: GPT, processes: DeviceMesh) -> None:
     """Cut up a model that all processes have alike: each keeps its part, on its device."""
-    mesh = device_mesh.init_device_mesh(device.type, (size,))
     for part in (*model.h, model):
         # the root too, which by default stays together after an evaluation: its parameters would
         # be others than those that the optimizers know
-        fully_shard(part, mesh=mesh, reshard_after_forward=True)
+        fully_shard(part, mesh=processes, reshard_after_forward=True)
 
 
 def is_cut(tensor: Tensor) -> bool:

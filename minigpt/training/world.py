@@ -18,11 +18,12 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
 from torch.nn.parallel import DistributedDataParallel
 
 from minigpt.errors import InputError
 from minigpt.model import GPT
-from minigpt.training.sharding import shard
+from minigpt.training.sharding import all_processes, part_from, shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +33,18 @@ class World:
     rank: int = 0
     size: int = 1
     device: str = "cpu"
-    shard: bool = False
-    """Whether each process holds a part of the model only."""
+    sharing: DeviceMesh | None = None
+    """Those that hold a part of the model each; nothing if each holds all of it."""
 
     @property
     def first(self) -> bool:
         """Whether this one evaluates, writes and speaks."""
         return self.rank == 0
+
+    @property
+    def shard(self) -> bool:
+        """Whether each process holds a part of the model only."""
+        return self.sharing is not None
 
     @property
     def on_gpu(self) -> bool:
@@ -52,8 +58,8 @@ class World:
 
     def wrap(self, model: GPT) -> nn.Module:
         """The model on its device, and such that a backward pass averages all gradients."""
-        if self.shard:
-            shard(model, self.size, torch.device(self.device))
+        if self.sharing is not None:
+            shard(model, self.sharing)
             return model
         model.to(self.device)
         return DistributedDataParallel(model) if self.size > 1 else model
@@ -127,8 +133,9 @@ def joined(device: str, *, shard: bool = False) -> Iterator[World]:
         torch.cuda.set_device(device)
     # the others wait for the first one's evaluations, and while it reads a large text
     dist.init_process_group("gloo" if device == "cpu" else "nccl", timeout=timedelta(days=1))
+    sharing = all_processes(size, torch.device(device)) if shard else None
     try:
-        yield World(dist.get_rank(), size, device, shard)
+        yield World(dist.get_rank(), size, device, sharing)
         if shard:  # one that leaves while another still takes its parts may crash on its way out
             dist.barrier()
     except RuntimeError as error:
@@ -140,4 +147,6 @@ def joined(device: str, *, shard: bool = False) -> Iterator[World]:
             "why it ended; the last checkpoint is untouched"
         ) from None
     finally:
+        if sharing is not None:
+            part_from(sharing)
         dist.destroy_process_group()
