@@ -56,6 +56,12 @@ def corpus() -> Corpus:
 
 
 @pytest.fixture
+def in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training as on machines without bfloat16."""
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: False)
+
+
+@pytest.fixture
 def text_file(tmp_path: Path, corpus: Corpus) -> Path:
     """`corpus` as a file."""
     path = tmp_path / "book.txt"

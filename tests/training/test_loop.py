@@ -172,6 +172,7 @@ def gradients_of(model: GPT, parts: list[tuple[torch.Tensor, torch.Tensor]]) -> 
     return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
 
 
+@pytest.mark.usefixtures("in_float32")
 @pytest.mark.parametrize("accumulation", [1, 3])
 def test_a_step_follows_the_mean_gradient_of_its_batches(
     tmp_path: Path, corpus: Corpus, accumulation: int

@@ -88,10 +88,8 @@ def two_processes(
     return [json.loads(line) for line in lines]
 
 
-@pytest.fixture(autouse=True)
-def _in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On all machines: in bfloat16 the halves of a batch are rounded otherwise than the whole."""
-    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: False)
+# in bfloat16 the halves of a batch are rounded otherwise than the whole
+pytestmark = pytest.mark.usefixtures("in_float32")
 
 
 @pytest.mark.parametrize("shard", ["no", "yes"])
