@@ -47,7 +47,7 @@ class Muon(torch.optim.Optimizer):
 
     `torch.optim.Muon` is the same one matrix at a time and in bfloat16: without hardware for that
     it takes 70 to 90 ms a step of the `laptop` preset, this one 15. Matrices of one shape are
-    turned together, in bfloat16 on a GPU only.
+    turned together, in bfloat16 where there is hardware for it.
 
     Args of the constructor:
         groups: matrices, as "params". "parts" of a group: so many matrices are stacked in each, and
@@ -105,7 +105,7 @@ def orthogonalized(matrices: Tensor) -> Tensor:
     Args:
         matrices: (N,rows,columns).
     """
-    x = matrices.bfloat16() if matrices.is_cuda and has_bfloat16(matrices.device) else matrices
+    x = matrices.bfloat16() if has_bfloat16(matrices.device) else matrices
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)  # no singular value above 1
     tall = x.size(1) > x.size(2)
     x = x.mT if tall else x  # the smaller square is multiplied then
