@@ -69,6 +69,10 @@ def plain_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 def fused_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """The same function as `plain_attention`, by PyTorch's fused kernel."""
+    if q.is_cpu and torch.is_autocast_enabled("cpu"):
+        # in bfloat16 the way back takes 14 ms for (16,4,64,32), in float32 3; longer ones are even
+        with torch.autocast("cpu", enabled=False):
+            return fused_attention(q.float(), k.float(), v.float())
     T, S = q.size(2), k.size(2)
     if T == S:
         return F.scaled_dot_product_attention(q, k, v, is_causal=True)

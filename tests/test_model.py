@@ -169,6 +169,15 @@ def test_dropout_acts_in_training_only() -> None:
     assert not torch.equal(model(x), model(x))
 
 
+def test_attention_is_in_float32_while_the_rest_is_in_bfloat16() -> None:
+    q, k, v = (torch.randn(2, 2, 8, 8).bfloat16() for _ in range(3))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = fused_attention(q, k, v)
+    assert found.dtype == torch.float32
+    wanted = plain_attention(q.float(), k.float(), v.float())
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+
+
 def test_a_fresh_block_adds_nothing() -> None:
     model = GPT(SHAPES[0])
     x = torch.randn(1, 4, 16, generator=torch.Generator().manual_seed(0))
