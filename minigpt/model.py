@@ -161,6 +161,28 @@ class MLP(nn.Module):
         return out
 
 
+class Dropout(nn.Module):
+    """In training a share of the numbers is 0, and the others make up for it (Srivastava, 2014).
+
+    On a CPU `F.dropout` draws for one number at a time, on one thread: 24 ms for 1.6 million of
+    them and back. Here one draw is for eight, which takes 7; the share is rounded to 256ths.
+    """
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or not self.share:
+            return x
+        if not x.is_cpu:
+            return F.dropout(x, self.share)
+        draws = torch.randint(-(2**63), 2**63 - 1, (math.ceil(x.numel() / 8),))
+        left_out = min(max(1, round(256 * self.share)), 255)
+        keep = draws.view(torch.uint8)[: x.numel()].view(x.shape) >= left_out
+        return x * (keep * (256 / (256 - left_out))).type_as(x)
+
+
 class Block(nn.Module):
     """Attention, then MLP, each added to the stream."""
 
@@ -172,7 +194,7 @@ class Block(nn.Module):
         self.mlp = MLP(config)
         # Dropout on what a sub-layer adds, not on the attention weights: PyTorch's fast attention
         # on a CPU works without dropout only.
-        self.drop = nn.Dropout(config.dropout)
+        self.drop = Dropout(config.dropout)
 
     def forward(self, x: Tensor, past: Tensor | None, start: int) -> Tensor:
         x = x + self.drop(self.attn(self.ln_1(x), past, start))
@@ -190,7 +212,7 @@ class GPT(nn.Module):
         self.wpe = (
             nn.Embedding(config.block_size, config.n_embd) if config.learned_positions else None
         )
-        self.drop = nn.Dropout(config.dropout)
+        self.drop = Dropout(config.dropout)
         self.h = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.ln_f = LayerNorm(config)
         self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=config.head_bias)

@@ -12,6 +12,7 @@ from minigpt.config import PRESETS, GPTConfig
 from minigpt.model import (
     GPT,
     CausalSelfAttention,
+    Dropout,
     KVCache,
     LayerNorm,
     fused_attention,
@@ -167,6 +168,20 @@ def test_dropout_acts_in_training_only() -> None:
     assert torch.equal(model(x), model(x))
     model.train()
     assert not torch.equal(model(x), model(x))
+
+
+@pytest.mark.parametrize("share", [0.001, 0.15, 0.5, 0.9])
+def test_dropout_leaves_out_a_share_and_makes_up_for_it(share: float) -> None:
+    torch.manual_seed(0)
+    x = torch.ones(401, 251, requires_grad=True)  # no whole number of draws
+    y = Dropout(share)(x)
+    in_256ths = max(1, round(256 * share)) / 256
+    for lane in range(8):  # of one draw: each as the others
+        left_out = y.flatten()[lane::8] == 0
+        assert left_out.double().mean().item() == pytest.approx(in_256ths, abs=0.02)
+    assert y.unique().tolist() == pytest.approx([0.0, 1 / (1 - in_256ths)])
+    y.sum().backward()  # type: ignore[no-untyped-call]
+    assert torch.equal(y, x.grad)
 
 
 def test_attention_is_in_float32_while_the_rest_is_in_bfloat16() -> None:
