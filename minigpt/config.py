@@ -42,7 +42,8 @@ class GPTConfig:
     """The context window, in tokens."""
     vocab_size: int = 65
     dropout: float = 0.0
-    """Probability, in training, that a number leaving an embedding or a sub-layer is zeroed."""
+    """Probability, in training, that a number leaving an embedding or a sub-layer is zeroed; on a
+    CPU in 256ths."""
     bias: bool = True
     """Biases in LayerNorm, the projections, the MLP, and an untied head."""
     qkv_bias: bool = True

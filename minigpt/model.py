@@ -70,7 +70,8 @@ def plain_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 def fused_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """The same function as `plain_attention`, by PyTorch's fused kernel."""
     if q.is_cpu and torch.is_autocast_enabled("cpu"):
-        # in bfloat16 the way back takes 14 ms for (16,4,64,32), in float32 3; longer ones are even
+        # on a Sapphire Rapids (16,4,64,32) takes 14 ms there and back in bfloat16, 3.4 in float32;
+        # from a window of 256 on there is no difference
         with torch.autocast("cpu", enabled=False):
             return fused_attention(q.float(), k.float(), v.float())
     T, S = q.size(2), k.size(2)
@@ -165,7 +166,8 @@ class Dropout(nn.Module):
     """In training a share of the numbers is 0, and the others make up for it (Srivastava, 2014).
 
     On a CPU `F.dropout` draws for one number at a time, on one thread: 24 ms for 1.6 million of
-    them and back. Here one draw is for eight, which takes 7; the share is rounded to 256ths.
+    them and back. Here one draw is for eight, which takes 7: the share is in whole 256ths then, of
+    which there is at least one. A compiled model has a dropout of its own.
     """
 
     def __init__(self, share: float) -> None:
@@ -175,9 +177,9 @@ class Dropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or not self.share:
             return x
-        if not x.is_cpu:
+        if not x.is_cpu or torch.compiler.is_compiling():
             return F.dropout(x, self.share)
-        draws = torch.randint(-(2**63), 2**63 - 1, (math.ceil(x.numel() / 8),))
+        draws = torch.randint(-(2**63), 2**63 - 1, (-(-x.numel() // 8),))
         left_out = min(max(1, round(256 * self.share)), 255)
         keep = draws.view(torch.uint8)[: x.numel()].view(x.shape) >= left_out
         return x * (keep * (256 / (256 - left_out))).type_as(x)

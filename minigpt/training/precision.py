@@ -15,6 +15,9 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def autocast(device: torch.device) -> AbstractContextManager[object]:
-    """bfloat16 matrix products where the hardware has them; elsewhere they would be slower."""
+    """bfloat16 matrix products where the hardware has them; elsewhere they would be slower.
+
+    Attention on a CPU is excepted: see `fused_attention`.
+    """
     fast = has_bfloat16(device)
     return torch.autocast(device.type, dtype=torch.bfloat16) if fast else nullcontext()

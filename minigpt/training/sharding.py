@@ -30,7 +30,8 @@ def part_from(processes: DeviceMesh) -> None:
 
     PyTorch's caches, and cycles in what is left of the model, would hold the line to them, and with
     it gloo's threads, until Python ends. One that drops a tensor just then aborts the process:
-    "terminate called without an active exception" (pytorch/pytorch#179291).
+    "terminate called without an active exception" (pytorch/pytorch#179291,
+    pytorch/pytorch#190489). After an error, whose traceback holds the model, that can still be.
     """
     getattr(processes, "_pg_registry", {}).clear()  # there is no public way
     gc.collect()

@@ -133,8 +133,10 @@ def joined(device: str, *, shard: bool = False) -> Iterator[World]:
         torch.cuda.set_device(device)
     # the others wait for the first one's evaluations, and while it reads a large text
     dist.init_process_group("gloo" if device == "cpu" else "nccl", timeout=timedelta(days=1))
-    sharing = all_processes(size, torch.device(device)) if shard else None
+    sharing = None
     try:
+        if shard:
+            sharing = all_processes(size, torch.device(device))
         yield World(dist.get_rank(), size, device, sharing)
         if shard:  # one that leaves while another still takes its parts may crash on its way out
             dist.barrier()
