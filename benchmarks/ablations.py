@@ -3,8 +3,8 @@
     minigpt data shakespeare --out shakespeare.txt
     python -m benchmarks.ablations shakespeare.txt [--seeds 1 2 3] [--share 0.5] > ablations.md
 
-Loss on the whole validation split after a share of the preset's steps (the schedule shortened with
-them, so that it ends at 0), as a table in Markdown. Nothing in it depends on the clock.
+Loss on the whole validation split after a share of the preset's characters (the schedule shortened
+with them, so that it ends at 0), as a table in Markdown. Nothing in it depends on the clock.
 """
 
 import argparse
@@ -109,6 +109,9 @@ LEFT_OUT = (
         "gradients clipped to a norm of 1", {},
         lambda: replaced("torch.nn.utils.get_total_norm", clipped),
     ),
+    Variant("8 windows a step, twice as many steps", {"batch_size": 8}),
+    Variant("32 windows a step, half as many steps", {"batch_size": 32}),
+    Variant("64 windows a step, a quarter of the steps", {"batch_size": 64}),
 )  # fmt: skip
 
 
@@ -117,13 +120,13 @@ def one_run(corpus: TokenizedCorpus, variant: Variant, seed: int, share: float) 
     preset = find_preset("laptop")
     model: GPTConfig = replace(preset.model, vocab_size=corpus.tokenizer.vocab_size)
     config = replace(preset.train, seed=seed, sample_chars=0)
-    n_steps = round(share * config.max_steps)
-    config = replace(config, max_steps=n_steps, eval_interval=n_steps)
     for name, value in variant.changes.items():
         if hasattr(model, name):
             model = replace(model, **{name: value})
         else:
             config = replace(config, **{name: value})
+    n_steps = round(share * config.max_steps * preset.train.batch_size / config.batch_size)
+    config = replace(config, max_steps=n_steps, eval_interval=n_steps)
     with tempfile.TemporaryDirectory() as folder, variant.patched():
         run = Run(model=model, train=config, corpus=corpus, folder=Path(folder))
         return [event.val_loss for event in train(run) if isinstance(event, Evaluation)][-1]
@@ -134,12 +137,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("text", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--share", type=float, default=0.5, help="of the preset's steps")
+    parser.add_argument("--share", type=float, default=0.5, help="of the preset's characters")
+    parser.add_argument("--only", default="", metavar="WORD", help="what has it in its name")
     arguments = parser.parse_args()
     corpus = TokenizedCorpus.from_corpus(read_corpus([arguments.text]))
-    found: dict[str, list[float]] = {variant.name: [] for variant in LEFT_OUT}
+    variants = [LEFT_OUT[0], *(each for each in LEFT_OUT[1:] if arguments.only in each.name)]
+    found: dict[str, list[float]] = {variant.name: [] for variant in variants}
     for seed in arguments.seeds:
-        for variant in LEFT_OUT:
+        for variant in variants:
             loss = one_run(corpus, variant, seed, arguments.share)
             found[variant.name].append(loss)
             print(f"seed {seed}  {variant.name}: {loss:.4f}", file=sys.stderr, flush=True)
