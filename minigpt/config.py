@@ -200,10 +200,10 @@ PRESETS: Mapping[str, Preset] = {
         TrainConfig(max_steps=2000, batch_size=16, eval_interval=400),
     ),
     "evening": Preset(
-        "4.8M parameters; an hour and a half on two cores; the larger model that ships is one",
+        "4.8M parameters; an hour and a half on two cores without bfloat16, less with it; the "
+        "larger model that ships is one",
         replace(_LAPTOP, n_layer=6, n_embd=256, block_size=256, dropout=0.15),
-        # Small batches. 0.8M on 1.2M characters of the training part, by characters a step: 1.627
-        # with 1,024, 1.636 with 2,048, 1.688 with 4,096 (one seed).
+        # Small steps learn more from the same text: benchmarks/ablations.md.
         TrainConfig(
             max_steps=4200, batch_size=16, learning_rate=4e-3, weight_decay=0.2, eval_interval=420
         ),

@@ -223,7 +223,7 @@ def sync_folder(folder: Path) -> None:
     Some network file systems cannot do it. The files are in their places already, so that is no
     error; SQLite sees it so too.
     """
-    if os.name == "nt":
+    if _IS_WINDOWS:
         return
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
