@@ -9,7 +9,7 @@ from minigpt.runtime.decoder import Decoder
 from minigpt.runtime.draft import Draft
 from minigpt.runtime.params import SamplingParams
 from minigpt.runtime.reader import Reader
-from minigpt.runtime.sampling import Logits, Mirostat, Uniforms, distribution, draw, rank
+from minigpt.runtime.sampling import Logits, Mirostat, Uniforms, distribution
 from minigpt.tokenizer import CharTokenizer
 
 if TYPE_CHECKING:  # most texts follow no pattern, and its automata take 20 ms to import
@@ -145,7 +145,8 @@ class Drawing:
         if params.mirostat:
             self._mirostat = self._mirostat or Mirostat(params)
             chances = self._mirostat.narrow(before)
-        chosen = draw(chances.probs, self._uniforms(params.seed, position))
+        place = chances.draw(self._uniforms(params.seed, position))
+        chosen = chances.token(place)
         if self._mirostat and params.mirostat:
             self._mirostat.learn(before, chosen, params)
         if self._pattern:
@@ -154,9 +155,9 @@ class Drawing:
         return Token(
             id=chosen,
             text=self._tokenizer.decode((chosen,)),
-            logprob=float(chances.logprobs[chosen]),
+            logprob=chances.logprob(chosen),
             entropy=chances.entropy,
-            rank=rank(chances.logprobs, chosen),
+            rank=chances.rank(place),
             position=position,
             window=window,
             slid=slid,

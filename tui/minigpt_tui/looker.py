@@ -130,4 +130,4 @@ def _score(row: Logits, token: int, window: int) -> Score:
     z -= z.max()
     logprobs = z - np.log(np.exp(z).sum())
     entropy = -float(np.exp(logprobs) @ logprobs)
-    return Score(token, float(logprobs[token]), entropy, rank(logprobs, token), window)
+    return Score(token, float(logprobs[token]), entropy, rank(row, token), window)
