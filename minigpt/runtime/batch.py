@@ -237,6 +237,6 @@ def _likeliest(
     allowed = pattern.allowed(beam.state) if pattern else None
     if allowed is not None and not allowed.any():
         return []
-    probs = distribution(row, newest, params, allowed=allowed).probs
-    best = (-probs).argsort(kind="stable")[:width].tolist()
-    return [(token, float(probs[token])) for token in best if probs[token] > 0]
+    chances = distribution(row, newest, params, allowed=allowed)
+    probs = chances.weights[:width] / chances.weights.sum()
+    return [(chances.token(place), p) for place, p in enumerate(probs.tolist()) if p > 0]

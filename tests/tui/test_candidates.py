@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from minigpt.errors import InputError
 from minigpt.runtime.params import SamplingParams
-from minigpt.runtime.sampling import distribution
+from minigpt.runtime.sampling import distribution, rank
 from minigpt_tui.candidates import MOST, Place, Target, entropy, think, with_bias
 
 LOGITS = st.lists(st.floats(-20, 20), min_size=2, max_size=40)
@@ -23,11 +23,13 @@ PARAMS = st.builds(
 @given(LOGITS, PARAMS)
 def test_the_candidates_are_the_distribution(row: list[float], params: SamplingParams) -> None:
     thoughts = think(Place(Target(0), tuple(row), (), 1), params)
-    found = distribution(np.array(row, np.float32), (), params)
+    logits = np.array(row, np.float32)
+    found = distribution(logits, (), params)
     assert sorted(c.id for c in thoughts.candidates) == list(range(len(row)))
     for candidate in thoughts.candidates:
         assert candidate.probability == found.probs[candidate.id]
         assert candidate.raw == found.raw[candidate.id]
+        assert candidate.rank == rank(logits, candidate.id)
         assert bool(candidate.cut) == (found.cut[candidate.id] != 0)
     assert thoughts.n_left == np.count_nonzero(found.probs)
     in_order = [c.probability for c in thoughts.candidates]

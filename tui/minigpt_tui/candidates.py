@@ -91,7 +91,7 @@ def think(place: Place, params: SamplingParams) -> Thoughts:
     biases: Mapping[int, float] = dict(params.logit_bias)
     cut = found.cut
     ranks = np.empty(len(row), np.int64)
-    ranks[np.argsort(-found.raw, kind="stable")] = np.arange(1, len(row) + 1)
+    ranks[np.argsort(-row, kind="stable")] = np.arange(1, len(row) + 1)
     order = np.lexsort((ranks, -found.probs))[:MOST]
     candidates = tuple(
         Candidate(
