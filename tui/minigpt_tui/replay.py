@@ -165,8 +165,8 @@ def summary(verdicts: list[Verdict]) -> str:
     found = f"{n_same} of {len(verdicts)} runs came out the same."
     if any(verdict.outcome is Outcome.DIFFERENT for verdict in verdicts):
         found += (
-            " Another version of onnxruntime, or another processor, computes a little differently:"
-            " that may be why; or the stored text is not what was written."
+            " Another version of minigpt or of onnxruntime, or another processor, can come to"
+            " another text: that may be why; or the stored one is not what was written."
         )
     return found
 
