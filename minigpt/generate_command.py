@@ -173,9 +173,10 @@ def _explain(request: _Request) -> None:
         say("the pattern is matched before anything is written")
         return
     for name, found in explain(row, in_view, request.params, allowed=allowed):
-        left = int((found.probs > 0).sum())
-        ranked = (-found.probs).argsort(kind="stable")[: min(left, 8)]
-        shown = (f"{model.tokenizer.chars[i]!r} {found.probs[i]:.1%}" for i in ranked)
+        probs = found.probs
+        left = int((probs > 0).sum())
+        ranked = (-probs).argsort(kind="stable")[: min(left, 8)]
+        shown = (f"{model.tokenizer.chars[i]!r} {probs[i]:.1%}" for i in ranked)
         say(f"{name:20}{left:3} left: {'  '.join(shown)}")
 
 

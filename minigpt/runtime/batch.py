@@ -238,5 +238,5 @@ def _likeliest(
     if allowed is not None and not allowed.any():
         return []
     chances = distribution(row, newest, params, allowed=allowed)
-    probs = chances.weights[:width] / chances.weights.sum()
-    return [(chances.token(place), p) for place, p in enumerate(probs.tolist()) if p > 0]
+    places = range(min(width, len(chances.ordered)))
+    return [(chances.token(place), p) for place in places if (p := chances.prob(place)) > 0]

@@ -148,7 +148,7 @@ class Drawing:
         place = chances.draw(self._uniforms(params.seed, position))
         chosen = chances.token(place)
         if self._mirostat and params.mirostat:
-            self._mirostat.learn(before, chosen, params)
+            self._mirostat.learn(before, place, params)
         if self._pattern:
             self._state = self._pattern.next(self._state, chosen)
             self._allowed = self._pattern.allowed(self._state)

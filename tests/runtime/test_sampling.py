@@ -16,7 +16,6 @@ from minigpt.runtime.sampling import (
     Mirostat,
     Uniforms,
     distribution,
-    draw,
     explain,
 )
 
@@ -227,6 +226,20 @@ def test_mirostat_cuts_what_surprises_more_than_its_limit() -> None:
     assert mirostat.narrow(before).probs.tolist() == [1, 0, 0, 0]  # the likeliest always stays
 
 
+def test_mirostat_chooses_among_what_is_typical() -> None:
+    # the mean surprise is 1.46 nats; the surprises are 0.92, 1.39, 1.90, 2.30, 2.30
+    before = of([0.4, 0.1, 0.25, 0.15, 0.1], typical_p=0.35)
+    np.testing.assert_allclose(before.probs, [0, 0, 0.625, 0.375, 0], atol=1e-6)
+    assert [before.token(before.draw(u)) for u in (0.0, 0.624, 0.626, 0.999)] == [2, 2, 3, 3]
+    params = replace(PLAIN, mirostat=0.5, mirostat_rate=0.5)
+    mirostat = Mirostat(params)
+    got = mirostat.narrow(before)
+    assert got.cut.tolist() == [Cut.TYPICAL_P] * 2 + [Cut.KEPT, Cut.MIROSTAT, Cut.TYPICAL_P]
+    assert got.token(got.draw(0.999)) == 2
+    mirostat.learn(before, before.draw(0.999), params)
+    assert mirostat.limit == pytest.approx(1.0 - 0.5 * (-math.log2(0.375) - 0.5), abs=1e-6)
+
+
 def test_mirostat_brings_the_surprise_to_its_target() -> None:
     """A fixed seed; the mean of 5,000 surprises between 0 and 6 bits is steered, not left to luck.
 
@@ -237,9 +250,9 @@ def test_mirostat_brings_the_surprise_to_its_target() -> None:
     mirostat, uniforms, surprises = Mirostat(params), Uniforms(), []
     for i in range(5_000):
         chances = mirostat.narrow(before)
-        chosen = chances.token(chances.draw(uniforms(1, i)))
-        mirostat.learn(before, chosen, params)
-        surprises.append(-math.log2(before.probs[chosen]))
+        place = chances.draw(uniforms(1, i))
+        mirostat.learn(before, place, params)
+        surprises.append(-math.log2(before.probs[chances.token(place)]))
     entropy = -sum(p * math.log2(p) for p in before.probs)
     assert entropy > 2.5
     assert sum(surprises) / len(surprises) == pytest.approx(1.9, abs=0.01)
@@ -282,10 +295,11 @@ def test_a_large_vocabulary_with_many_equals(
         expected = np.zeros(6000)
         expected[ids] = p
         np.testing.assert_allclose(got.probs, expected, atol=1e-12)
+        assert got.entropy == pytest.approx(-float(got.raw @ got.logprobs))
         np.testing.assert_array_equal(got.cut == Cut.KEPT, np.isin(np.arange(6000), ids))
 
 
-def test_as_many_near_ones_as_top_k_keeps() -> None:
+def test_top_k_cuts_through_equals() -> None:
     logits = np.full(6000, -9.01, np.float32)
     logits[[7, 70, 700, 1000, 5000]] = 0.0
     for top_k in (4, 5, 6):
@@ -377,11 +391,21 @@ def test_every_parameter_has_a_knob_around_its_default() -> None:
         assert knob.low <= getattr(SamplingParams(), name) <= knob.high
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.floats(0, 1, exclude_max=True))
-def test_a_draw_never_takes_what_was_cut(weights: list[float], uniform: float) -> None:
-    probs = np.array(weights) + (0 if sum(weights) else 1)
-    probs /= probs.sum()
-    assert probs[draw(probs.cumsum(), uniform)] > 0
+@given(
+    LOGITS,
+    HISTORY,
+    PARAMS,
+    st.one_of(st.floats(0, 1, exclude_max=True), st.sampled_from([0.0, 1 - 2**-53])),
+)
+def test_a_draw_never_takes_what_was_cut(
+    logits: list[float], history: list[int], params: SamplingParams, uniform: float
+) -> None:
+    history = [i % len(logits) for i in history]
+    got = distribution(np.array(logits, np.float32), history, replace(params, logit_bias=()))
+    place = got.draw(uniform)
+    assert got.cut[got.token(place)] == Cut.KEPT
+    assert got.probs[got.token(place)] == pytest.approx(got.prob(place))
+    assert got.prob(place) > 0
 
 
 @pytest.mark.parametrize(

@@ -89,23 +89,23 @@ def think(place: Place, params: SamplingParams) -> Thoughts:
     row = np.array(place.row, np.float32)
     found = distribution(row, place.history, params)
     biases: Mapping[int, float] = dict(params.logit_bias)
-    cut = found.cut
+    cut, raw, probs, logprobs = found.cut, found.raw, found.probs, found.logprobs
     ranks = np.empty(len(row), np.int64)
     ranks[np.argsort(-row, kind="stable")] = np.arange(1, len(row) + 1)
-    order = np.lexsort((ranks, -found.probs))[:MOST]
+    order = np.lexsort((ranks, -probs))[:MOST]
     candidates = tuple(
         Candidate(
             i,
-            float(found.raw[i]),
-            float(found.probs[i]),
+            float(raw[i]),
+            float(probs[i]),
             "" if cut[i] == Cut.KEPT else Cut(cut[i]).name.lower().replace("_", "-"),
             biases.get(i, 0.0),
-            float(found.logprobs[i]),
+            float(logprobs[i]),
             int(ranks[i]),
         )
         for i in order.tolist()
     )
-    return Thoughts(candidates, found.entropy, int(np.count_nonzero(found.probs)))
+    return Thoughts(candidates, found.entropy, int(np.count_nonzero(probs)))
 
 
 def entropy(row: Sequence[float]) -> float:
