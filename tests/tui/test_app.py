@@ -627,6 +627,7 @@ def test_every_binding_has_an_id() -> None:
 
 async def test_every_theme_draws_every_text() -> None:
     async with desk() as d:
+        await d.says("ready")
         for theme in d.app.available_themes:
             d.app.theme = theme
             await d.pilot.pause()
