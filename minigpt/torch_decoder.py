@@ -7,7 +7,7 @@ import torch
 from minigpt.errors import InputError
 from minigpt.model import GPT, KVCache
 from minigpt.runtime.decoder import check_batch, check_feed, check_rewind, check_step
-from minigpt.runtime.sampling import Logits
+from minigpt.runtime.distribution import Logits
 
 
 class TorchDecoder:

@@ -15,8 +15,8 @@ from hypothesis import settings
 from minigpt.config import GPTConfig, ModelCard
 from minigpt.corpus import Corpus, pydoc_corpus, read_corpus
 from minigpt.runtime.decoder import check_feed, check_rewind
+from minigpt.runtime.distribution import Logits
 from minigpt.runtime.draft import Draft
-from minigpt.runtime.sampling import Logits
 from minigpt.tokenizer import CharTokenizer
 
 # The same examples on every run, and no stop-watch: machines are noisy.

@@ -14,9 +14,9 @@ from minigpt import chat_command
 from minigpt.cli import main
 from minigpt.config import GPTConfig
 from minigpt.runtime.chat import speakers
+from minigpt.runtime.distribution import Logits
 from minigpt.runtime.library import Model, load
 from minigpt.runtime.params import KNOBS, SamplingParams
-from minigpt.runtime.sampling import Logits
 from minigpt.tokenizer import CharTokenizer
 from tests.conftest import CARD, ScriptedDecoder
 

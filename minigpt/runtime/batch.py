@@ -14,10 +14,11 @@ import numpy as np
 
 from minigpt.errors import InputError
 from minigpt.runtime.decoder import Decoder
+from minigpt.runtime.distribution import Logits
 from minigpt.runtime.generation import Drawing, StopTexts, Token
 from minigpt.runtime.params import SamplingParams, neutral
 from minigpt.runtime.reader import read
-from minigpt.runtime.sampling import Logits, distribution
+from minigpt.runtime.sampling import distribution
 from minigpt.runtime.window import newest_half
 from minigpt.tokenizer import CharTokenizer
 

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from minigpt.config import GPTConfig
 from minigpt.errors import InputError
-from minigpt.runtime.sampling import Logits
+from minigpt.runtime.distribution import Logits
 
 MAX_BATCH_BYTES = 2**32
 

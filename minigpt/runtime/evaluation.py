@@ -7,8 +7,9 @@ import numpy.typing as npt
 
 from minigpt.errors import InputError
 from minigpt.runtime.decoder import Decoder
+from minigpt.runtime.distribution import Logits
 from minigpt.runtime.reader import CHUNK
-from minigpt.runtime.sampling import DAMAGED, Logits
+from minigpt.runtime.sampling import DAMAGED
 
 
 def logprobs(decoder: Decoder, ids: Sequence[int]) -> npt.NDArray[np.float64]:

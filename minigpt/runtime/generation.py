@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from minigpt.errors import InputError
 from minigpt.runtime.decoder import Decoder
+from minigpt.runtime.distribution import Logits
 from minigpt.runtime.draft import Draft
 from minigpt.runtime.params import SamplingParams
 from minigpt.runtime.reader import Reader
-from minigpt.runtime.sampling import Logits, Mirostat, Uniforms, distribution
+from minigpt.runtime.sampling import Mirostat, Uniforms, distribution
 from minigpt.tokenizer import CharTokenizer
 
 if TYPE_CHECKING:  # most texts follow no pattern, and its automata take 20 ms to import

@@ -23,9 +23,9 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 from minigpt.config import GPTConfig
 from minigpt.errors import InputError
 from minigpt.runtime.decoder import check_batch, check_feed, check_rewind, check_step
+from minigpt.runtime.distribution import Logits
 from minigpt.runtime.draft import Pace
 from minigpt.runtime.onnx_file import OnnxFile
-from minigpt.runtime.sampling import Logits
 
 SMALL_FILE_BYTES = 3_300_000
 """Up to here one thread decodes as fast as two: handing work over costs what it saves.

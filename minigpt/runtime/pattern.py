@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minigpt.errors import InputError
-from minigpt.runtime.sampling import Mask
+from minigpt.runtime.distribution import Mask
 from minigpt.tokenizer import CharTokenizer
 
 

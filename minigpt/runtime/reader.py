@@ -18,8 +18,8 @@ from itertools import pairwise
 
 from minigpt.errors import InputError
 from minigpt.runtime.decoder import Decoder
+from minigpt.runtime.distribution import Logits
 from minigpt.runtime.draft import ORDER, Draft
-from minigpt.runtime.sampling import Logits
 from minigpt.runtime.window import newest_half
 
 CHUNK = 256

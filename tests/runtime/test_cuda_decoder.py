@@ -15,13 +15,13 @@ from minigpt.errors import InputError
 from minigpt.runtime.batch import samples
 from minigpt.runtime.cuda_decoder import CUDA, CudaDecoder
 from minigpt.runtime.decoder import Decoder
+from minigpt.runtime.distribution import Logits
 from minigpt.runtime.evaluation import logprobs
 from minigpt.runtime.generation import generate
 from minigpt.runtime.library import find_model, load
 from minigpt.runtime.onnx_decoder import OnnxDecoder
 from minigpt.runtime.onnx_file import OnnxFile, open_onnx
 from minigpt.runtime.params import SamplingParams
-from minigpt.runtime.sampling import Logits
 
 TEXT = "ROMEO:\nO, speak again, bright angel! for thou art\nAs glorious to this night"
 

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigpt.errors import InputError
+from minigpt.runtime.distribution import Logits
 from minigpt.runtime.draft import Draft
 from minigpt.runtime.evaluation import logprobs
 from minigpt.runtime.generation import generate
 from minigpt.runtime.params import SamplingParams
 from minigpt.runtime.pattern import Pattern
-from minigpt.runtime.sampling import Logits
 from minigpt.runtime.window import view_after
 from minigpt.tokenizer import CharTokenizer
 from tests.conftest import ScriptedDecoder, cycle

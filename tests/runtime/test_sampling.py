@@ -9,15 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minigpt.errors import InputError
+from minigpt.runtime.distribution import Cut, Distribution
 from minigpt.runtime.params import KNOBS, SamplingParams
-from minigpt.runtime.sampling import (
-    Cut,
-    Distribution,
-    Mirostat,
-    Uniforms,
-    distribution,
-    explain,
-)
+from minigpt.runtime.sampling import Mirostat, Uniforms, distribution, explain
 
 PLAIN = SamplingParams(temperature=1.0, top_k=0, top_p=1.0)
 HISTORY = st.lists(st.integers(0, 39), max_size=30)

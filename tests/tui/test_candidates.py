@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigpt.errors import InputError
+from minigpt.runtime.distribution import rank
 from minigpt.runtime.params import SamplingParams
-from minigpt.runtime.sampling import distribution, rank
+from minigpt.runtime.sampling import distribution
 from minigpt_tui.candidates import MOST, Place, Target, entropy, think, with_bias
 
 LOGITS = st.lists(st.floats(-20, 20), min_size=2, max_size=40)

@@ -84,7 +84,8 @@ def think(place: Place, params: SamplingParams) -> Thoughts:
     # numpy takes 80 ms to import: the first paint is long over when a model has thought something
     import numpy as np
 
-    from minigpt.runtime.sampling import Cut, distribution
+    from minigpt.runtime.distribution import Cut
+    from minigpt.runtime.sampling import distribution
 
     row = np.array(place.row, np.float32)
     found = distribution(row, place.history, params)

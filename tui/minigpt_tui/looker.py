@@ -11,10 +11,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from minigpt.errors import InputError
+from minigpt.runtime.distribution import Logits, rank
 from minigpt.runtime.inspector import Inspection, Inspector
 from minigpt.runtime.library import Model
+from minigpt.runtime.params import SamplingParams
 from minigpt.runtime.reader import CHUNK
-from minigpt.runtime.sampling import Logits, rank
+from minigpt.runtime.sampling import distribution
 from minigpt.runtime.window import newest_half
 from minigpt_tui.inside import Inside
 from minigpt_tui.protocol import Look, Score, Seen
@@ -126,8 +128,5 @@ def plain(row: Logits) -> tuple[float, ...]:
 
 
 def _score(row: Logits, token: int, window: int) -> Score:
-    z = row.astype(np.float64)
-    z -= z.max()
-    logprobs = z - np.log(np.exp(z).sum())
-    entropy = -float(np.exp(logprobs) @ logprobs)
-    return Score(token, float(logprobs[token]), entropy, rank(row, token), window)
+    own = distribution(row, (), SamplingParams())  # what the rules make of it is not asked for
+    return Score(token, own.logprob(token), own.entropy, rank(row, token), window)
