@@ -16,6 +16,7 @@ from textual.widgets.option_list import Option
 
 from minigpt.errors import InputError
 from minigpt.terminal import one_line
+from minigpt_tui.finding import words_in
 from minigpt_tui.screens.window import Window
 from minigpt_tui.sessions import Found, SessionInfo, Sessions
 from minigpt_tui.widgets.options import Options
@@ -204,7 +205,7 @@ class SessionsScreen(ModalScreen[Chosen], Window):
         except InputError as error:
             shown.update(Content(one_line(str(error))))
             return
-        words = self.query_one("#sessions-search", Input).value.split()
+        words = words_in(self.query_one("#sessions-search", Input).value)
         shown.update(Content("\n\n").join((facts(info, document), excerpt(document, words))))
 
     # the user's side

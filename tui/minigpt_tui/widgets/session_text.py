@@ -8,6 +8,7 @@ from textual.content import Content
 
 from minigpt.terminal import one_line, printable
 from minigpt_tui.document import Document
+from minigpt_tui.finding import hits, where
 from minigpt_tui.sessions import Found, SessionInfo
 from minigpt_tui.when import ago
 
@@ -66,11 +67,9 @@ def facts(info: SessionInfo, document: Document) -> Content:
 
 
 def excerpt(document: Document, words: list[str]) -> Content:
-    """The text from the beginning, or from a bit before the first word that was searched for."""
+    """The text from the beginning, or from a bit before the words that were searched for."""
     text = printable(document.text)
-    plain = text.lower()
-    places = [at for word in words if (at := plain.find(word.lower())) >= 0]
-    start = text.rfind("\n", 0, max(min(places, default=0) - 80, 0)) + 1
+    start = text.rfind("\n", 0, max((where(text, words) or 0) - 80, 0)) + 1
     stop = min(start + PREVIEW_CHARS, len(text))
     shown = Content.assemble(
         *(
@@ -78,9 +77,6 @@ def excerpt(document: Document, words: list[str]) -> Content:
             for is_user, indices in groupby(range(start, stop), document.is_user)
         )
     )
-    for word in words:
-        at = plain.find(word.lower(), start, stop)
-        while at >= 0:
-            shown = shown.stylize(HIT, at - start, at - start + len(word))
-            at = plain.find(word.lower(), at + 1, stop)
+    for hit in hits(text[start:stop], words):
+        shown = shown.stylize(HIT, hit.start, hit.end)
     return shown
