@@ -449,6 +449,7 @@ async def test_the_palette_runs_our_commands() -> None:
         await d.press("ctrl+p", *"choose model")
         hits = d.app.screen.query_one(CommandList)
         await until(d.pilot, lambda: hits.option_count == 1 and hits.highlighted == 0)
+        await until(d.pilot, lambda: hits.region.height > 0)
         await d.press("enter")
         await until(d.pilot, lambda: d.is_on(ModelPicker))
 

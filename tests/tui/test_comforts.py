@@ -24,7 +24,7 @@ from minigpt_tui.screens.help import AREAS, HelpScreen
 from minigpt_tui.screens.main import MainScreen
 from minigpt_tui.screens.models import ModelPicker
 from minigpt_tui.screens.note import Note
-from minigpt_tui.widgets.command_list import CommandList
+from minigpt_tui.widgets.choice_list import ChoiceList
 from minigpt_tui.widgets.options import Options
 from minigpt_tui.widgets.prompt import Prompt
 from minigpt_tui.widgets.sampling_panel import SamplingPanel
@@ -48,7 +48,7 @@ async def home(folder: Path, wanted: Preferences | None = None) -> AsyncIterator
 
 def offered(d: Desk) -> list[str]:
     """What the list above the prompt shows, the marked one with a sign before it."""
-    options = d.main.query_one(CommandList)
+    options = d.main.query_one(ChoiceList)
     if not options.display:
         return []
     return [
@@ -117,9 +117,9 @@ async def test_a_click_on_a_choice_takes_it() -> None:
     async with desk() as d:
         await d.type("/hea")
         await until(d.pilot, lambda: offered(d) == [">/heat [KIND]"])
-        await d.pilot.click(CommandList, offset=(4, 0))
+        await d.pilot.click(ChoiceList, offset=(4, 0))
         await until(d.pilot, lambda: "rank" in offered(d))
-        await d.pilot.click(CommandList, offset=(4, 3))
+        await d.pilot.click(ChoiceList, offset=(4, 3))
         await until(d.pilot, lambda: d.main.sight.heat is Heat.RANK)
 
 
@@ -127,7 +127,7 @@ async def test_a_click_on_a_choice_that_is_gone_does_nothing() -> None:
     async with desk() as d:
         await d.type("/")
         await until(d.pilot, lambda: len(offered(d)) > 2)
-        choices = d.main.query_one(CommandList)
+        choices = d.main.query_one(ChoiceList)
         choices.highlighted = 2
         choices.action_select()
         choices.show((), None)

@@ -29,7 +29,7 @@ from minigpt_tui.screens.sight import Sight
 from minigpt_tui.screens.steady import Steady
 from minigpt_tui.widgets.attention_panel import AttentionPanel
 from minigpt_tui.widgets.candidates_panel import CandidatesPanel
-from minigpt_tui.widgets.command_list import CommandList
+from minigpt_tui.widgets.choice_list import ChoiceList
 from minigpt_tui.widgets.heat_legend import HeatLegend
 from minigpt_tui.widgets.prompt import Prompt
 from minigpt_tui.widgets.prompt_row import PromptRow
@@ -133,7 +133,7 @@ class MainScreen(Steady):
                 yield Welcome(self._keys, is_shipped=is_shipped, id="welcome")
             yield SidePanel(self._preferences.params, self._preferences.presets, id="panel")
         yield HeatLegend(id="legend")
-        yield CommandList(id="commands")
+        yield ChoiceList(id="commands")
         yield PromptRow(self._history, partial(by_name.complete, self), id="prompt-row")
         yield Footer(compact=True)
 
@@ -425,12 +425,12 @@ class MainScreen(Steady):
 
     @on(Prompt.Offered)
     def _show_choices(self, message: Prompt.Offered) -> None:
-        options, row = self.query_one(CommandList), self.query_one(PromptRow)
+        options, row = self.query_one(ChoiceList), self.query_one(PromptRow)
         options.styles.margin = (0, 0, self.size.height - row.region.y, 0)
         options.show(message.choices, message.marked)
 
-    @on(CommandList.Taken)
-    def _take_choice(self, message: CommandList.Taken) -> None:
+    @on(ChoiceList.Taken)
+    def _take_choice(self, message: ChoiceList.Taken) -> None:
         self.query_one(Prompt).take(message.choice)
         if message.choice.is_whole:
             self.query_one(Prompt).action_submit()

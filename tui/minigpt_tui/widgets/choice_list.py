@@ -16,11 +16,11 @@ from minigpt_tui.commands import Choice
 MAX_LABEL_CELLS = 24
 
 
-class CommandList(OptionList, can_focus=False):
+class ChoiceList(OptionList, can_focus=False):
     """Hidden while there is nothing to choose. Posts `Taken` for a choice that was clicked."""
 
     DEFAULT_CSS = """
-    CommandList {
+    ChoiceList {
         display: none;
         text-wrap: nowrap;
         text-overflow: ellipsis;
