@@ -10,6 +10,7 @@ from typing import Any, Literal
 from minigpt.config import GPTConfig, ModelCard, from_json
 from minigpt.errors import InputError
 from minigpt.files import open_regular
+from minigpt.settings import RUN_FILE, read_run_file
 from minigpt.training.lock import LOCK, is_locked
 from minigpt.training.metrics import METRICS, read_metrics
 
@@ -46,13 +47,20 @@ class RunSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class Plan:
+    """When a run is to end."""
+
+    max_steps: int
+    patience: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunHeader:
     """What a checkpoint says of its run."""
 
     model: GPTConfig
     card: ModelCard
-    max_steps: int
-    patience: int
+    plan: Plan
 
 
 def find_runs(folders: Sequence[Path]) -> list[RunSummary]:
@@ -76,14 +84,22 @@ def _runs_in(folder: Path) -> Iterator[Path]:
     except OSError as error:
         raise InputError(f"cannot read {folder}: {error.strerror}") from None
     for path in [folder, *inside]:
-        if (path / METRICS).exists() or next(path.glob(CHECKPOINTS), None):
+        if _is_run(path):
             yield path
+
+
+def _is_run(folder: Path) -> bool:
+    try:
+        return (folder / METRICS).exists() or any(folder.glob(CHECKPOINTS))
+    except OSError:  # somebody else's
+        return False
 
 
 def read_run(folder: Path) -> RunSummary:
     """What one folder tells; damage becomes a note."""
     headers, notes = _read_headers(folder)
     newest = _newest(headers)
+    plan = newest.plan if newest else read_plan(folder)
     if not headers and not notes:
         notes.append("no checkpoint")
 
@@ -114,35 +130,33 @@ def read_run(folder: Path) -> RunSummary:
         corpus=newest.card.corpus if newest else None,
         parameters=newest.model.n_params() if newest else None,
         steps=done,
-        max_steps=newest.max_steps if newest else None,
+        max_steps=plan.max_steps if plan else None,
         best_val_loss=best[1] if best else None,
         best_step=best[0] if best else None,
         val_loss=validation[-1][1] if validation else None,
-        state=run_state(folder, newest, validation),
+        state=run_state(folder, plan, validation),
         training=training,
         validation=validation,
         notes=notes,
     )
 
 
-def run_state(
-    folder: Path, header: RunHeader | None, validation: Sequence[tuple[int, float]]
-) -> State:
+def run_state(folder: Path, plan: Plan | None, validation: Sequence[tuple[int, float]]) -> State:
     """How it stands with the run in a folder.
 
     Args:
         folder: the run's.
-        header: what its checkpoints say, if there is one.
+        plan: when it is to end, as far as that is known.
         validation: its evaluations so far, steps and losses.
     """
     if is_locked(folder):
         return "running"
-    if header is not None and validation:
+    if plan is not None and validation:
         losses = [loss for _, loss in validation]
         since_best = len(losses) - 1 - losses.index(min(losses))
-        if validation[-1][0] >= header.max_steps:
+        if validation[-1][0] >= plan.max_steps:
             return "finished"
-        if 0 < header.patience <= since_best:
+        if 0 < plan.patience <= since_best:
             return "patience"
     # a run that ends takes its lock's file away
     return "lost" if (folder / LOCK).exists() else "stopped"
@@ -151,6 +165,16 @@ def run_state(
 def read_newest_header(folder: Path) -> RunHeader | None:
     """What the newest whole checkpoint in a folder says; None if there is none."""
     return _newest(_read_headers(folder)[0])
+
+
+def read_plan(folder: Path) -> Plan | None:
+    """What the settings in a folder say, for where no checkpoint is left; None: nothing."""
+    try:
+        settings = read_run_file(folder / RUN_FILE).settings
+    except InputError:
+        return None
+    steps, patience = settings.get("max_steps"), settings.get("patience", 0)
+    return Plan(steps, patience) if isinstance(steps, int) and isinstance(patience, int) else None
 
 
 def _newest(headers: Sequence[RunHeader]) -> RunHeader | None:
@@ -184,8 +208,8 @@ def _read_header(path: Path) -> RunHeader:
         found = RunHeader(
             model=from_json(GPTConfig, json.dumps(info["model"])),
             card=from_json(ModelCard, json.dumps(info["card"])),
-            max_steps=int(info["train"]["max_steps"]),  # its other settings may be newer than ours
-            patience=int(info["train"].get("patience", 0)),
+            # its other settings may be newer than ours
+            plan=Plan(int(info["train"]["max_steps"]), int(info["train"].get("patience", 0))),
         )
     except InputError:
         raise

@@ -1,3 +1,4 @@
+import errno
 import json
 import math
 import shutil
@@ -117,6 +118,22 @@ def test_a_run_without_patience_ends_early(tmp_path: Path) -> None:
     losses = [4.0, 2.0, 2.1]
     assert read_run(make_run(tmp_path / "one", losses, patience=1)).state == "patience"
     assert read_run(make_run(tmp_path / "two", losses, patience=2)).state == "stopped"
+
+
+def test_a_folder_that_must_not_be_read_hides_no_other_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run(tmp_path / "mine", [4.0, 2.0])
+    (tmp_path / "theirs").mkdir()
+    exists = Path.exists
+
+    def refuses(path: Path, **how: bool) -> bool:
+        if path.parent.name == "theirs":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return exists(path, **how)
+
+    monkeypatch.setattr(Path, "exists", refuses)
+    assert [run.name for run in find_runs([tmp_path])] == ["mine"]
 
 
 def cut(path: Path) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from minigpt.training.events import Step
 from minigpt.training.lock import LOCK, lock_folder
 from minigpt.training.metrics import METRICS, Record, parse_record
+from minigpt.training.runs import read_run
 from minigpt_tui import run_reader
 from minigpt_tui.run_reader import RunReader, RunView
 from tests.tui.run_folder import COUNTS, MAX_STEPS, append, lines, records, write_checkpoint
@@ -201,6 +202,19 @@ def test_how_a_run_stands_is_told_by_its_lock(tmp_path: Path) -> None:
     append(tmp_path, lines(records(steps=MAX_STEPS)[len(records(steps=30)) :]))
     reader.poll(now=3)
     assert reader.view().state == "finished"
+
+
+def test_a_run_whose_checkpoints_are_gone_stands_as_its_settings_say(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text(f"[train]\nmax_steps = {MAX_STEPS}\n", encoding="utf-8")
+    reader = RunReader(tmp_path)
+    append(tmp_path, lines(records(steps=30)))
+    reader.poll(now=0)
+    assert (reader.view().state, reader.view().max_steps) == ("stopped", MAX_STEPS)
+    append(tmp_path, lines(records(steps=MAX_STEPS)[len(records(steps=30)) :]))
+    reader.poll(now=1)
+    assert reader.view().state == "finished"
+    assert read_run(tmp_path).state == "finished"
+    assert read_run(tmp_path).max_steps == MAX_STEPS
 
 
 def test_a_curve_has_few_points_and_its_last_one(tmp_path: Path) -> None:

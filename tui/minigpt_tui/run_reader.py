@@ -12,7 +12,14 @@ from minigpt.files import open_regular
 from minigpt.training.events import Baselines, Step
 from minigpt.training.metrics import METRICS, Record, parse_record
 from minigpt.training.progress import Progress
-from minigpt.training.runs import RunHeader, State, read_newest_header, run_state
+from minigpt.training.runs import (
+    Plan,
+    RunHeader,
+    State,
+    read_newest_header,
+    read_plan,
+    run_state,
+)
 
 MOST_BYTES = 2**19
 """Read at once: 4,000 steps, 0.1 s. A longer log comes in pieces, or the screen would stand."""
@@ -32,6 +39,7 @@ class RunView:
     folder: Path
     header: RunHeader | None
     """From its checkpoints; there is none in a run's first moments."""
+    plan: Plan | None
     state: State
     step: int
     """Done."""
@@ -59,7 +67,7 @@ class RunView:
     @property
     def max_steps(self) -> int | None:
         """To do."""
-        return max(self.header.max_steps, self.step) if self.header else None
+        return max(self.plan.max_steps, self.step) if self.plan else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +98,7 @@ class RunReader:
         self._n_foreign = self._first_foreign = 0
         self._problem: str | None = None
         self._header: RunHeader | None = None
+        self._plan: Plan | None = None
         self._state: State = "stopped"
         self._baselines: Baselines | None = None
         self._progress = Progress(self.folder.name, 0, _UNKNOWN)
@@ -113,7 +122,8 @@ class RunReader:
         grew = self._read(now)
         if self._header is None:
             self._header = read_newest_header(self.folder)
-        self._state = run_state(self.folder, self._header, self._progress.val_losses)
+            self._plan = self._header.plan if self._header else read_plan(self.folder)
+        self._state = run_state(self.folder, self._plan, self._progress.val_losses)
         if not grew and self._state != "running":
             self._grew_at = None  # what comes when it goes on did not take all the time until then
         return grew or before != (self._header, self._state, self._problem)
@@ -203,6 +213,7 @@ class RunReader:
         return RunView(
             folder=self.folder,
             header=self._header,
+            plan=self._plan,
             state=self._state,
             step=progress.step,
             baselines=self._baselines,
@@ -233,9 +244,9 @@ class RunReader:
 
     def _seconds_left(self) -> float | None:
         steps = sum(pace.steps for pace in self._pace)
-        if self._header is None or self._state != "running" or not steps:
+        if self._plan is None or self._state != "running" or not steps:
             return None
-        to_do = max(0, self._header.max_steps - self._progress.step)
+        to_do = max(0, self._plan.max_steps - self._progress.step)
         return to_do * sum(pace.seconds for pace in self._pace) / steps
 
     def _notes(self) -> tuple[str, ...]:

@@ -163,17 +163,22 @@ def _ended(view: RunView) -> str:
         case "patience":
             return "It ended early: no better evaluation came for too long."
         case "stopped" if view.step:
-            return "Stopped; the same command with --resume goes on."
+            return f"Stopped; {_how_on(view)}."
         case "lost":
-            return "Its process died; the same command with --resume goes on."
+            return f"Its process died; {_how_on(view)}."
         case _:
             return ""
+
+
+def _how_on(view: RunView) -> str:
+    return "the same command with --resume goes on" if view.header else "no checkpoint is left"
 
 
 def hint(view: RunView) -> str:
     """How to talk to the run's model."""
     if view.header is None:
-        return "Waiting for its first checkpoint."
+        is_new = view.state == "running" or not view.step
+        return "Waiting for its first checkpoint." if is_new else "Its checkpoints are not here."
     folder, name = one_line(str(view.folder)), one_line(view.folder.resolve().name)
     # one of them may begin with a dash, or hold a space
     return f"Talk to it: minigpt export {shlex.quote(folder)} --onnx {shlex.quote(name + '.onnx')}"
