@@ -180,8 +180,11 @@ def beam_search(
     ended: list[_Growing] = []
     for _ in range(params.max_new_tokens):
         if pattern:
-            ended += [beam for beam in beams if not pattern.allowed(beam.state).any()]
+            going = [beam for beam in beams if pattern.allowed(beam.state).any()]
+            ended += [beam for beam in beams if beam not in going]
             ended = sorted(ended, key=_best_first)[:width]
+            if len(ended) == width and going and going[0].logprob < ended[-1].logprob:
+                break  # the best that goes on can only become less likely
         rows = texts.rows()
         # (minus the logarithm, which beam, with which token): the best are the smallest
         longer = sorted(

@@ -218,7 +218,8 @@ def likely_speakers(
     pattern = Pattern(rf"[^\n:]{{1,{MAX_NAME}}}:\n", tokenizer)
     said = text.rstrip("\n") or "Hello."
     params = SamplingParams(max_new_tokens=MAX_NAME + 2)
-    ids = tokenizer.encode(said + END)
+    # what a slide would leave: it would read each of the beams anew
+    ids = tokenizer.encode(said + END)[-max(decoder.block_size // 2, 1) :]
     try:
         beams = beam_search(decoder, tokenizer, ids, params, _WIDTH, pattern=pattern)
     except TooManyTexts as error:
@@ -231,7 +232,7 @@ def likely_speakers(
     return [name for name in names if _is_name(name)][:n]
 
 
-_WIDTH = 32  # 0.1 to 0.3 s with the `laptop` model; of 8, JULIET was not one
+_WIDTH = 32  # 0.1 s with the `laptop` model, 0.5 with `shakespeare`; of 8, JULIET was not one
 _PLAY = 0.05  # of the probability; see `likely_speakers` for what was found
 
 

@@ -12,12 +12,13 @@ from minigpt.config import GPTConfig
 from minigpt.errors import InputError
 from minigpt.runtime.batch import beam_search, samples
 from minigpt.runtime.decoder import Decoder, check_batch
+from minigpt.runtime.distribution import Logits
 from minigpt.runtime.generation import generate
 from minigpt.runtime.library import load
 from minigpt.runtime.params import SamplingParams
 from minigpt.runtime.pattern import Pattern
 from minigpt.tokenizer import CharTokenizer
-from tests.conftest import ScriptedDecoder, cycle
+from tests.conftest import ScriptedBatch, ScriptedDecoder, cycle
 
 ABC = CharTokenizer("abcd")
 
@@ -163,6 +164,39 @@ def test_a_beam_keeps_texts_that_a_pattern_has_ended() -> None:
         pattern=Pattern("bcd|bcba|dc", ABC),
     )  # fmt: skip
     assert [beam.text for beam in best] == ["bc", "dc"]
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 999), st.integers(1, 12))
+def test_a_search_that_ends_early_has_missed_nothing(seed: int, width: int) -> None:
+    # ends are many and soon, and "d" may go on for ever
+    params, pattern = SamplingParams(max_new_tokens=12), Pattern("[ab]c|[ab]{2}c|[ab]{3}c|d*", ABC)
+    wide = beam_search(decoder(seed, 32), ABC, [0], params, 64, pattern=pattern)
+    best = beam_search(decoder(seed, 32), ABC, [0], params, width, pattern=pattern)
+    assert len(wide) < 64, "so none was cut"
+    # a narrow search follows few texts, and may lose good ones; what it has is as good as it says
+    known = {beam.ids: beam.logprob for beam in wide}
+    assert all(known[beam.ids] == pytest.approx(beam.logprob) for beam in best)
+    if width >= 10:  # more than can go on at any length
+        assert [beam.ids for beam in best] == [beam.ids for beam in wide[:width]]
+
+
+def test_a_search_ends_where_nothing_better_can_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    n_passes = 0
+    step = ScriptedBatch.step
+
+    def counted(batch: ScriptedBatch, tokens: Sequence[int]) -> Logits:
+        nonlocal n_passes
+        n_passes += 1
+        return step(batch, tokens)
+
+    monkeypatch.setattr(ScriptedBatch, "step", counted)
+    found = beam_search(
+        ScriptedDecoder([[3.0, 3.0, 3.0, -9.0]] * 4, block_size=64), ABC, [0],
+        SamplingParams(max_new_tokens=50), 4, pattern=Pattern("[abc]|d[abc]|d*", ABC),
+    )  # fmt: skip
+    assert [beam.text for beam in found] == ["a", "b", "c", "da"]
+    assert n_passes == 1, "behind the prompt: dd and what follows cannot become likelier than da"
 
 
 def test_impossible_numbers_of_texts_are_refused() -> None:
