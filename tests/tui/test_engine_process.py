@@ -24,6 +24,7 @@ from minigpt_tui.engine_process import EngineProcess
 from minigpt_tui.looker import Looker
 from minigpt_tui.protocol import (
     Applied,
+    AskSpeakers,
     Change,
     Died,
     Done,
@@ -36,6 +37,7 @@ from minigpt_tui.protocol import (
     Reply,
     Seen,
     Skipped,
+    Speakers,
     Stop,
     Tokens,
 )
@@ -126,6 +128,19 @@ def test_opens_generates_and_is_done(line: Line, model: Path) -> None:
     line.client.send(Generate(2, "abc", params, model=opened.checksum))
     line.wait_for(Done)
     assert line.text(2) == text
+
+
+def test_who_could_speak_is_told_when_nothing_else_waits(line: Line, model: Path) -> None:
+    line.client.send(Open(model))  # and while it loads
+    line.client.send(AskSpeakers("a"))
+    line.client.send(AskSpeakers("b"))
+    line.client.send(Generate(1, "abc", SamplingParams(max_new_tokens=100)))
+    line.wait_for(Speakers)
+    kinds = [type(reply) for reply in line.heard]
+    assert kinds.index(Done) < kinds.index(Speakers)
+    line.client.send(Generate(2, "abc", SamplingParams(max_new_tokens=100)))
+    line.wait_for(Done)
+    assert [type(reply) for reply in line.heard].count(Speakers) == 1
 
 
 def test_a_line_that_is_cut_off_by_a_death_is_not_read(line: Line) -> None:

@@ -67,13 +67,14 @@ class EngineProcess:
         self._wanted = 0  # the run to go on with
         self._look: Look | None = None  # the newest one that is not answered
         self._look_lock = threading.Lock()  # or one that comes while another is taken would be lost
+        self._asked: AskSpeakers | None = None
         self._model: Model | None = None
         self._looker: Looker | None = None
 
     def serve(self) -> None:
         """Answer requests until they end."""
         threading.Thread(target=self._listen, daemon=True).start()
-        while (request := self._todo.get()) is not None:
+        while (request := self._next()) is not None:
             if isinstance(request, Open):
                 self._open(request.path)
             elif isinstance(request, Generate):
@@ -81,9 +82,16 @@ class EngineProcess:
             elif isinstance(request, Look):
                 self._answer_look()
             elif isinstance(request, AskSpeakers):
-                self._name_speakers(request.text)
+                self._asked = request
             else:
                 raise request
+
+    def _next(self) -> Todo | ValueError | None:
+        if self._asked is not None and self._todo.empty():
+            # it takes half a second, which a text or a look should not wait for
+            self._name_speakers(self._asked.text)
+            self._asked = None
+        return self._todo.get()
 
     def _listen(self) -> None:
         last: ValueError | None = None

@@ -74,7 +74,10 @@ class Look(NamedTuple):
 
 
 class AskSpeakers(NamedTuple):
-    """Ask whom the model would let speak after a text; answered by Speakers, between runs."""
+    """Ask whom the model would let speak after a text.
+
+    Answered by Speakers when nothing else is to be done; of several only the newest.
+    """
 
     text: str
 
