@@ -198,6 +198,17 @@ def test_unknown_characters_are_named_and_skipped(line: Line, model: Path) -> No
     assert "no character that the model knows" in failed.sentence
 
 
+def test_all_that_was_written_comes_before_a_failure(line: Line, model: Path) -> None:
+    line.client.send(Open(model))
+    ban_all = SamplingParams(logit_bias=tuple((i, -math.inf) for i in range(len(CHARS))))
+    # at the hundredth token, with some behind the last batch that was sent
+    line.client.send(Generate(1, "a", SamplingParams(), changes=((100, ban_all),)))
+    failed = line.wait_for(Failed)
+    assert isinstance(failed, Failed)
+    assert "banned" in failed.sentence
+    assert len(line.text(1)) == 100
+
+
 def test_a_damaged_file_is_refused_and_the_model_before_stays(
     line: Line, model: Path, tmp_path: Path
 ) -> None:

@@ -182,21 +182,23 @@ class EngineProcess:
             model.decoder, model.tokenizer, prompt, settings, stop=request.stop, draft=model.draft,
             keep_logits=True, view=request.view,
         )  # fmt: skip
-        for token in stream if self._wanted == run else ():
-            now = time.perf_counter()
-            first = first if n_tokens else now
-            n_tokens += 1
-            unsent.append(token)
-            if now >= due:
+        try:
+            for token in stream if self._wanted == run else ():
+                now = time.perf_counter()
+                first = first if n_tokens else now
+                n_tokens += 1
+                unsent.append(token)
+                if now >= due:
+                    self._send(_tokens(run, unsent, now - start))
+                    unsent.clear()
+                    due = now + FLUSH_S
+                if self._look:
+                    self._answer_look()
+                if self._wanted != run:
+                    break
+        finally:  # also where a slider has left nothing to draw from
+            if unsent:
                 self._send(_tokens(run, unsent, now - start))
-                unsent.clear()
-                due = now + FLUSH_S
-            if self._look:
-                self._answer_look()
-            if self._wanted != run:
-                break
-        if unsent:
-            self._send(_tokens(run, unsent, now - start))
         is_full = n_tokens >= self._drawn_with.max_new_tokens
         reason = "stopped" if self._wanted != run else "length" if is_full else "stop text"
         speed = (n_tokens - 1) / (now - first) if n_tokens > 1 else 0.0
