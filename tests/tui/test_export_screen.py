@@ -96,6 +96,19 @@ async def test_an_ending_of_the_users_own_stays() -> None:
         assert name(d).value == "notes.svg"
 
 
+async def test_a_name_that_is_taken_and_cannot_be_longer_is_told(folder: Path) -> None:
+    longest = "b" * 251 + ".txt"
+    (folder / longest).write_text("mine", encoding="utf-8")
+    async with desk() as d:
+        await opened(d)
+        name(d).value = longest
+        await d.press("enter")
+        await until(d.pilot, lambda: "could not be saved" in said(d))
+        await d.press("escape")
+        await closes(d)
+    assert (folder / longest).read_text(encoding="utf-8") == "mine"
+
+
 async def test_nothing_is_written_over_and_another_name_is_proposed(folder: Path) -> None:
     (folder / "b.txt").write_text("mine", encoding="utf-8")
     (folder / "b-2.txt").write_text("mine too", encoding="utf-8")

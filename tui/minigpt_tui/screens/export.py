@@ -138,11 +138,12 @@ class ExportScreen(ModalScreen[Path | None], Window):
             if path.is_dir():
                 self.post_message(self.Failed(f"{name} is a folder; add a file's name."))
                 return
-            write_new(path, data)
-        except FileExistsError:
-            free = free_name(path).name
-            other = str(Path(name).with_name(free))
-            self.post_message(self.Failed(f"{name} exists already; {other} does not.", other))
+            try:
+                write_new(path, data)
+            except FileExistsError:
+                other = str(Path(name).with_name(free_name(path).name))
+                self.post_message(self.Failed(f"{name} exists already; {other} does not.", other))
+                return
         except OSError as error:
             self.post_message(self.Failed(f"{name} could not be saved: {error.strerror}."))
         except (ValueError, RuntimeError):  # a NUL in it, or the home of nobody
@@ -182,7 +183,11 @@ def write_new(path: Path, content: bytes) -> None:
 
 
 def free_name(path: Path) -> Path:
-    """A path beside `path` where nothing is."""
+    """A path beside `path` where nothing is.
+
+    Raises:
+        OSError: no file can have a longer name.
+    """
     n = 2
     while (other := path.with_stem(f"{path.stem}-{n}")).exists():
         n += 1
