@@ -301,6 +301,9 @@ async def test_replays_what_is_stored(database: Path) -> None:
         d.engine.finish()
         words = d.app.screen.query_one("#replay-words", Static)
         await until(d.pilot, lambda: "came out the same: 3 characters" in str(words.render()))
+        screen = d.app.screen
+        assert isinstance(screen, ReplayScreen)
+        assert screen._frames._task is None, "and is not drawn again and again"
         await d.press("escape")
         await closes(d)
         assert d.text == "ABCDE"

@@ -62,7 +62,7 @@ class ReplayScreen(Window):
         yield Footer(compact=True)
 
     def on_mount(self) -> None:
-        self.set_interval(FRAME_S, self._show)
+        self._frames = self.set_interval(FRAME_S, self._show)
         self._show()
 
     def on_unmount(self) -> None:
@@ -76,7 +76,10 @@ class ReplayScreen(Window):
             self._n_shown = len(replay.verdicts)
             self.query_one("#replay-words", Static).update(self._words())
             self.query_one("#replay-verdicts").scroll_end(animate=False)
-        self.query_one("#replay-head", Static).update(self._head())
+        # with layout, which this row never needs, it would cost a fifth of a core
+        self.query_one("#replay-head", Static).update(self._head(), layout=False)
+        if replay.is_over:
+            self._frames.stop()
 
     def _show_run(self, run: RunRecord) -> None:
         """Let both texts grow alike, so that they break their rows alike."""
