@@ -1,5 +1,6 @@
 """Choosing a model by its card."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +68,7 @@ class ModelPicker(ModalScreen[Path | None], Window):
         super().__init__()
         self._current = current.resolve() if current else None
         self._models = list_models()
+        self._n_called = Counter(path.stem for path in self._models)
         self._shown: list[Path] = []
         self._cards: dict[Path, Card] = {}
         self._typed = ""
@@ -173,8 +175,7 @@ class ModelPicker(ModalScreen[Path | None], Window):
 
     def _called(self, path: Path) -> str:
         """Two of one name are told apart by their folders."""
-        stems = [other.stem for other in self._models]
-        return path.stem if stems.count(path.stem) == 1 else f"{path.parent.name}/{path.stem}"
+        return path.stem if self._n_called[path.stem] == 1 else f"{path.parent.name}/{path.stem}"
 
     def _line(self, path: Path) -> str:
         mark = "●" if path.resolve() == self._current else " "
