@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import sqlite3
@@ -394,15 +395,49 @@ def test_a_damaged_database_is_set_aside_and_told(tmp_path: Path) -> None:
     sessions.close()
 
 
+def damage(path: Path) -> None:
+    """All of a database behind its first page, which tells the tables."""
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xa5" * (path.stat().st_size - 4096))
+
+
+@pytest.mark.parametrize("first_page", ["is whole", "is damaged"])
+def test_where_a_damaged_database_cannot_be_set_aside_a_text_is_kept_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first_page: str
+) -> None:
+    path = tmp_path / "sessions.db"
+    before = Sessions(path)
+    stored(before, "lost")
+    before.close()
+    damage(path)
+    if first_page == "is damaged":
+        path.write_bytes(b"this is no database" * 1000)
+    content = path.read_bytes()
+
+    def refuses(path: Path, target: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "rename", refuses)
+    sessions = Sessions(path)
+    id, document = sessions.create(), text_only("kept")
+    for _ in range(3):
+        document.append_user(" on")
+        id = sessions.save(id, document)
+    (sentence,) = sessions.hear()
+    assert "is damaged, and cannot be set aside (Permission denied)" in sentence
+    assert sessions.load(id).text == "kept on on on"
+    sessions.close()
+    assert path.read_bytes() == content
+
+
 def test_damage_met_later_costs_the_open_document_nothing(tmp_path: Path) -> None:
     path = tmp_path / "sessions.db"
     sessions = Sessions(path)
     id, document = sessions.create(), text_only("a" * 1000)
     sessions.save(id, document)
     sessions._db._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    with path.open("r+b") as file:
-        file.seek(4096)  # the first page tells the tables
-        file.write(b"\xa5" * (path.stat().st_size - 4096))
+    damage(path)
     sessions._db._db.execute("PRAGMA shrink_memory")  # forget the pages that were read
     document.append_user("b")
     assert sessions.save(id, document) == id
@@ -442,9 +477,7 @@ def test_of_two_windows_the_first_one_sets_the_damaged_file_aside(tmp_path: Path
     windows = [Sessions(path), Sessions(path)]
     ids = [stored(sessions, "before") for sessions in windows]
     windows[0]._db._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    with path.open("r+b") as file:
-        file.seek(4096)
-        file.write(b"\xa5" * (path.stat().st_size - 4096))
+    damage(path)
     for sessions in windows:
         sessions._db._db.execute("PRAGMA shrink_memory")
     for sessions, id, text in zip(windows, ids, ("first", "second"), strict=True):

@@ -81,7 +81,8 @@ class Database:
         self.number = 0
         """Grows when a new database takes the place of a damaged one."""
         self._told: list[str] = []
-        self._fails = False
+        self.fails = False
+        """Whether what was to be written last could not be."""
         self._db, self._identity = self._open()
 
     def hear(self) -> list[str]:
@@ -123,8 +124,8 @@ class Database:
         except BaseException:
             self._roll_back()
             raise
-        if self._fails:
-            self._fails = False
+        if self.fails:
+            self.fails = False
             self._told.append("Sessions are saved again.")
         return done
 
@@ -136,16 +137,17 @@ class Database:
     def _handle(self, error: sqlite3.DatabaseError) -> None:
         if _is_damage(error):
             self._db.close()
-            self._fails = False
+            self.fails = False
             self.number += 1
             self._db, self._identity = self._open(damaged=self._identity)
-        elif not self._fails:
-            self._fails = True
+        elif not self.fails:
+            self.fails = True
             self._told.append(
                 f"Cannot save to {self.path} ({error}); write on, it is tried again and again."
             )
 
     def _open(self, *, damaged: _Identity | None = None) -> tuple[sqlite3.Connection, _Identity]:
+        is_damaged = damaged is not None
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             if damaged is not None:
@@ -156,16 +158,18 @@ class Database:
             except sqlite3.DatabaseError as error:
                 if not _is_damage(error):
                     raise
+                is_damaged = True
             self._set_aside(before)
             return _connect(self.path), _identity(self.path)
         except sqlite3.DatabaseError as error:
             reason = str(error)
         except OSError as error:
             reason = error.strerror or str(error)
+        trouble = "is damaged, and cannot be set aside" if is_damaged else "cannot be written"
         self._told.append(
-            f"Cannot write {self.path} ({reason}); sessions are kept until you quit, not longer."
+            f"{self.path} {trouble} ({reason}); sessions are kept until you quit, not longer."
         )
-        return _copy_in_memory(self.path), _identity(self.path)
+        return _in_memory(self.path, is_damaged=is_damaged), _identity(self.path)
 
     def _set_aside(self, damaged: _Identity) -> None:
         if _identity(self.path) != damaged:
@@ -228,13 +232,17 @@ def _version(db: sqlite3.Connection) -> int:
     return version
 
 
-def _copy_in_memory(path: Path) -> sqlite3.Connection:
-    """What can be read of a database that cannot be written."""
-    memory = sqlite3.connect(":memory:", isolation_level=None)
+def _in_memory(path: Path, *, is_damaged: bool) -> sqlite3.Connection:
+    """What can be read of a database that cannot be written; nothing of a damaged one."""
     for mode in ("mode=ro", "immutable=1"):  # the second where not even a lock can be written
-        with contextlib.suppress(sqlite3.DatabaseError, ValueError):
+        if is_damaged:
+            break
+        memory = sqlite3.connect(":memory:", isolation_level=None)
+        try:
             uri = f"{path.absolute().as_uri()}?{mode}"
             with contextlib.closing(sqlite3.connect(uri, uri=True)) as db:
-                db.backup(memory)
-            break
-    return _prepare(memory, path)
+                db.backup(memory)  # damage too
+            return _prepare(memory, path)
+        except (sqlite3.DatabaseError, ValueError):
+            memory.close()
+    return _prepare(sqlite3.connect(":memory:", isolation_level=None), path)
