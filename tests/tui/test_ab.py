@@ -493,3 +493,19 @@ async def test_the_end_of_the_app_is_the_end_of_the_second_engine() -> None:
     async with two_panes() as d:
         await d.press("ctrl+q")
     assert d.second.is_closed
+
+
+async def test_what_is_lost_at_the_end_is_told_when_the_app_has_gone(tmp_path: Path) -> None:
+    async with two_panes(sessions=tmp_path / "sessions.db") as d:
+        app = d.app
+        assert isinstance(app, MinigptApp)
+        for pane in d.both.panes:
+            assert pane.keeper.sessions is not None
+            pane.keeper.sessions._db._db.execute("PRAGMA max_page_count = 1")
+        await d.press("enter")
+        for engine in (d.first, d.second):
+            engine.write("".join(chr(33 + i * i % 90) for i in range(50_000)))
+        await until(d.pilot, lambda: any("full" in notice for notice in d.notices))
+        await d.press("ctrl+q")
+    assert len(app.last_words) == 2
+    assert all("could not be saved" in sentence for sentence in app.last_words)

@@ -77,5 +77,7 @@ class Keeper:
             return self.hear()
         self.save(document)
         said = self.hear()
+        if self.sessions.is_behind and not said:  # it was said long ago, and is for good now
+            said = [f"What was written last is not in {self.sessions.path}: it could not be saved."]
         self.sessions.close()
         return said

@@ -84,6 +84,11 @@ class Sessions:
         """The database."""
         return self._db.path
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether the disk did not take what was saved last."""
+        return self._db.fails
+
     def hear(self) -> list[str]:
         """What the user should know by now, a sentence each."""
         return self._db.hear()

@@ -85,6 +85,7 @@ class ABScreen(Window):
         other_model: Path | None,
         presets: Mapping[str, Changes],
         sessions: Path | None,
+        last_words: list[str],
     ) -> None:
         """Make the screen, and the second engine.
 
@@ -97,8 +98,10 @@ class ABScreen(Window):
             other_model: what B begins with instead.
             presets: what the sliders can be set to by name.
             sessions: the database in which both texts are kept; None: nowhere.
+            last_words: gets what can only be said when the app has left the terminal.
         """
         super().__init__()
+        self._last_words = last_words
         self._second_engine = make_engine()
         # ids are of one vocabulary, and another model may have another one
         others = replace(params, logit_bias=()) if other_model else _other_settings(params)
@@ -136,7 +139,9 @@ class ABScreen(Window):
         self._second_engine.close()
         for pane in self.both.panes:
             for sentence in pane.keeper.close(pane.writer.document):
+                # nobody sees a notice if the app ends with this screen
                 self.app.notify(printable(sentence), severity="error", markup=False)
+                self._last_words.append(sentence)
 
     def _save(self) -> None:
         """As on the main screen: a kill loses half a second."""

@@ -106,7 +106,7 @@ class MainScreen(Steady):
             last_words: gets what can only be said when the screen is gone.
         """
         super().__init__()
-        self._last_words = last_words
+        self.last_words = last_words
         self._keys = keys
         self.writer = Writer(engine)
         self.sight = Sight(self, self.writer, preferences)
@@ -182,7 +182,7 @@ class MainScreen(Steady):
 
     def on_unmount(self) -> None:
         self._history.save()
-        self._last_words += self.keeper.close(self.writer.document)
+        self.last_words += self.keeper.close(self.writer.document)
 
     # the engine's side
 
