@@ -1,6 +1,7 @@
-"""Which numbers a training multiplies: float32, or bfloat16 where that is faster."""
+"""How a training calculates: in float32, or bfloat16 where that is faster; and in which order."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
@@ -21,3 +22,19 @@ def autocast(device: torch.device) -> AbstractContextManager[object]:
     """
     fast = has_bfloat16(device)
     return torch.autocast(device.type, dtype=torch.bfloat16) if fast else nullcontext()
+
+
+@contextmanager
+def in_order() -> Iterator[None]:
+    """Let compiled code add up in one order only, whatever the threads do.
+
+    Without it torch.compile adds the gradient of an embedding by several threads as they come, and
+    no two runs are the same to the bit; on two cores of a CPU it costs nothing that can be
+    measured. Code is compiled anew where this changes, so the same steps are to be taken with it.
+    """
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)

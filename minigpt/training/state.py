@@ -32,7 +32,7 @@ from minigpt.training.optim import (
     set_rates,
     state_tensors,
 )
-from minigpt.training.precision import autocast, has_bfloat16
+from minigpt.training.precision import autocast, has_bfloat16, in_order
 from minigpt.training.run import Run, check_run
 from minigpt.training.scoring import evaluate, next_token_loss
 from minigpt.training.sharding import gathered, own_part, whole
@@ -206,7 +206,9 @@ class Training:
             count=rows,
             block_size=self._run.model.block_size,
         )
-        with nullcontext() if last else without_averaging(self._averaged):
+        # on a GPU it would need a setting of cuBLAS too, and has not been tried
+        ordered = in_order() if self.machine.compiled and not world.on_gpu else nullcontext()
+        with ordered, nullcontext() if last else without_averaging(self._averaged):
             with autocast(device):
                 logits = self._forward(to_device(inputs, device))
             loss = next_token_loss(logits, to_device(targets, device)) / config.accumulation

@@ -20,6 +20,7 @@ from minigpt.model import GPT
 from minigpt.training.checkpoint import BEST, LAST, TO_GO_ON, load, load_first, model_weights
 from minigpt.training.events import Begin, Event, Step
 from minigpt.training.loop import train
+from minigpt.training.metrics import METRICS
 from minigpt.training.run import Run
 from tests.training.test_loop import small_run
 
@@ -109,6 +110,21 @@ def test_a_machine_without_a_compiler_is_told_in_a_line(tmp_path: Path, text_fil
     (note,) = [i for i, line in enumerate(lines) if line.startswith("note: training without")]
     assert lines[note - 1].startswith("compiling: ")
     assert lines[note + 1].startswith("run: ")  # how the view begins
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("g++"), reason="needs g++")
+def test_a_compiled_run_on_several_threads_can_be_repeated(tmp_path: Path, text_file: Path) -> None:
+    logs = []
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        subprocess.run(
+            [sys.executable, "-m", "minigpt", "train", str(text_file), "--out", str(folder / "run"),
+             "--preset=laptop", "--compile", "--max-steps=12", "--set=sample_chars=0", "--plain",
+             "--set=eval_tokens=1000"],
+            check=True, env={**os.environ, "OMP_NUM_THREADS": "2"}, cwd=folder.parent,
+        )  # fmt: skip
+        logs.append((folder / "run" / METRICS).read_bytes())
+    assert logs[0] == logs[1]
 
 
 @pytest.mark.slow
