@@ -1,6 +1,6 @@
 """The training loop: yields what happens, prints nothing."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 from minigpt.training.checkpoint import Checkpoint
 from minigpt.training.events import Begin, End, Event, Sample, Saving, Why
@@ -16,7 +16,7 @@ ASK_EVERY = 10
 
 def train(
     run: Run, resume: Checkpoint | None = None, stop: Callable[[], bool] = lambda: False
-) -> Iterator[Event]:
+) -> Generator[Event]:
     """Train, and yield what happens as it happens.
 
     At every `eval_interval` a checkpoint is written before the evaluation, so that nothing is

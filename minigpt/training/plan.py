@@ -80,10 +80,13 @@ def measure_pace(run: Run, seconds: float, clock: Callable[[], float] = time.per
             enough = now - begin > min(3.0, seconds / 20) and len(costs[Saved]) > 1
             if enough and isinstance(event, Step):  # so what follows a Saved is there too
                 break
+        events.close()  # two models at once may be one too many
         # once more, on all of the text: what is compiled once is compiled faster the second time
         asked = clock()
-        next(train(replace(rehearsal, corpus=run.corpus)))
+        again = train(replace(rehearsal, corpus=run.corpus))
+        next(again)
         begin_s = clock() - asked
+        again.close()
     saving = _typical(costs[Saved])
     # nearly each of these is the best so far, and writes half of what a save does
     best = min(saving / 2, _typical(costs[Evaluation]))

@@ -1,4 +1,6 @@
+import gc
 import itertools
+import weakref
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +13,11 @@ from minigpt.config import GPTConfig, TrainConfig
 from minigpt.corpus import Corpus, TokenizedCorpus
 from minigpt.errors import InputError
 from minigpt.training import loop
+from minigpt.training.checkpoint import Checkpoint
 from minigpt.training.events import Evaluation, Event, Sample, Saved, Step
 from minigpt.training.plan import Pace, measure_pace, plan_steps
 from minigpt.training.run import Run
+from minigpt.training.state import Training
 
 
 def seconds_of(config: TrainConfig, pace: Pace) -> float:
@@ -114,3 +118,23 @@ def test_a_rehearsal_leaves_nothing_behind(
 def test_a_rehearsal_that_takes_all_the_time_is_refused(corpus: Corpus, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="2 steps and an evaluation took 50 s here"):
         measure_pace(small_run(corpus, tmp_path), 99, ticking())
+
+
+def test_a_rehearsal_never_holds_two_models(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[weakref.ref[Training]] = []
+    alive: list[int] = []
+
+    class Watched(Training):
+        def __init__(self, run: Run, resume: Checkpoint | None) -> None:
+            gc.collect()
+            alive.append(sum(other() is not None for other in made))
+            super().__init__(run, resume)
+            made.append(weakref.ref(self))
+
+    monkeypatch.setattr(loop, "Training", Watched)
+    measure_pace(small_run(corpus, tmp_path), 1e6, ticking())
+    gc.collect()
+    assert alive == [0, 0]
+    assert [other() for other in made] == [None, None]
