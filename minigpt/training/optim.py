@@ -82,7 +82,10 @@ class Muon(torch.optim.Optimizer):
         """The gradient, a step ahead along its average (Nesterov's momentum)."""
         gradient = parameter.grad
         assert gradient is not None
-        average = self.state[parameter].setdefault("average", torch.zeros_like(parameter))
+        state = self.state[parameter]
+        if "average" not in state:
+            state["average"] = torch.zeros_like(parameter)
+        average: Tensor = state["average"]
         average.lerp_(gradient, 1 - momentum)
         return gradient.lerp(average, momentum)
 
