@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -107,7 +107,14 @@ class Training:
             # the first process may have found the best checkpoint lost
             self.best_val_loss = run.world.of_first(resume.best_val_loss)
             self.since_best = resume.evaluations_since_best
-        self._draft = Draft.from_text(train_ids, run.model.vocab_size).to_text()
+        self._known_draft = resume.draft if resume else None
+
+    @cached_property
+    def _draft(self) -> str:
+        """The table of guesses of the training text, which all checkpoints of a run share."""
+        if self._known_draft is not None:
+            return self._known_draft
+        return Draft.from_text(self._run.parts[0], self._run.model.vocab_size).to_text()
 
     def rehearse(self) -> str:
         """Try a batch and forget it: what fails does so before an older run is cleared away.
@@ -265,7 +272,7 @@ class Training:
             tokenizer=run.corpus.tokenizer,
             card=card,
             excerpt=run.corpus.tokenizer.decode(split(run.corpus.ids)[1][:EXCERPT_CHARS]),
-            draft=self._draft,
+            draft=self._draft if run.world.first else "",
             best_val_loss=self.best_val_loss,
             evaluations_since_best=self.since_best,
             weights=gathered(checkpoints.model_weights(self.model), keep=run.world.first),
