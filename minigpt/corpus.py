@@ -120,8 +120,8 @@ def _line(path: Path, at: int) -> int:
     """The line of a file that the byte at `at` is in, from 1 on."""
     n_breaks = 0
     with open_regular(path, WANTED) as file:
-        while left := at - file.tell():
-            n_breaks += file.read(min(left, 2**20)).count(b"\n")
+        while piece := file.read(min(at - file.tell(), 2**20)):  # fewer, if it was cut meanwhile
+            n_breaks += piece.count(b"\n")
     return n_breaks + 1
 
 

@@ -11,6 +11,7 @@ import pytest
 from minigpt.corpus import (
     SHAKESPEARE_SHA256,
     Corpus,
+    _line,
     check_length,
     download_shakespeare,
     pydoc_corpus,
@@ -18,6 +19,11 @@ from minigpt.corpus import (
     split,
 )
 from minigpt.errors import InputError
+
+
+def test_a_file_that_is_cut_while_it_is_read_ends_the_search_for_a_line(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"a\nb")
+    assert _line(tmp_path / "a.txt", 10) == 2
 
 
 def test_files_are_read_one_after_the_other(tmp_path: Path) -> None:
