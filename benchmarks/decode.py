@@ -23,7 +23,6 @@ write a greedy text, which must be the same.
 import argparse
 import contextlib
 import json
-import os
 import platform
 import statistics
 import tempfile
@@ -36,6 +35,7 @@ from pathlib import Path
 from benchmarks.models import random_model
 from benchmarks.peers import GROUPS, Way
 from minigpt.config import PRESETS
+from minigpt.cores import usable_cores
 from minigpt.model import GPT
 
 PROMPT_TOKENS = 16
@@ -174,7 +174,7 @@ def machine() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = usable_cores()
     return f"{names[0] if names else platform.processor()}, {cores} cores"
 
 

@@ -14,7 +14,6 @@ the processes that tokenize take comes on top: their number times the largest on
 """
 
 import argparse
-import os
 import sys
 import tempfile
 import time
@@ -23,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from minigpt import cli
+from minigpt.cores import usable_cores
 from minigpt.corpus import pydoc_corpus
 from minigpt.training.shards import MAX_PROCESSES, prepare
 
@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--preset", default="tiny")
     arguments = parser.parse_args()
-    processes = min(MAX_PROCESSES, os.cpu_count() or 1)
+    processes = min(MAX_PROCESSES, usable_cores())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         text = folder / "large.txt"

@@ -7,7 +7,6 @@ how many of them count. So between two tokens nothing is bound, copied or alloca
 position and a bit of the mask change in arrays that onnxruntime already looks at.
 """
 
-import os
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from minigpt.config import GPTConfig
+from minigpt.cores import usable_cores
 from minigpt.errors import InputError
 from minigpt.runtime.decoder import check_batch, check_feed, check_rewind, check_step
 from minigpt.runtime.distribution import Logits
@@ -227,15 +227,8 @@ def run_bound(session: ort.InferenceSession, binding: ort.IOBinding, path: Path)
 
 
 def default_threads(n_bytes: int) -> int:
-    """Threads for decoding a file of that size: one if it is small, else all cores we may use.
-
-    The affinity counts, not the machine: a container may own two cores of sixty-four.
-    """
-    if n_bytes <= SMALL_FILE_BYTES:
-        return 1
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Threads for decoding a file of that size: one if it is small, else all cores we may use."""
+    return 1 if n_bytes <= SMALL_FILE_BYTES else usable_cores()
 
 
 def open_session(

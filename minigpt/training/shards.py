@@ -28,6 +28,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from minigpt.cores import usable_cores
 from minigpt.corpus import (
     WANTED,
     TokenizedCorpus,
@@ -112,7 +113,7 @@ def prepare(
         cache: folder for the ids; made if it is needed.
         report: called after each piece.
         piece_bytes: about how much is read at once.
-        processes: how many work side by side; by default one a processor, and not too many.
+        processes: how many work side by side; by default one a core, and not too many.
 
     Returns:
         The corpus; its ids are mapped from the disk, to be read only.
@@ -134,7 +135,7 @@ def prepare(
             cache.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"cannot write to {cache}: {error.strerror}") from None
-        n = processes or min(MAX_PROCESSES, os.cpu_count() or 1)
+        n = processes or min(MAX_PROCESSES, usable_cores())
         remove_abandoned(cache.glob(".*.ids.*.tmp"))  # of `open_atomically`, when it was killed
         chars, lengths = _surveyed(pieces, n, report)
         with open_atomically(ids_path) as file:
