@@ -79,8 +79,8 @@ class Roles:
         for name in (self.me, self.you):
             if not _is_name(name):
                 raise InputError(
-                    f"a name must have 1 to {MAX_NAME} characters, no colon and no line break, "
-                    f"not {name[:40]!r}"
+                    f"a name must have 1 to {MAX_NAME} characters that can be seen, none of them a "
+                    f"colon, and no blank at its ends, not {name[:40]!r}"
                 )
         if self.me == self.you:
             raise InputError(f"two who speak need two names, not {self.me!r} for both")
@@ -218,8 +218,9 @@ def likely_speakers(
     pattern = Pattern(rf"[^\n:]{{1,{MAX_NAME}}}:\n", tokenizer)
     said = text.rstrip("\n") or "Hello."
     params = SamplingParams(max_new_tokens=MAX_NAME + 2)
-    # what a slide would leave: it would read each of the beams anew
-    ids = tokenizer.encode(said + END)[-max(decoder.block_size // 2, 1) :]
+    # with room for a name: a window that slides is read anew for each of the beams
+    room = max(decoder.block_size - params.max_new_tokens, decoder.block_size // 2, 1)
+    ids = tokenizer.encode(said + END)[-room:]
     try:
         beams = beam_search(decoder, tokenizer, ids, params, _WIDTH, pattern=pattern)
     except TooManyTexts as error:
