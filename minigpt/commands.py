@@ -5,6 +5,7 @@ Names of the `arguments` are those that `cli.py` defines. Each returns the exit 
 
 import argparse
 import json
+import math
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,9 +66,18 @@ def export(arguments: argparse.Namespace) -> int:
     wanted = [path for path in (arguments.onnx, arguments.genai) if path is not None]
     if not wanted:
         raise InputError("say what to write: --onnx FILE, --genai DIR, or both")
+    if arguments.onnx == arguments.genai:
+        raise InputError(f"--onnx and --genai cannot both be {arguments.onnx}; give two names")
+    if arguments.onnx is not None and arguments.onnx.is_dir():
+        raise InputError(f"{arguments.onnx} is a folder; --onnx needs the name of a file")
     for path in wanted:
         refuse_to_overwrite(path, force=arguments.force)
     found = _load_checkpoint(arguments.checkpoint)
+    if not math.isfinite(found.card.val_loss):
+        raise InputError(
+            f"{arguments.checkpoint} was saved before the run was first evaluated; export another "
+            "checkpoint, or train on with --resume"
+        )
     card = replace(found.card, name=arguments.name or found.card.name)
     model = checkpoint.build_model(found)
     file, report = build_file(
@@ -209,4 +219,7 @@ def _load_checkpoint(path: Path) -> "Checkpoint":
     found, refused = checkpoint.load_first(path, checkpoint.TO_USE)
     for sentence in refused:
         say(f"warning: {sentence}; using another checkpoint of the run")
+    if found.card.steps == 0:
+        say("warning: this is the model before its first step, the only one of the run that was "
+            "evaluated; train on with --resume")  # fmt: skip
     return found

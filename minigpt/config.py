@@ -23,6 +23,8 @@ _LARGEST = {
     "block_size": 2**20,
     "vocab_size": 2**21,
 }
+MAX_BATCH_SIZE = 2**16
+"""Windows. Of more than these even the attempt, in the search for what fits, takes minutes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +138,11 @@ class TrainConfig:
         for name in ("max_steps", "batch_size", "accumulation", "eval_interval"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.batch_size > MAX_BATCH_SIZE:
+            raise InputError(
+                f"batch_size must be at most {MAX_BATCH_SIZE}, not {self.batch_size}; accumulation "
+                "makes a step of several batches"
+            )
         for name in (
             "warmup_steps", "eval_tokens", "patience", "sample_chars", "seed", "weight_decay",
             "muon_learning_rate",

@@ -2,14 +2,14 @@
 
 import argparse
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from minigpt.errors import InputError
 from minigpt.runtime import generation
 from minigpt.runtime.draft import Draft
 from minigpt.runtime.library import Model
-from minigpt.runtime.params import KNOBS, SamplingParams
+from minigpt.runtime.params import KNOBS, OF_CHANCE, SamplingParams, neutral
 from minigpt.runtime.window import slides_within
 from minigpt.terminal import print_json, printable, say
 
@@ -38,6 +38,8 @@ def run_generation(arguments: argparse.Namespace, model: Model) -> int:
         "prompt": prompt, "params": settings, "ban": arguments.ban, "bias": arguments.bias,
         "pattern": arguments.pattern, "model": model.card.name,
     }  # fmt: skip
+    if arguments.beams:
+        params = _without_chance(params)
     pattern = model.pattern(arguments.pattern, params)
     request = _Request(model, _prompt_ids(model, prompt), params, pattern, about)
     if arguments.explain:
@@ -50,6 +52,17 @@ def run_generation(arguments: argparse.Namespace, model: Model) -> int:
         return _write_samples(request, arguments.n, arguments.stop, as_json=arguments.json)
     draft = Draft.idle() if arguments.no_draft else model.draft
     return _write_one(request, prompt, draft, arguments.stop, as_json=arguments.json)
+
+
+def _without_chance(params: SamplingParams) -> SamplingParams:
+    """The settings that count for a beam search; tells of others that were given."""
+    plain = SamplingParams()
+    names = (*OF_CHANCE, "seed")
+    given = [name for name in names if getattr(params, name) != getattr(plain, name)]
+    if given:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        say(f"note: --beams draws nothing by chance, so {flags} changes nothing")
+    return replace(params, **neutral(*OF_CHANCE))
 
 
 def _write_one(
@@ -185,7 +198,7 @@ def _stdin() -> str:
         raise InputError("--prompt - reads standard input, and there is none")
     if hasattr(sys.stdin, "reconfigure"):  # bytes that are no text are skipped like unknown ones
         sys.stdin.reconfigure(errors="surrogateescape")
-    return sys.stdin.read()
+    return sys.stdin.read().replace("\r\n", "\n")  # as texts to train on are read
 
 
 def _prompt_ids(model: Model, prompt: str) -> list[int]:

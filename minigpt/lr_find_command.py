@@ -24,8 +24,9 @@ def run_lr_find(arguments: argparse.Namespace) -> int:
     corpus = read_corpus_argument(arguments, Path("checkpoints") / IDS_FOLDER)
     run = describe_run(arguments, corpus, Path(), World(device=arguments.device))
     trials: list[Trial] = []
-    print("learning rate    loss")
     for trial in try_rates(run):
+        if not trials:
+            print("learning rate    loss")
         if len(trials) % EVERY == 0:
             bar = "█" * min(60, round(10 * trial.smoothed))
             print(f"{trial.learning_rate:13.1e}  {trial.smoothed:6.3f}  {bar}", flush=True)

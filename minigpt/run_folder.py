@@ -29,12 +29,19 @@ def make(folder: Path) -> None:
 
 
 def refuse_an_older_run(folder: Path, *, force: bool) -> None:
-    """An older run is refused, or left for `begin` to clear."""
-    if not force and any((folder / name).exists() for name in checkpoint.TO_USE):
+    """An older run, or what looks like a part of one, is refused, or left for `begin` to clear."""
+    if force:
+        return
+    if any((folder / name).exists() for name in checkpoint.TO_USE):
         raise InputError(
             f"{folder} already holds a run; --resume goes on with it, --force starts anew, "
             "--out chooses another folder"
         )
+    for name in (METRICS, RUN_FILE, PLOT):
+        if (folder / name).exists():
+            raise InputError(
+                f"{folder / name} would be replaced; --force does so, --out chooses another folder"
+            )
 
 
 def check_there_is_a_run(folder: Path) -> None:

@@ -32,7 +32,9 @@ def list_runs(arguments: argparse.Namespace) -> int:
         print_json({"runs": [_facts(run) for run in runs]})
     elif runs:
         console = Console(width=None if sys.stdout.isatty() else WIDEST, highlight=False)
-        console.print(runs_table(runs))
+        with console.capture() as table:  # rich itself would call it a failure if nobody reads
+            console.print(runs_table(runs))
+        sys.stdout.write(table.get())
         for run in runs:
             if run.notes:
                 say(one_line(f"note: {run.folder}: {'; '.join(run.notes)}"))

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import NoReturn
 
 _IS_WINDOWS = os.name == "nt"
@@ -44,6 +45,11 @@ def set_up_streams() -> None:
 
     Pipes and files are in UTF-8; on Windows they would be in a code page of the last century.
     """
+    for name in ("stdout", "stderr"):
+        if (
+            getattr(sys, name) is None
+        ):  # closed by who started us; the next file would get its place
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
     encoded = "utf-8" if _IS_WINDOWS and "PYTHONIOENCODING" not in os.environ else None
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if not hasattr(stream, "reconfigure"):
@@ -83,10 +89,15 @@ def _can_write() -> bool:
 
 
 class Parser(argparse.ArgumentParser):
-    """Quotes what it does not understand harmlessly: a name that a shell found may be hostile."""
+    """Tells a mistake in one sentence, without the usage, which would hide it.
+
+    What it does not understand it quotes harmlessly: a name that a shell found may be hostile.
+    """
 
     def error(self, message: str) -> NoReturn:
-        super().error(one_line(message))
+        if message.endswith("expected one argument"):
+            message += "; one that begins with a dash is written --option=-value"
+        self.exit(2, f"{self.prog}: {one_line(message)}; {self.prog} --help tells more\n")
 
 
 def say(sentence: str) -> None:

@@ -139,6 +139,9 @@ def _train(
         instead = " and ".join(flag for flag, given in flags.items() if given)
         say(f"stopped at step {event.step}, saved; go on with the same command and --resume"
              f"{instead and f' instead of {instead}'}")  # fmt: skip
+        if progress.val_losses and progress.val_losses[-1][0] == 0:
+            say("note: it was not evaluated since it began, so `minigpt generate` and `export` "
+                "still take the model before its first step")  # fmt: skip
         return EXIT_STOPPED[received() or signal.SIGTERM]
     if event.why == "patience":
         say(f"ended at step {event.step}: the last {run.train.patience} evaluations brought no "

@@ -16,7 +16,7 @@ from minigpt.errors import InputError
 from minigpt.runtime.decoder import Decoder
 from minigpt.runtime.distribution import Logits
 from minigpt.runtime.generation import Drawing, StopTexts, Token
-from minigpt.runtime.params import SamplingParams, neutral
+from minigpt.runtime.params import OF_CHANCE, SamplingParams, neutral
 from minigpt.runtime.reader import read
 from minigpt.runtime.sampling import distribution
 from minigpt.runtime.window import newest_half
@@ -173,8 +173,7 @@ def beam_search(
     Raises:
         InputError: the prompt is empty, or the width out of its range.
     """
-    chance = ("temperature", "top_k", "typical_p", "top_p", "min_p", "mirostat")
-    params = replace(params, **neutral(*chance))
+    params = replace(params, **neutral(*OF_CHANCE))
     texts = _Texts(decoder, prompt, width)
     beams = [_Growing(0.0, (), pattern.start if pattern else 0)]
     ended: list[_Growing] = []

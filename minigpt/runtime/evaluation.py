@@ -44,7 +44,7 @@ def logprobs(decoder: Decoder, ids: Sequence[int]) -> npt.NDArray[np.float64]:
 
 def evaluate(decoder: Decoder, ids: Sequence[int]) -> float:
     """Mean loss in nats per token: minus the mean of `logprobs`, which see."""
-    return -float(logprobs(decoder, ids).mean())
+    return 0.0 - float(logprobs(decoder, ids).mean())  # which is never -0
 
 
 def _chosen(logits: Logits, targets: Sequence[int]) -> npt.NDArray[np.float64]:

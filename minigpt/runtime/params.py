@@ -117,6 +117,10 @@ KNOBS: Mapping[str, Knob] = MappingProxyType(
 """The Knob of every parameter that has one, in the order in which they are shown."""
 
 
+OF_CHANCE = ("temperature", "top_k", "typical_p", "top_p", "min_p", "mirostat")
+"""How to draw among the candidates, which beam search does not."""
+
+
 def neutral(*names: str) -> dict[str, Any]:
     """The values at which the rules of these names change nothing."""
     return {n: (int if n in _WHOLE else float)(KNOBS[n].neutral) for n in names}

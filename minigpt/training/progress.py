@@ -200,6 +200,8 @@ def verdict(baselines: Baselines, val_loss: float) -> RenderableType:
         table.add_row(name, f"{loss:.4f}", style="bold" if name == "this model" else "")
     if val_loss < baselines.five_gram:
         words = "It has learned more than counting can."
+    elif val_loss == baselines.five_gram:
+        words = "It is as good as counting, and no better."
     else:
         words = "Counting does better still: train longer, or on more text."
     return Group(table, Text(words))
