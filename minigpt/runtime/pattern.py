@@ -67,6 +67,10 @@ class Pattern:
         return int(self._next[state, token])
 
 
+_MOST = 2000
+"""Characters that repetitions may ask for: 0.6 s for the automaton, and for 5,000 two to nine."""
+
+
 def _automaton(regex: str) -> interegular.FSM:
     shown = f"the pattern {regex[:80]!r}"
     try:
@@ -75,7 +79,11 @@ def _automaton(regex: str) -> interegular.FSM:
             re.compile(regex)  # its complaints are better than the automaton's
         if other := _read_otherwise(regex):
             raise interegular.Unsupported(other)
-        return interegular.parse_pattern(regex).to_fsm()
+        parsed = interegular.parse_pattern(regex)
+        counts = map(int, re.findall(r"(?<=[{,])\d+(?=[,}])", regex))
+        if max(*(n or 0 for n in parsed.lengths), *counts) > _MOST:
+            raise InputError(f"{shown} repeats more than can be followed: at most {_MOST} times")
+        return parsed.to_fsm()
     except re.error as error:
         raise InputError(f"{shown} is no regular expression: {error}") from None
     except (OverflowError, RecursionError):

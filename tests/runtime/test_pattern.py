@@ -91,7 +91,9 @@ def test_no_way_leads_through_what_is_banned() -> None:
      ("[]a]", "by character"), ("(?#c)a", "by character"), ("a{", "by character"),
      ("ca{}", r"by character: \{\}"), (r"[\W\D]", "by character"), (r"[^a\S\W]", "by character"),
      (r".*+a", r"by character: \*\+"), ("ab{2}+", "by character"), ("a++b", "by character"),
-     ("a{99999999999}", "repeats or nests"), (300 * "(" + "a" + 300 * ")", "repeats or nests")],
+     ("a{99999999999}", "repeats or nests"), (300 * "(" + "a" + 300 * ")", "repeats or nests"),
+     ("a{100000}", "at most 2000 times"), ("(a{1000}){1000}", "at most 2000 times"),
+     ("(a{100000})*b", "at most 2000 times"), ("a{0,5000}", "at most 2000 times")],
 )  # fmt: skip
 def test_patterns_that_cannot_be_followed_are_refused(regex: str, words: str) -> None:
     with pytest.raises(InputError, match=words):
