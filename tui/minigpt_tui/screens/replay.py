@@ -37,7 +37,7 @@ class ReplayScreen(Window):
         #replay-panes Static { height: 1; padding: 0 4; color: $secondary; text-style: bold; }
         TokenView { padding: 0 1 0 2; scrollbar-size-vertical: 0; }
         #replay-verdicts { height: auto; max-height: 40%; padding: 1 2; background: $surface; }
-        Footer { padding: 0 1; }
+        Footer { padding: 0 0 0 1; }
     }
     """
 

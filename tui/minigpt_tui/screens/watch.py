@@ -47,7 +47,7 @@ class WatchScreen(Window):
         SampleView { padding: 0 2; }
         #run-hint { height: 1; padding: 0 2; color: $text-muted; text-wrap: nowrap;
                     text-overflow: ellipsis; }
-        Footer { padding: 0 1; }
+        Footer { padding: 0 0 0 1; }
     }
     WatchScreen.-high {
         RunHead { margin-bottom: 1; }
