@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import pytest
 from textual.widgets import Static
 
 from minigpt.runtime.params import SamplingParams
@@ -13,6 +14,7 @@ from minigpt_tui.widgets.attention_panel import AttentionPanel
 from minigpt_tui.widgets.candidates_panel import CandidatesPanel
 from minigpt_tui.widgets.heat_legend import HeatLegend
 from minigpt_tui.widgets.prompt import Prompt
+from minigpt_tui.widgets.side_panel import SidePanel
 from minigpt_tui.widgets.token_view import TokenView
 from tests.tui.scripted_engine import CHARS, CONFIG, ROW, ScriptedEngine, until
 from tests.tui.test_app import Desk, desk
@@ -109,6 +111,23 @@ async def test_the_cursor_goes_back_and_another_character_begins_a_branch() -> N
         await d.sees("RBCA")
         await d.press("ctrl+y")
         await d.sees("RBAX")
+
+
+@pytest.mark.parametrize("size", [(60, 20), (40, 15)])
+async def test_on_a_narrow_screen_the_candidates_are_seen_when_they_take_the_keys(
+    size: tuple[int, int],
+) -> None:
+    async with desk(size=size) as d:
+        await wrote(d, "BCA\n" * 30)
+        await d.press("left", "left", "left", "enter")
+        panel, candidates = d.main.query_one(SidePanel), d.main.query_one(CandidatesPanel)
+        await until(d.pilot, lambda: candidates.has_focus)
+        await until(
+            d.pilot, lambda: panel.region.y <= candidates.region.y + 1 < panel.region.bottom
+        )
+        text = d.main.query_one(TokenView)
+        cursor = text._rows.row_of(text.cursor or 0) - text.scroll_offset.y
+        assert 0 <= cursor < text.scrollable_content_region.height
 
 
 async def test_the_character_at_the_cursor_is_marked_whoever_wrote_it() -> None:

@@ -112,6 +112,19 @@ async def test_keeps_its_place_when_resized() -> None:
         assert app.view.scroll_offset.y == app.view.max_scroll_y
 
 
+async def test_keeps_its_cursor_in_sight_when_resized() -> None:
+    app = Host()
+    async with app.run_test(size=(60, 20)) as pilot:
+        app.write("\n".join(f"line {i} " + "word " * 8 for i in range(30)))
+        await pilot.pause()
+        app.view.action_move_to(len(app.view.document) - 9)
+        for size in ((60, 5), (20, 5), (20, 3)):
+            await pilot.resize_terminal(*size)
+            await pilot.pause()
+            row = app.view._rows.row_of(app.view.cursor or 0) - app.view.scroll_offset.y
+            assert 0 <= row < app.view.scrollable_content_region.height
+
+
 async def test_wraps_by_cells() -> None:
     app = Host()
     async with app.run_test(size=(11, 5)):

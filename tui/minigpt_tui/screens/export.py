@@ -10,7 +10,7 @@ from pathlib import Path
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Vertical
+from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.message import Message
 from textual.screen import ModalScreen
@@ -76,7 +76,7 @@ class ExportScreen(ModalScreen[Path | None], Window):
         self._is_writing = False
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="window") as window:
+        with VerticalScroll(classes="window", can_focus=False) as window:
             window.border_title = "Save as"
             window.border_subtitle = "Enter saves · Tab to the name · Esc closes"
             yield Options(*map(self._option, FORMS), markup=False, compact=True)

@@ -402,20 +402,18 @@ class MainScreen(Steady):
 
     def action_undo(self) -> None:
         """Ctrl+Z: of what is typed, else of the text."""
-        self._skip_for_typing()
+        if isinstance(self.focused, TextArea) and self.focused.history.undo_stack:
+            raise SkipAction
         if not self.writer.undo():
             self.tell("There is nothing to undo.")
         self.turn_to_end()
 
     def action_redo(self) -> None:
-        self._skip_for_typing()
+        if isinstance(self.focused, TextArea) and self.focused.history.redo_stack:
+            raise SkipAction
         if not self.writer.redo():
             self.tell("There is nothing to redo.")
         self.turn_to_end()
-
-    def _skip_for_typing(self) -> None:
-        if isinstance(self.focused, TextArea) and self.focused.text:
-            raise SkipAction
 
     def turn_to_end(self) -> None:
         self._follow_the_end()
@@ -544,16 +542,19 @@ class MainScreen(Steady):
 
     def action_toggle_panel(self) -> None:
         self.toggle_class("-panel-open" if self.has_class("-narrow") else "-panel-closed")
-        self.call_after_refresh(self._leave_hidden_panel)
+        self.call_after_refresh(self._see_the_focus)
 
     def on_resize(self) -> None:
-        self.call_after_refresh(self._leave_hidden_panel)
+        self.call_after_refresh(self._see_the_focus)
 
-    def _leave_hidden_panel(self) -> None:
-        """Keys must not change settings that nobody sees."""
+    def _see_the_focus(self) -> None:
+        """Keys must not change settings, nor write candidates, that nobody sees."""
         panel = self.query_one(SidePanel)
-        if self.focused is not None and panel in self.focused.ancestors and not panel.display:
-            self.query_one(Prompt).focus()
+        if self.focused is not None and panel in self.focused.ancestors:
+            if panel.display:
+                self.focused.scroll_visible(animate=False)
+            else:
+                self.query_one(Prompt).focus()
 
     def action_mark(self, step: int) -> None:
         self.query_one(Welcome).mark(step)

@@ -74,6 +74,7 @@ class RolesScreen(ModalScreen[Roles | None], Window):
         me, you = self.query_one("#me", Input), self.query_one("#you", Input)
         if len(self._names) > 1 and not (me.value or you.value):
             me.value, you.value = self._names[:2]
+            me.select_all()  # so that what is typed takes its place
 
     def action_name(self, by: int) -> None:
         """Put the next of the names into the field."""

@@ -194,6 +194,8 @@ class TokenView(ScrollView, can_focus=True):
             self.refresh()
         elif self._follows:
             self._resize_content()
+        if self.cursor is not None:
+            self._show_row(self._rows.row_of(self.cursor))
 
     def _resize_content(self, top: int | None = None) -> None:
         size, follows = Size(self._rows.width + GUTTER, len(self._rows)), self._follows
