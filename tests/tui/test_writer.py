@@ -264,6 +264,11 @@ def test_a_place_of_another_text_is_none() -> None:
     place = writer.gaze.place
     assert place is not None
     assert writer.is_there(place)
+    assert writer.model is not None
+    model = writer.model
+    writer.model = model._replace(chars="ab")
+    assert not writer.is_there(place), "its candidates are another model's"
+    writer.model = model
     writer.undo()
     assert not writer.is_there(place)
 

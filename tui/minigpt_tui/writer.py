@@ -199,6 +199,7 @@ class Writer:
         target, now = place.target, self.gaze.target
         return (
             self.model is not None
+            and len(place.row) == len(self.model.chars)  # its ids are of this vocabulary
             and target.version == self.document.version
             and target.typed == now.typed
         )
