@@ -243,6 +243,23 @@ def test_a_killed_engine_is_told_and_starts_again(line: Line, model: Path) -> No
     assert done.run == 2
 
 
+def test_a_dead_engine_is_started_by_a_run_alone(line: Line, model: Path) -> None:
+    line.client.send(Open(model))
+    line.client.send(Generate(1, "a", SamplingParams(max_new_tokens=MANY)))
+    line.wait_for(Tokens)
+    pid = line.client.pid
+    os.kill(pid, signal.SIGKILL)
+    line.client._child.wait()
+    # what is sent before its death is told must not hide it behind a new child
+    for request in (Change(SamplingParams()), Look(1, "a"), AskSpeakers("a"), Stop(1)):
+        line.client.send(request)
+    line.wait_for(Died)
+    assert line.client.pid == pid
+    line.client.close()
+    line.client.send(Generate(2, "a", SamplingParams()))
+    assert line.client.pid == pid, "nor does anything after the end"
+
+
 def test_a_model_whose_weights_are_no_numbers_is_refused(
     line: Line, model: Path, tmp_path: Path
 ) -> None:

@@ -10,7 +10,17 @@ from collections.abc import Callable
 from typing import IO
 
 from minigpt.errors import NO_VISUAL_C
-from minigpt_tui.protocol import Died, Engine, Open, Opened, Reply, Request, decode_reply, encode
+from minigpt_tui.protocol import (
+    Died,
+    Engine,
+    Generate,
+    Open,
+    Opened,
+    Reply,
+    Request,
+    decode_reply,
+    encode,
+)
 
 
 class EngineClient(Engine):
@@ -33,13 +43,16 @@ class EngineClient(Engine):
         return self._child.pid
 
     def send(self, request: Request) -> None:
+        if self._closing:
+            return
         try:
             self._write(request)
-        except OSError:  # it died: begin again with the model that was open
-            self._start()
-            if self._opened is not None and not isinstance(request, Open):
-                self._write(self._opened)
-            self._write(request)
+        except OSError:  # it died, which is told as soon as its last words are read
+            if isinstance(request, Open | Generate):
+                self._start()
+                if self._opened is not None and not isinstance(request, Open):
+                    self._write(self._opened)
+                self._write(request)
 
     def receive(self) -> list[Reply]:
         said = []
