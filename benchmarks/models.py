@@ -7,9 +7,9 @@ import torch
 
 from minigpt.config import GPTConfig, ModelCard
 from minigpt.model import GPT
+from minigpt.runtime.onnx_graph import Precision
 from minigpt.tokenizer import CharTokenizer
 from minigpt_export.onnx_export import export_onnx
-from minigpt_export.quantize import Precision
 
 VOCAB_SIZE = 65
 """Of tiny Shakespeare."""

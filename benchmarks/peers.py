@@ -23,10 +23,10 @@ from minigpt.runtime.generation import generate
 from minigpt.runtime.library import load
 from minigpt.runtime.onnx_decoder import default_threads
 from minigpt.runtime.onnx_file import open_onnx
+from minigpt.runtime.onnx_graph import Precision
 from minigpt.runtime.params import SamplingParams
 from minigpt.torch_decoder import TorchDecoder
 from minigpt_export.genai import genai_files
-from minigpt_export.quantize import Precision
 
 TOP_P = 0.95
 PRECISIONS: tuple[Precision, ...] = ("fp32", "int8", "int4")

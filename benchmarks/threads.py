@@ -20,8 +20,8 @@ from minigpt.runtime.decoder import Decoder
 from minigpt.runtime.generation import generate
 from minigpt.runtime.library import load
 from minigpt.runtime.onnx_decoder import default_threads
+from minigpt.runtime.onnx_graph import Precision
 from minigpt.runtime.params import SamplingParams
-from minigpt_export.quantize import Precision
 
 _LARGE = PRESETS["shakespeare"].model
 SHAPES: dict[str, GPTConfig] = {

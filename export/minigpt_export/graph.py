@@ -23,8 +23,9 @@ from minigpt.runtime.onnx_graph import (
     UINT8,
     Graph,
     Node,
+    Precision,
 )
-from minigpt_export.quantize import Precision, quantize
+from minigpt_export.quantize import quantize
 
 OPSET = 21
 IR_VERSION = 10  # opset 21's own; `onnx` would write the newest, which older runtimes refuse

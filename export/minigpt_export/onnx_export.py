@@ -14,11 +14,11 @@ from minigpt.model import GPT
 from minigpt.runtime import onnx_file
 from minigpt.runtime.onnx_decoder import OnnxDecoder
 from minigpt.runtime.onnx_file import OnnxFile, check_onnx
+from minigpt.runtime.onnx_graph import Precision
 from minigpt.tokenizer import CharTokenizer
 from minigpt.torch_decoder import TorchDecoder
 from minigpt_export.graph import build_graph
 from minigpt_export.parity import ParityReport, compare
-from minigpt_export.quantize import Precision
 
 
 def export_onnx(

@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from minigpt.runtime.decoder import Decoder
 from minigpt.runtime.generation import generate
+from minigpt.runtime.onnx_graph import Precision
 from minigpt.runtime.params import SamplingParams
 from minigpt.tokenizer import CharTokenizer
-from minigpt_export.quantize import Precision
 
 MAX_LOSS_INCREASE: dict[Precision, float] = {
     "fp32": 0.0005,

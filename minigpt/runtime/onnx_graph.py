@@ -27,7 +27,7 @@ zeros in the embedding, a logit of -1e4.
 import math
 import struct
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from minigpt.config import GPTConfig
 
@@ -39,7 +39,8 @@ BYTES_OF: Mapping[int, int] = {FLOAT: 4, UINT8: 1, INT64: 8, FLOAT16: 2}
 
 BITS_AND_BLOCK: Mapping[str, tuple[int, int]] = {"int8": (8, 64), "int4": (4, 32)}
 """How the matrices of the blocks are stored; why, says `minigpt_export.quantize`."""
-PRECISIONS = ("fp32", "fp16", *BITS_AND_BLOCK)
+Precision = Literal["fp32", "fp16", "int8", "int4"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 LARGE_VOCABULARY = 1024
 """From here on the head has 8 bits where the blocks have 8 or 4: it would be most of the time."""
 

@@ -25,12 +25,12 @@ from minigpt.runtime.generation import generate
 from minigpt.runtime.library import Model, load
 from minigpt.runtime.onnx_decoder import OnnxDecoder
 from minigpt.runtime.onnx_file import OnnxFile
+from minigpt.runtime.onnx_graph import PRECISIONS, Precision
 from minigpt.runtime.params import SamplingParams
 from minigpt.tokenizer import END_OF_TEXT, CharTokenizer
 from minigpt_export.genai import MODEL, genai_files
 from minigpt_export.graph import NEVER, build_graph
 from minigpt_export.onnx_export import build_file
-from minigpt_export.quantize import PRECISIONS, Precision
 from tests.conftest import CARD
 
 TEXT = "Où est l'été — là?\nЖ 漢字 😀, <here>"

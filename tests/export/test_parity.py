@@ -20,6 +20,7 @@ from minigpt.runtime.generation import generate
 from minigpt.runtime.library import load
 from minigpt.runtime.onnx_decoder import OnnxDecoder
 from minigpt.runtime.onnx_file import OnnxFile, open_onnx
+from minigpt.runtime.onnx_graph import Precision
 from minigpt.runtime.onnx_walk import OPERATORS
 from minigpt.runtime.params import SamplingParams
 from minigpt.tokenizer import CharTokenizer
@@ -27,7 +28,7 @@ from minigpt.torch_decoder import TorchDecoder
 from minigpt_export.graph import build_graph
 from minigpt_export.onnx_export import export_onnx
 from minigpt_export.parity import MAX_LOSS_INCREASE, compare
-from minigpt_export.quantize import Precision, dequantize, quantize
+from minigpt_export.quantize import dequantize, quantize
 from tests.conftest import CARD, SMALL
 from tests.models import random_gpt
 

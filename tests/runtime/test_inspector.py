@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from minigpt.model import GPT
-    from minigpt_export.quantize import Precision
+    from minigpt.runtime.onnx_graph import Precision
 
 VARIATIONS = [
     {},

@@ -8,9 +8,8 @@ pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
 from minigpt.config import GPTConfig
-from minigpt.runtime.onnx_graph import LARGE_VOCABULARY, PRECISIONS, Graph
+from minigpt.runtime.onnx_graph import LARGE_VOCABULARY, PRECISIONS, Graph, Precision
 from minigpt.runtime.onnx_walk import Walk
-from minigpt_export import quantize
 from minigpt_export.graph import build_graph
 from tests.conftest import SMALL
 from tests.models import random_gpt
@@ -30,7 +29,7 @@ VARIATIONS: tuple[dict[str, object], ...] = (
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("change", VARIATIONS)
-def test_it_is_what_is_exported(change: dict[str, object], precision: quantize.Precision) -> None:
+def test_it_is_what_is_exported(change: dict[str, object], precision: Precision) -> None:
     config: GPTConfig = replace(SMALL, **change)  # type: ignore[arg-type]
     weights = {name: tensor.numpy() for name, tensor in random_gpt(config).state_dict().items()}
     model = build_graph(config, weights, precision)
@@ -40,7 +39,3 @@ def test_it_is_what_is_exported(change: dict[str, object], precision: quantize.P
     expected = Graph(config, precision)
     assert found.nodes == expected.nodes
     assert found.weights == expected.weights
-
-
-def test_it_knows_all_precisions() -> None:
-    assert quantize.PRECISIONS == PRECISIONS
