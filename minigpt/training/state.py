@@ -5,6 +5,7 @@ weights. So a run that was stopped goes on as if it had not been.
 """
 
 import math
+import warnings
 from collections import deque
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -130,7 +131,9 @@ class Training:
             if self.machine.compiled:
                 # for the steps only: scores and texts are those of the model as it is
                 self._forward = torch.compile(self._averaged)
-            with self._bounds():
+            with self._bounds(), warnings.catch_warnings():
+                # it advises TF32, which would take digits from the scores, in float32 on purpose
+                warnings.filterwarnings("ignore", "TensorFloat32")
                 self._or_advice(self._try)
         except (RuntimeError, ImportError, OSError) as error:  # as many kinds as ways to fail
             if not self.machine.compiled:

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -65,6 +66,24 @@ def test_where_compiling_fails_the_run_is_the_plain_one(
     assert losses(events) == losses(plain)
     for name in (LAST, BEST):
         assert (tmp_path / "a/run" / name).read_bytes() == (tmp_path / "b/run" / name).read_bytes()
+
+
+def test_advice_that_is_not_taken_is_not_shown(
+    tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def advising(model: nn.Module) -> Forward:
+        def forward(tokens: torch.Tensor) -> torch.Tensor:
+            # as torch/_inductor/compile_fx.py does on a GPU
+            warnings.warn("TensorFloat32 tensor cores for float32 ... not enabled", stacklevel=1)
+            logits: torch.Tensor = model(tokens)
+            return logits
+
+        return forward
+
+    monkeypatch.setattr(torch, "compile", advising)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert next(train(run_in(tmp_path, corpus))) == Begin(0)
 
 
 def test_only_steps_are_compiled_and_weights_keep_their_names(
