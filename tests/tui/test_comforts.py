@@ -377,7 +377,8 @@ def test_the_help_names_every_key() -> None:
     }
     with_shift = {f"text.select.{way}" for way in ("up", "down", "home", "end")}
     obvious = {"example.above", "example.below", "watch.back", *(f"{id}.close" for id in closing)}
-    as_elsewhere = {"watch.help", "ab.help", "ab.leave", "ab.back", "ab.interrupt", "ab.sliders",
+    as_elsewhere = {"watch.help", "ab.help", "branches.help", "sessions.help", "picker.help",
+                     "ab.leave", "ab.back", "ab.interrupt", "ab.sliders",
                     "ab.page.up", "ab.page.down", "ab.top", "ab.bottom"}  # fmt: skip
     ids = {b.id for owner in owners(MinigptApp) for b in bindings(owner)}
     assert ids - explained - obvious - with_shift - as_elsewhere == set()
@@ -432,3 +433,19 @@ async def test_many_lines_are_undone_at_once() -> None:
         await until(d.pilot, lambda: prompt.show_vertical_scrollbar)
         await d.press("ctrl+z")
         await until(d.pilot, lambda: prompt.text == "")
+
+
+@pytest.mark.parametrize("key", ["f2", "f8", "ctrl+o"])
+async def test_help_is_at_hand_in_every_large_window(key: str, tmp_path: Path) -> None:
+    async with desk(sessions=tmp_path / "sessions.db") as d:
+        await d.type("a")
+        await d.press("enter")
+        d.engine.finish()
+        await d.says("ready")
+        await d.press(key)
+        await until(d.pilot, lambda: not d.is_on(MainScreen))
+        window = d.app.screen
+        await d.press("f1")
+        await until(d.pilot, lambda: d.is_on(HelpScreen))
+        await d.press("escape")
+        await until(d.pilot, lambda: d.app.screen is window)

@@ -62,6 +62,7 @@ class BranchesScreen(Window):
     }
     """
     BINDINGS = [
+        Binding("f1", "app.help", "Help", show=False, id="branches.help"),
         Binding("enter", "go", "Go there", id="branches.go"),
         Binding("n,f2", "name", "Name", id="branches.name"),
         Binding("c,space", "compare", "Compare", id="branches.compare"),

@@ -52,6 +52,7 @@ class ModelPicker(ModalScreen[Path | None], Window):
     """
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (66, "-medium")]
     BINDINGS = [
+        Binding("f1", "app.help", "Help", show=False, id="picker.help"),
         Binding("escape,f2", "dismiss(None)", "Close", id="picker.close"),
         # priority, or it would filter, as small letters do
         Binding("S", "sort", "Sort", priority=True, id="picker.sort"),

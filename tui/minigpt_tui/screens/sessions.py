@@ -52,6 +52,7 @@ class SessionsScreen(ModalScreen[Chosen], Window):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-low"), (18, "-tall")]
     BINDINGS = [
+        Binding("f1", "app.help", "Help", show=False, id="sessions.help"),
         Binding("escape,ctrl+o", "close", "Close", id="sessions.close"),
         Binding("slash,ctrl+f", "search", "Search", id="sessions.search"),
         Binding("down", "list", show=False, id="sessions.list"),
