@@ -39,7 +39,7 @@ class Keeper:
         """Store what is new since the last time."""
         if self.sessions is not None:
             self.id = self.sessions.save(self.id, document)
-            if self._first_name and len(document.nodes):
+            if self._first_name and len(document.nodes) and not self.sessions.is_behind:
                 self.sessions.rename(self.id, self._first_name)
                 if self.name:  # else it is not stored yet
                     self._first_name = ""
