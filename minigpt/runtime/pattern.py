@@ -9,6 +9,7 @@ never ends up where nothing fits.
 import re
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import interegular
 import numpy as np
@@ -67,8 +68,8 @@ class Pattern:
         return int(self._next[state, token])
 
 
-_MOST = 2000
-"""Characters that repetitions may ask for: 0.6 s for the automaton, and for 5,000 two to nine."""
+_MOST = 3000
+"""By `_size`: a second for the automaton, as its time grows with the square. 5,000: two to nine."""
 
 
 def _automaton(regex: str) -> interegular.FSM:
@@ -80,9 +81,11 @@ def _automaton(regex: str) -> interegular.FSM:
         if other := _read_otherwise(regex):
             raise interegular.Unsupported(other)
         parsed = interegular.parse_pattern(regex)
-        counts = map(int, re.findall(r"(?<=[{,])\d+(?=[,}])", regex))
-        if max(*(n or 0 for n in parsed.lengths), *counts) > _MOST:
-            raise InputError(f"{shown} repeats more than can be followed: at most {_MOST} times")
+        if _size(parsed) > _MOST:
+            raise InputError(
+                f"{shown} stands for more than can be followed: {_MOST} characters, with all that "
+                "is repeated"
+            )
         return parsed.to_fsm()
     except re.error as error:
         raise InputError(f"{shown} is no regular expression: {error}") from None
@@ -94,6 +97,15 @@ def _automaton(regex: str) -> interegular.FSM:
             f"{shown} has a part that cannot be followed character by character: {error}; it "
             "always covers the whole text, so it needs no ^ and no $"
         ) from None
+
+
+def _size(part: Any) -> int:
+    """The characters that a part of a parsed expression has, each as often as it is repeated."""
+    if hasattr(part, "base"):
+        times: int = max(part.max or part.min, 1)
+        return times * _size(part.base)
+    inside = getattr(part, "options", None) or getattr(part, "parts", None)
+    return sum(map(_size, inside)) if inside else 1
 
 
 # Escapes, sets, and what may need a second look, from left to right.
