@@ -10,8 +10,9 @@ import pytest
 pytest.importorskip("torch")
 
 from minigpt.config import GPTConfig, TrainConfig
-from minigpt.corpus import Corpus, TokenizedCorpus
+from minigpt.corpus import Corpus, Ids, TokenizedCorpus
 from minigpt.errors import InputError
+from minigpt.runtime.draft import Draft
 from minigpt.training import loop
 from minigpt.training.checkpoint import Checkpoint
 from minigpt.training.events import Evaluation, Event, Sample, Saved, Step
@@ -107,17 +108,35 @@ def test_a_pace_is_what_the_parts_of_a_run_take(
 def test_a_rehearsal_leaves_nothing_behind(
     corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (temporary := tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "torch"))  # PyTorch's, if first
     run = small_run(corpus, tmp_path / "run")
     pace = measure_pace(replace(run, train=replace(run.train, sample_chars=0)), 1e6, ticking())
     # of the 20 s the second ten are the checkpoint's
     assert pace == Pace(step_s=10, evaluation_s=20, begin_s=10)
-    assert list(tmp_path.iterdir()) == []
+    assert list(temporary.iterdir()) == []
 
 
 def test_a_rehearsal_that_takes_all_the_time_is_refused(corpus: Corpus, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="2 steps and an evaluation took 50 s here"):
         measure_pace(small_run(corpus, tmp_path), 99, ticking())
+
+
+def test_counting_the_whole_text_is_planned_for(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    from_text = Draft.from_text
+
+    def slow(ids: Ids, vocab_size: int) -> Draft:
+        clock.now += len(ids)
+        return from_text(ids, vocab_size)
+
+    monkeypatch.setattr(Draft, "from_text", slow)
+    run = small_run(Corpus("four times", corpus.text * 4), tmp_path)
+    monkeypatch.setattr("minigpt.training.plan.REHEARSAL_CHARS", len(corpus.text))
+    assert measure_pace(run, 1e9, clock).begin_s == len(run.parts[0])
 
 
 def test_a_rehearsal_never_holds_two_models(
