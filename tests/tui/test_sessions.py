@@ -371,7 +371,15 @@ def test_many_can_begin_at_once(tmp_path: Path) -> None:
     sessions.close()
 
 
-def test_a_database_of_a_newer_minigpt_is_left_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_writable", [True, False])
+def test_a_database_of_a_newer_minigpt_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_writable: bool
+) -> None:
+    def refuses(path: Path) -> sqlite3.Connection:
+        raise sqlite3.OperationalError("attempt to write a readonly database")
+
+    if not is_writable:
+        monkeypatch.setattr(database, "_connect", refuses)
     path = tmp_path / "sessions.db"
     db = sqlite3.connect(path)
     db.execute("PRAGMA user_version = 99")

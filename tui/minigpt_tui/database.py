@@ -243,6 +243,9 @@ def _in_memory(path: Path, *, is_damaged: bool) -> sqlite3.Connection:
             with contextlib.closing(sqlite3.connect(uri, uri=True)) as db:
                 db.backup(memory)  # damage too
             return _prepare(memory, path)
+        except InputError:  # it is of a newer minigpt
+            memory.close()
+            raise
         except (sqlite3.DatabaseError, ValueError):
             memory.close()
     return _prepare(sqlite3.connect(":memory:", isolation_level=None), path)
