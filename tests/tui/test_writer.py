@@ -256,6 +256,17 @@ def test_two_writers_at_one_engine_do_not_take_each_others_answers() -> None:
     assert other.document.text == "b"
 
 
+def test_what_a_dead_engine_thought_is_of_no_other_place() -> None:
+    writer, engine = ready()
+    writer.write("A", PARAMS)
+    engine.write("BCD")
+    writer.hear()
+    assert writer.gaze.place is not None
+    engine.say(Died("it died"))
+    writer.hear()
+    assert writer.gaze.place is None
+
+
 def test_a_place_of_another_text_is_none() -> None:
     writer, engine = ready()
     writer.write("A", PARAMS)

@@ -336,6 +336,7 @@ class Writer:
                 yield from self._end_opening(reply)
             case Died(sentence=sentence):
                 self._opening, self._running = None, False
+                self.gaze.forget()  # the last answer would pass for that to the next question
                 yield Notice(printable(sentence), is_error=True)
             case Tokens(run=run) if self._running and run == self._run:
                 self._append(reply)
