@@ -220,6 +220,6 @@ def _load_checkpoint(path: Path) -> "Checkpoint":
     for sentence in refused:
         say(f"warning: {sentence}; using another checkpoint of the run")
     if found.card.steps == 0:
-        say("warning: this is the model before its first step, the only one of the run that was "
-            "evaluated; train on with --resume")  # fmt: skip
+        say("warning: this is the model before its first step: no evaluation of the run since was "
+            "better, if there was one")  # fmt: skip
     return found

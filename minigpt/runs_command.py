@@ -31,10 +31,13 @@ def list_runs(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json({"runs": [_facts(run) for run in runs]})
     elif runs:
-        console = Console(width=None if sys.stdout.isatty() else WIDEST, highlight=False)
-        with console.capture() as table:  # rich itself would call it a failure if nobody reads
-            console.print(runs_table(runs))
-        sys.stdout.write(table.get())
+        if sys.stdout.isatty():
+            Console(highlight=False).print(runs_table(runs))
+        else:  # rich itself would call it a failure if nobody reads
+            console = Console(width=WIDEST, highlight=False)
+            with console.capture() as table:
+                console.print(runs_table(runs))
+            sys.stdout.write(table.get())
         for run in runs:
             if run.notes:
                 say(one_line(f"note: {run.folder}: {'; '.join(run.notes)}"))

@@ -1,6 +1,7 @@
 """Saving the text: F5, a form, a name, Enter."""
 
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -96,6 +97,7 @@ async def test_an_ending_of_the_users_own_stays() -> None:
         assert name(d).value == "notes.svg"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has shorter paths")
 async def test_a_name_that_is_taken_and_cannot_be_longer_is_told(folder: Path) -> None:
     longest = "b" * 251 + ".txt"
     (folder / longest).write_text("mine", encoding="utf-8")

@@ -5,6 +5,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 from textual import on, work
@@ -188,7 +189,10 @@ def free_name(path: Path) -> Path:
     Raises:
         OSError: no file can have a longer name.
     """
-    n = 2
-    while (other := path.with_stem(f"{path.stem}-{n}")).exists():
-        n += 1
+    for n in count(2):
+        other = path.with_stem(f"{path.stem}-{n}")
+        try:
+            other.lstat()  # which tells a name that is too long from one that is free
+        except FileNotFoundError:
+            break
     return other

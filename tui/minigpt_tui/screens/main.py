@@ -402,18 +402,23 @@ class MainScreen(Steady):
 
     def action_undo(self) -> None:
         """Ctrl+Z: of what is typed, else of the text."""
-        if isinstance(self.focused, TextArea) and self.focused.history.undo_stack:
-            raise SkipAction
+        self._skip_for_typing()
         if not self.writer.undo():
             self.tell("There is nothing to undo.")
         self.turn_to_end()
 
     def action_redo(self) -> None:
-        if isinstance(self.focused, TextArea) and self.focused.history.redo_stack:
-            raise SkipAction
+        self._skip_for_typing()
         if not self.writer.redo():
             self.tell("There is nothing to redo.")
         self.turn_to_end()
+
+    def _skip_for_typing(self) -> None:
+        """Leave the key to a prompt that holds what was typed, and not just given back."""
+        if isinstance(self.focused, TextArea) and self.focused.text:
+            history = self.focused.history
+            if history.undo_stack or history.redo_stack:
+                raise SkipAction
 
     def turn_to_end(self) -> None:
         self._follow_the_end()
