@@ -1,6 +1,6 @@
 """What each `minigpt` command does. Each imports what it needs when it runs.
 
-Names of the `arguments` are those that `cli.py` defines. Each returns the exit code.
+Names of the `arguments` are those that `arguments.py` defines. Each returns the exit code.
 """
 
 import argparse
