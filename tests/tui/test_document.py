@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from minigpt.runtime.params import SamplingParams
-from minigpt_tui.document import Author, Document, Fork, RunRecord
+from minigpt_tui.document import Author, Document, Fork
 from minigpt_tui.protocol import Score, Written
+from minigpt_tui.run_record import RunRecord
 
 
 def written(text: str, token_id: int = 1) -> Written:

@@ -7,8 +7,9 @@ from itertools import pairwise
 
 from minigpt.runtime.params import KNOBS, SamplingParams
 from minigpt_tui.differences import MOST_CHARS, Span, differences
-from minigpt_tui.document import Author, Branch, Document, RunRecord
+from minigpt_tui.document import Author, Branch, Document
 from minigpt_tui.nodes import INSIDE
+from minigpt_tui.run_record import RunRecord
 from minigpt_tui.surprise import Surprise, add_up
 
 SHARED_CHARS = 400

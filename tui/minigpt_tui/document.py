@@ -2,49 +2,17 @@
 
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from minigpt.runtime.params import SamplingParams
 from minigpt_tui.glyphs import visible
 from minigpt_tui.nodes import ROOT, UNKNOWN, Author, Nodes, Origin
 from minigpt_tui.protocol import Score, Written
+from minigpt_tui.run_record import RunRecord
 
-__all__ = ["Author", "Branch", "Document", "Fork", "Origin", "RunRecord"]
+__all__ = ["Author", "Branch", "Document", "Fork", "Origin"]
 
 _PREVIEW = 40
-
-
-@dataclass(slots=True)
-class RunRecord:
-    """What it takes to let a model write the same again."""
-
-    number: int
-    """1 for the document's first run."""
-    head: int
-    """The node that the run went on from."""
-    length: int
-    """Of the text that ends there."""
-    params: SamplingParams
-    window: int = 0
-    """How many of the newest tokens were read first; 0: as many as fit."""
-    stops: tuple[str, ...] = ()
-    not_first: str = ""
-    """Characters with which it could not begin."""
-    model_name: str = ""
-    model_sha256: str = ""
-    """Of the file."""
-    changes: list[tuple[int, SamplingParams]] = field(default_factory=list)
-    """(tokens written before it, the settings from there on)."""
-    n_tokens: int = 0
-    first: int = UNKNOWN
-    """The first node written; -1 before there is one."""
-    n_chars: int = 0
-    """Nodes written: they follow each other from `first` on."""
-
-    @property
-    def last_params(self) -> SamplingParams:
-        """With which it ends, as far as is known."""
-        return self.changes[-1][1] if self.changes else self.params
 
 
 @dataclass(frozen=True, slots=True)

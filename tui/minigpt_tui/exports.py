@@ -11,10 +11,11 @@ from typing import Any
 
 from minigpt.runtime.params import KNOBS, SamplingParams
 from minigpt.terminal import one_line, printable
-from minigpt_tui.document import Document, RunRecord
+from minigpt_tui.document import Document
 from minigpt_tui.heat import EMBER, Heat, Palette
 from minigpt_tui.nodes import ROOT
 from minigpt_tui.pictures import to_html, to_svg
+from minigpt_tui.run_record import RunRecord
 
 _JSON_VERSION = 1
 

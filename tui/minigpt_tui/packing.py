@@ -8,8 +8,8 @@ from dataclasses import fields
 from typing import Any
 
 from minigpt.runtime.params import SamplingParams
-from minigpt_tui.document import RunRecord
 from minigpt_tui.nodes import Nodes
+from minigpt_tui.run_record import RunRecord
 
 
 def pack(nodes: Nodes, start: int) -> bytes:

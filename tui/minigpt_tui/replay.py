@@ -7,8 +7,9 @@ from itertools import count
 
 from minigpt.runtime.params import SamplingParams
 from minigpt.terminal import one_line
-from minigpt_tui.document import Document, RunRecord
+from minigpt_tui.document import Document
 from minigpt_tui.protocol import Died, Done, Engine, Failed, Generate, Opened, Reply, Stop, Tokens
+from minigpt_tui.run_record import RunRecord
 
 _numbers = count(-1, -1)
 """Of the runs for the engine: never those of a Writer, nor of another replay."""

@@ -14,7 +14,7 @@ from minigpt.runtime.chat import END, Roles
 from minigpt.runtime.params import SamplingParams
 from minigpt.terminal import printable
 from minigpt_tui.candidates import Candidate, Place, entropy
-from minigpt_tui.document import Document, RunRecord
+from minigpt_tui.document import Document
 from minigpt_tui.gaze import Gaze, view_at
 from minigpt_tui.glyphs import visible
 from minigpt_tui.protocol import (
@@ -38,6 +38,7 @@ from minigpt_tui.protocol import (
     Written,
 )
 from minigpt_tui.replay import Replay
+from minigpt_tui.run_record import RunRecord
 
 
 class State(StrEnum):

@@ -6,11 +6,12 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Footer, Static
 
-from minigpt_tui.document import Author, Document, RunRecord
+from minigpt_tui.document import Author, Document
 from minigpt_tui.nodes import ROOT, UNKNOWN
 from minigpt_tui.pace import FRAME_S
 from minigpt_tui.protocol import Written
 from minigpt_tui.replay import Outcome, Replay, summary
+from minigpt_tui.run_record import RunRecord
 from minigpt_tui.screens.window import Window
 from minigpt_tui.widgets.token_view import TokenView
 

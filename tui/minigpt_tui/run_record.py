@@ -1,0 +1,39 @@
+"""What is known of one run of a model: all that it takes to repeat it."""
+
+from dataclasses import dataclass, field
+
+from minigpt.runtime.params import SamplingParams
+from minigpt_tui.nodes import UNKNOWN
+
+
+@dataclass(slots=True)
+class RunRecord:
+    """What it takes to let a model write the same again."""
+
+    number: int
+    """1 for the document's first run."""
+    head: int
+    """The node that the run went on from."""
+    length: int
+    """Of the text that ends there."""
+    params: SamplingParams
+    window: int = 0
+    """How many of the newest tokens were read first; 0: as many as fit."""
+    stops: tuple[str, ...] = ()
+    not_first: str = ""
+    """Characters with which it could not begin."""
+    model_name: str = ""
+    model_sha256: str = ""
+    """Of the file."""
+    changes: list[tuple[int, SamplingParams]] = field(default_factory=list)
+    """(tokens written before it, the settings from there on)."""
+    n_tokens: int = 0
+    first: int = UNKNOWN
+    """The first node written; -1 before there is one."""
+    n_chars: int = 0
+    """Nodes written: they follow each other from `first` on."""
+
+    @property
+    def last_params(self) -> SamplingParams:
+        """With which it ends, as far as is known."""
+        return self.changes[-1][1] if self.changes else self.params
