@@ -512,10 +512,11 @@ async def test_clicks_on_what_is_just_gone_are_no_error() -> None:
         d.app.notify("Look!", timeout=99)
         await until(d.pilot, lambda: bool(d.app.screen.query(Toast)))
         x, y = d.app.screen.query_one(Toast).region.offset + Offset(2, 1)
-        await d.app.screen.query_one(Toast).remove()
-        assert not d.app.get_widget_at(x, y)[0].is_attached  # as the screen is drawn so far
-        d.app.post_message(events.MouseDown(None, x, y, 0, 0, 1, False, False, False, x, y))
-        await d.press(*"ok")
+        with d.app.batch_update():  # the screen stays as it is drawn so far
+            await d.app.screen.query_one(Toast).remove()
+            assert not d.app.get_widget_at(x, y)[0].is_attached
+            d.app.post_message(events.MouseDown(None, x, y, 0, 0, 1, False, False, False, x, y))
+            await d.press(*"ok")
         assert d.main.query_one(Prompt).text == "ok"
 
 

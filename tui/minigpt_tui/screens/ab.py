@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.await_complete import AwaitComplete
 from textual.binding import Binding
 from textual.containers import Horizontal
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from minigpt.runtime.params import SamplingParams
 from minigpt.terminal import printable
@@ -21,6 +21,7 @@ from minigpt_tui.presets import PRESETS, Changes, apply
 from minigpt_tui.protocol import Engine
 from minigpt_tui.screens.models import ModelPicker
 from minigpt_tui.screens.window import Window
+from minigpt_tui.widgets.key_line import KeyLine
 from minigpt_tui.widgets.pane import Pane
 from minigpt_tui.widgets.prompt import Prompt
 from minigpt_tui.widgets.token_view import TokenView
@@ -121,7 +122,7 @@ class ABScreen(Window):
         with Horizontal(id="prompt-row"):
             yield Static("›", id="prompt-mark")
             yield Prompt(id="prompt")
-        yield Footer(compact=True)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         for pane, model in zip(self.both.panes, self._first_models, strict=True):

@@ -5,7 +5,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Container, Vertical
 from textual.content import Content
-from textual.widgets import Footer, Input, Static
+from textual.widgets import Input, Static
 
 from minigpt_tui.branches import around_fork, called
 from minigpt_tui.comparison import compare
@@ -14,6 +14,7 @@ from minigpt_tui.screens.compare import CompareScreen
 from minigpt_tui.screens.window import Window
 from minigpt_tui.widgets.branch_preview import OWN_CHARS, SHARED_CHARS, BranchPreview
 from minigpt_tui.widgets.branch_tree import BranchTree
+from minigpt_tui.widgets.key_line import KeyLine
 
 GROW_S = 0.5
 """The model may be writing: how often the lengths are brought up to date."""
@@ -89,7 +90,7 @@ class BranchesScreen(Window):
             with Vertical(id="branches-side"):
                 yield Static(id="branches-about", markup=False)
                 yield BranchPreview(id="branches-preview")
-        yield Footer(compact=True)
+        yield KeyLine()
 
     @property
     def tree_view(self) -> BranchTree:

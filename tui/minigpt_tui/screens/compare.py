@@ -4,12 +4,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal
 from textual.content import Content
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from minigpt_tui.branches import called
 from minigpt_tui.comparison import Comparison, Side
 from minigpt_tui.differences import MOST_CHARS
 from minigpt_tui.screens.window import Window
+from minigpt_tui.widgets.key_line import KeyLine
 from minigpt_tui.widgets.side_by_side import SideBySide
 
 FACT_CELLS = 20
@@ -46,7 +47,7 @@ class CompareScreen(Window):
                 about = self._about(letter, colour, side)
                 yield Static(about, classes="side", id=f"compare-{letter.lower()}")
         yield SideBySide(comparison, id="compare-texts")
-        yield Footer(compact=True)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         self.query_one(SideBySide).focus()

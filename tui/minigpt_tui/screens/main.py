@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Container, Horizontal
 from textual.widget import Widget
-from textual.widgets import Footer, TextArea
+from textual.widgets import TextArea
 
 from minigpt.runtime.chat import Roles
 from minigpt.runtime.library import find_model, shipped_model
@@ -31,6 +31,7 @@ from minigpt_tui.widgets.attention_panel import AttentionPanel
 from minigpt_tui.widgets.candidates_panel import CandidatesPanel
 from minigpt_tui.widgets.choice_list import ChoiceList
 from minigpt_tui.widgets.heat_legend import HeatLegend
+from minigpt_tui.widgets.key_line import KeyLine
 from minigpt_tui.widgets.prompt import Prompt
 from minigpt_tui.widgets.prompt_row import PromptRow
 from minigpt_tui.widgets.sampling_panel import SamplingPanel
@@ -135,7 +136,7 @@ class MainScreen(Steady):
         yield HeatLegend(id="legend")
         yield ChoiceList(id="commands")
         yield PromptRow(self._history, partial(by_name.complete, self), id="prompt-row")
-        yield Footer(compact=True)
+        yield KeyLine()
 
     def _apply_breakpoints(self) -> None:
         """What Textual does after the first layout, which it would then style and lay out again."""

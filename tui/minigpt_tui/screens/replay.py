@@ -4,7 +4,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from minigpt_tui.document import Author, Document
 from minigpt_tui.nodes import ROOT, UNKNOWN
@@ -13,6 +13,7 @@ from minigpt_tui.protocol import Written
 from minigpt_tui.replay import Outcome, Replay, summary
 from minigpt_tui.run_record import RunRecord
 from minigpt_tui.screens.window import Window
+from minigpt_tui.widgets.key_line import KeyLine
 from minigpt_tui.widgets.token_view import TokenView
 
 BAR_CELLS = 24
@@ -38,7 +39,6 @@ class ReplayScreen(Window):
         #replay-panes Static { height: 1; padding: 0 4; color: $secondary; text-style: bold; }
         TokenView { padding: 0 1 0 2; scrollbar-size-vertical: 0; }
         #replay-verdicts { height: auto; max-height: 40%; padding: 1 2; background: $surface; }
-        Footer { padding: 0 0 0 1; }
     }
     """
 
@@ -60,7 +60,7 @@ class ReplayScreen(Window):
                     yield view
         with VerticalScroll(id="replay-verdicts"):
             yield Static(id="replay-words", markup=False)
-        yield Footer(compact=True)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         self._frames = self.set_interval(FRAME_S, self._show)

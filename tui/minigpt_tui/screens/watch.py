@@ -8,12 +8,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Container, Vertical
 from textual.content import Content
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from minigpt.terminal import one_line
 from minigpt.training.progress import MEMORISING
 from minigpt_tui.run_reader import RunReader, RunView
 from minigpt_tui.screens.window import Window
+from minigpt_tui.widgets.key_line import KeyLine
 from minigpt_tui.widgets.run_chart import RunChart, most_zoom, span
 from minigpt_tui.widgets.run_head import RunHead
 from minigpt_tui.widgets.run_numbers import RunNumbers
@@ -47,7 +48,6 @@ class WatchScreen(Window):
         SampleView { padding: 0 2; }
         #run-hint { height: 1; padding: 0 2; color: $text-muted; text-wrap: nowrap;
                     text-overflow: ellipsis; }
-        Footer { padding: 0 0 0 1; }
     }
     WatchScreen.-high {
         RunHead { margin-bottom: 1; }
@@ -59,7 +59,7 @@ class WatchScreen(Window):
         SampleView { width: 3fr; height: 100%; min-width: 44; }
     }
     WatchScreen.-low {
-        SampleView, #run-hint, Footer { display: none; }
+        SampleView, #run-hint, KeyLine { display: none; }
     }
     """
 
@@ -76,7 +76,7 @@ class WatchScreen(Window):
                 yield Static(id="run-words", markup=False)
             yield SampleView()
         yield Static(id="run-hint", markup=False)
-        yield Footer(compact=True)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         self._show()

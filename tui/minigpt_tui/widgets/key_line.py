@@ -1,0 +1,29 @@
+"""The keys of a screen, on its last row."""
+
+from textual.binding import Binding
+from textual.widgets import Footer
+
+
+class KeyLine(Footer):
+    """Textual's footer, made anew only when it has something else to say.
+
+    Textual's own makes a widget for each key at each hint that one may have changed: five times
+    in the first half second of the app, at each step of Tab, 15 ms a time.
+    """
+
+    # on the right a key that does not fit would show beside the palette's
+    DEFAULT_CSS = "KeyLine { padding: 0 0 0 1; }"
+
+    def __init__(self) -> None:
+        super().__init__(compact=True)
+        self._said: list[tuple[Binding, bool, str]] | None = None
+
+    async def recompose(self) -> None:
+        """Show the keys as they are now."""
+        if not self.is_attached:
+            return
+        keys = self.screen.active_bindings.values()
+        says = [(key.binding, key.enabled, key.tooltip) for key in keys if key.binding.show]
+        if says != self._said:
+            self._said = says
+            await super().recompose()
