@@ -412,6 +412,30 @@ async def test_a_page_of_the_palette_is_turned_where_no_row_has_room() -> None:
         assert d.app._exception is None
 
 
+async def test_the_palette_is_drawn_where_no_row_has_room() -> None:
+    async with desk() as d:
+        await d.press("ctrl+p")
+        await until(d.pilot, lambda: d.app.screen.query_one(OptionList).option_count > 0)
+        for width in range(8, 0, -1):
+            await d.pilot.resize_terminal(width, 12)
+            await d.pilot.pause()
+        assert d.app._exception is None
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (4, 30), (6, 2)])
+async def test_the_smallest_screen_comes_to_rest(size: tuple[int, int]) -> None:
+    async with desk() as d:
+        await d.says("ready")
+        await d.pilot.resize_terminal(*size)
+        for _ in range(20):
+            await d.pilot.pause()
+        taken: list[None] = []
+        d.main.screen_layout_refresh_signal.subscribe(d.main, lambda _: taken.append(None))
+        for _ in range(20):  # a scroll bar could come and go without end
+            await d.pilot.pause()
+        assert not taken
+
+
 async def test_a_page_of_a_list_is_turned_where_no_row_has_room() -> None:
     class Host(App[None]):
         CSS = "Options { height: 0; }"

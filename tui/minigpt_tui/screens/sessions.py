@@ -72,8 +72,7 @@ class SessionsScreen(ModalScreen[Chosen], Window):
                          text-overflow: ellipsis; }
         #sessions-body { height: 1fr; layout: vertical; margin-top: 1; }
         #sessions-list { height: 1fr; layers: rows above; }
-        /* without a cell beside its scroll bar Textual's list has no rows, and fails at PgUp */
-        OptionList { layer: rows; height: 100%; min-height: 1; min-width: 4; }
+        OptionList { layer: rows; height: 100%; }
         #sessions-rename { layer: above; display: none; }
         #sessions-preview { height: 9; border-top: solid $panel; padding: 0 1; }
         #sessions-empty { height: 1fr; padding: 1 1; }
