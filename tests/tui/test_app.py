@@ -594,6 +594,7 @@ async def test_a_wide_terminal_shows_the_sliders_until_asked() -> None:
         assert not panel.display
 
 
+@pytest.mark.once
 async def test_survives_any_size_while_it_writes() -> None:
     async with desk(size=(1, 1)) as d:
         await d.type("a")
@@ -627,6 +628,7 @@ def test_every_binding_has_an_id() -> None:
             assert binding.id, f"{owner.__name__}: {binding.key}"
 
 
+@pytest.mark.once
 async def test_every_theme_draws_every_text() -> None:
     async with desk() as d:
         await d.says("ready")

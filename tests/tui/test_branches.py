@@ -302,6 +302,7 @@ async def test_ten_thousand_branches_are_looked_at_as_they_come_in_sight(
         assert 0 < len(seen) < 1000
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("size", [(1, 1), (4, 3), (30, 8), (200, 60)])
 async def test_any_size_will_do(size: tuple[int, int]) -> None:
     async with visit(romeo(), size) as v:

@@ -422,6 +422,7 @@ async def test_the_palette_is_drawn_where_no_row_has_room() -> None:
         assert d.app._exception is None
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (4, 30), (6, 2)])
 async def test_the_smallest_screen_comes_to_rest(size: tuple[int, int]) -> None:
     async with desk() as d:

@@ -398,6 +398,7 @@ async def _still_answers(
     await until(pilot, lambda: main.writer.document.text == "still here!")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("seed", range(4))
 async def test_nothing_typed_or_written_breaks_the_app(seed: int, folder: Path) -> None:
     await survive(seed, 500, folder)

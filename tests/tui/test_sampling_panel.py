@@ -123,6 +123,7 @@ async def test_a_click_on_the_arrows_goes_through_the_presets() -> None:
         assert app.preset == "balanced"
 
 
+@pytest.mark.once
 async def test_the_preset_fits_any_width() -> None:
     app = Host(own_presets={"羅羅羅羅羅羅羅羅": {"top_k": 3}})
     async with app.run_test() as pilot:

@@ -326,6 +326,7 @@ async def test_the_palette_replays_the_text_that_is_open() -> None:
         await closes(d)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("size", [(1, 1), (20, 5), (80, 24), (160, 50)])
 async def test_any_size(database: Path, size: tuple[int, int]) -> None:
     async with desk(sessions=database, size=size) as d:

@@ -249,6 +249,7 @@ async def test_an_append_wraps_only_the_last_row_again() -> None:
         assert app.rows()[-1] == "parting is such sweet sorrow"
 
 
+@pytest.mark.once
 async def test_any_size_will_do() -> None:
     app = Host()
     async with app.run_test(size=(1, 1)) as pilot:

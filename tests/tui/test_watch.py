@@ -212,6 +212,7 @@ async def test_a_foreign_log_is_text_and_nothing_else(tmp_path: Path) -> None:
         assert "\x1b" not in w.head + w.text + w.words + w.hint
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("content", [b"", lines(records())], ids=["empty", "a run"])
 async def test_survives_any_size(tmp_path: Path, content: bytes) -> None:
     write_checkpoint(tmp_path)
