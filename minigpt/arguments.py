@@ -118,7 +118,7 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     presets = "; ".join(f"{name}: {preset.summary}" for name, preset in PRESETS.items())
     parser.add_argument("text", type=Path, nargs="*", action=_Paths,
                         help="UTF-8 text files to learn from")  # fmt: skip
-    parser.add_argument("--corpus", choices=("pydoc",),
+    parser.add_argument("--corpus", choices=("pydoc",), type=_no_file,
                         help="instead of files: Python's own documentation")  # fmt: skip
     parser.add_argument("--preset", help=f"default laptop. {presets}")
     parser.add_argument("--config", type=Path, metavar="FILE",
@@ -234,6 +234,15 @@ def _device_argument(parser: argparse.ArgumentParser) -> None:
 
 def _json_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+
+def _no_file(corpus: str) -> str:
+    """Elsewhere --corpus takes a file, and so one is often given."""
+    if corpus != "pydoc":
+        raise argparse.ArgumentTypeError(
+            f"must be pydoc, not {corpus!r}: a text file is given without --corpus"
+        )
+    return corpus
 
 
 def _at_least(least: int) -> Callable[[str], int]:

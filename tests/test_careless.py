@@ -28,6 +28,7 @@ def test_arguments_that_do_not_parse_are_one_sentence(capsys: pytest.CaptureFixt
     assert "not allowed with" in told(capsys, "generate", "--n", "2", "--beams", "2")
     assert "--sed" in told(capsys, "bench", "--sed", "1")
     assert "invalid choice" in told(capsys, "exprt")
+    assert "a text file is given without --corpus" in told(capsys, "train", "--corpus", "a.txt")
 
 
 def test_a_value_that_begins_with_a_dash_is_told_how(capsys: pytest.CaptureFixture[str]) -> None:
