@@ -2,10 +2,13 @@
 
 import argparse
 import contextlib
+import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -42,7 +45,7 @@ from minigpt.training.metrics import read_records
 from minigpt.training.mfu import tokens_per_s_at_peak
 from minigpt.training.plan import measure_pace, plan_steps
 from minigpt.training.plot import plot_losses
-from minigpt.training.progress import Progress, Show, plain_view, verdict
+from minigpt.training.progress import STOPPING, Progress, Show, plain_view, verdict
 from minigpt.training.run import Run, check_run
 from minigpt.training.state import Diverged
 from minigpt.training.world import World, joined
@@ -104,7 +107,7 @@ def _train(
     )
     progress = Progress(title, run.train.max_steps, yardsticks, tokens_per_s_at_peak(run))
     with contextlib.ExitStack() as stack:
-        received = stack.enter_context(_stop_signal())
+        received = stack.enter_context(_stop_signal(partial(_will_stop, progress)))
         events = train(run, resume, stop=lambda: received() is not None)
         if run.compile:
             say("compiling: the first time takes about half a minute, later ones a few seconds")
@@ -230,14 +233,17 @@ def _as_planned(run: Run) -> Run:
 
 
 @contextlib.contextmanager
-def _stop_signal() -> Iterator[Callable[[], signal.Signals | None]]:
-    """Catch the first Ctrl-C or SIGTERM and tell of it; a second one ends at once."""
+def _stop_signal(
+    heard: Callable[[], object] = lambda: None,
+) -> Iterator[Callable[[], signal.Signals | None]]:
+    """Catch the first Ctrl-C or SIGTERM, call `heard`, and tell of it; a second ends at once."""
     caught: list[signal.Signals] = []
 
     def handle(number: int, frame: FrameType | None) -> None:
         caught.append(signal.Signals(number))
         for each, action in before.items():
             signal.signal(each, action)
+        heard()
 
     before = {each: signal.signal(each, handle) for each in EXIT_STOPPED}
     try:
@@ -245,6 +251,13 @@ def _stop_signal() -> Iterator[Callable[[], signal.Signals | None]]:
     finally:
         for each, action in before.items():
             signal.signal(each, action)
+
+
+def _will_stop(progress: Progress) -> None:
+    """Say so at once, in the middle of whatever is done: not by `print`, which may be at work."""
+    progress.stopping = True  # for the live view, in which stderr is no file
+    with contextlib.suppress(OSError, ValueError):
+        os.write(sys.stderr.fileno(), f"{STOPPING}\n".encode())
 
 
 def _view(progress: Progress, *, plain: bool) -> contextlib.AbstractContextManager[Show]:

@@ -18,7 +18,14 @@ from rich.text import Text
 
 from minigpt.terminal import one_line, printable
 from minigpt.training.chart import ASCII, CURVE, MARK, chart, right_end
-from minigpt.training.progress import MEMORISING, Progress, Show, duration_text, loss_text
+from minigpt.training.progress import (
+    MEMORISING,
+    STOPPING,
+    Progress,
+    Show,
+    duration_text,
+    loss_text,
+)
 from minigpt.training.shards import Report
 
 REFRESH_PER_S = 4
@@ -94,8 +101,9 @@ def frame(p: Progress, width: int, height: int, now: float) -> list[Text]:
         now: by the clock of `p`'s events, in seconds.
     """
     head = [Text(one_line(p.title), style="bold"), _bar(p, width)]
-    if p.memorising:
-        head += [Text(line, style="yellow") for line in textwrap.wrap(MEMORISING, width)]
+    for is_so, sentence in ((p.stopping, STOPPING), (p.memorising, MEMORISING)):
+        if is_so:
+            head += [Text(line, style="yellow") for line in textwrap.wrap(sentence, width)]
     room = height - len(head)
     if width >= TWO_COLUMNS_FROM:
         right = width * 3 // 10

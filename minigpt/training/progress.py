@@ -38,6 +38,7 @@ MEMORISING = (
     f"validation has risen for {RISES} evaluations while training still falls: the model is "
     "memorising; --patience, more text, or dropout help"
 )
+STOPPING = "stopping when this step or evaluation is done and saved; Ctrl-C again ends at once"
 
 
 @dataclass(slots=True)
@@ -60,6 +61,8 @@ class Progress:
     best_val_loss: float | None = None
     memorising: bool = False
     """Whether it was seen to learn the training text by heart; stays so."""
+    stopping: bool = False
+    """Whether it was asked to stop; an evaluation can take half a minute more."""
     samples: list[tuple[int, str]] = field(default_factory=list)
     """Step and text, the newest last."""
     began: float | None = None
@@ -114,7 +117,9 @@ class Progress:
             case Sample():
                 self.samples.append((event.step, event.text))
                 self._recent.clear()
-            case Begin() | Saving() | Saved() | End():
+            case End():
+                self.stopping = False
+            case Begin() | Saving() | Saved():
                 pass
 
     def _evaluated(self, event: Evaluation) -> None:

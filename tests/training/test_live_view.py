@@ -11,9 +11,9 @@ pytest.importorskip("torch")
 from rich.cells import cell_len
 from rich.console import Console
 
-from minigpt.training.events import Evaluation, Sample
+from minigpt.training.events import End, Evaluation, Sample
 from minigpt.training.live_view import View, frame, live_view, resident_bytes, tokenizing_view
-from minigpt.training.progress import Progress
+from minigpt.training.progress import STOPPING, Progress
 from tests.training.test_progress import YARDSTICKS, step
 
 TITLE = "shakespeare: 804,224 parameters, 1,115,394 characters, 65 distinct"
@@ -58,6 +58,15 @@ def test_the_share_of_the_peak_is_shown_where_it_is_known() -> None:
     assert "MFU" not in "\n".join(drawn(progress, 80, 24))
     progress.tokens_per_s_at_peak = 400.0
     assert "MFU 25.0%" in "\n".join(drawn(progress, 80, 24))
+
+
+def test_a_wish_to_stop_is_heard_at_once() -> None:
+    progress = some_run()
+    assert STOPPING not in "\n".join(drawn(progress, 100, 24))
+    progress.stopping = True
+    assert STOPPING in "\n".join(drawn(progress, 100, 24))
+    progress.update(End(61, 2.0, "stopped"), now=70)
+    assert STOPPING not in "\n".join(drawn(progress, 100, 24))
 
 
 def test_160_by_50_has_room_for_older_texts_beside_a_larger_chart() -> None:
