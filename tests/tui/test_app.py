@@ -18,6 +18,7 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.selection import Selection
 from textual.widgets import Input, OptionList, Static
+from textual.widgets._footer import FooterKey
 from textual.widgets._toast import Toast
 from textual.worker import WorkerFailed, WorkerState
 
@@ -626,6 +627,14 @@ def test_every_binding_has_an_id() -> None:
     ):
         for binding in owner.__dict__["BINDINGS"]:
             assert binding.id, f"{owner.__name__}: {binding.key}"
+
+
+async def test_the_last_row_begins_with_what_is_wanted_first() -> None:
+    async with desk() as d:
+        await d.says("ready")
+        await until(d.pilot, lambda: len(d.main.query(FooterKey)) > 5)
+        says = [key.description for key in d.main.query(FooterKey)]
+        assert says[:4] == ["Write", "Stop", "New", "Help"]
 
 
 @pytest.mark.once

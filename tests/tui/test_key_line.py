@@ -75,3 +75,22 @@ async def test_it_says_what_the_footer_says() -> None:
         for _ in range(4):
             await until(pilot, lambda: lines()[0] == lines()[1] != [])
             await pilot.press("tab")
+
+
+async def test_no_key_shows_beside_the_palette_s() -> None:
+    class Many(App[None]):
+        BINDINGS: ClassVar[list[BindingType]] = [
+            Binding(f"f{n}", f"open({n})", f"{n}" * n) for n in range(2, 9)
+        ]
+
+        def compose(self) -> ComposeResult:
+            yield KeyLine()
+
+    app = Many()
+    async with app.run_test() as pilot:
+        await until(pilot, lambda: len(app.screen.query(FooterKey)) == 8)
+        for width in range(20, 60):
+            await pilot.resize_terminal(width, 5)
+            await pilot.pause()
+            *_, last = app.screen._compositor.render_strips()
+            assert last.text.endswith("^p palette "), width

@@ -11,8 +11,12 @@ class KeyLine(Footer):
     in the first half second of the app, at each step of Tab, 15 ms a time.
     """
 
-    # on the right a key that does not fit would show beside the palette's
-    DEFAULT_CSS = "KeyLine { padding: 0 0 0 1; }"
+    DEFAULT_CSS = """
+    KeyLine {
+        padding: 0 0 0 1;  /* right of the palette's a key that does not fit would show */
+        &.-compact FooterKey.-command-palette { margin: 0; padding-right: 1; }
+    }
+    """
 
     def __init__(self) -> None:
         super().__init__(compact=True)
