@@ -437,6 +437,25 @@ async def test_the_smallest_screen_comes_to_rest(size: tuple[int, int]) -> None:
         assert not taken
 
 
+@pytest.mark.parametrize("size", [(80, 24), (40, 12), (30, 6), (20, 5)])
+async def test_the_cursor_is_seen_in_however_many_lines(size: tuple[int, int]) -> None:
+    async with desk(size=size) as d:
+        prompt = d.main.query_one(Prompt)
+
+        def is_seen() -> bool:
+            return all(
+                widget.region.contains_point(prompt.cursor_screen_offset)
+                for widget in (prompt, d.main)
+            )
+
+        for _ in range(9):
+            await d.press("a", "ctrl+j")
+            await until(d.pilot, is_seen)
+        await d.pilot.resize_terminal(size[0], size[1] + 1)
+        await d.pilot.resize_terminal(*size)
+        await until(d.pilot, is_seen)
+
+
 async def test_a_page_of_a_list_is_turned_where_no_row_has_room() -> None:
     class Host(App[None]):
         CSS = "Options { height: 0; }"

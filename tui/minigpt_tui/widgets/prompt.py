@@ -110,6 +110,12 @@ class Prompt(TextArea):
     def _offer(self) -> None:
         self.post_message(self.Offered(self.choices, self.marked))
 
+    @on(TextArea.Changed)
+    @on(events.Resize)
+    def _see_the_cursor(self) -> None:
+        # Textual scrolls before a line that is new has its room: to the one above it
+        self.call_after_refresh(self.scroll_cursor_visible)
+
     @on(events.Blur)
     def _offer_nothing(self) -> None:
         self.post_message(self.Offered((), None))
