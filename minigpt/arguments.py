@@ -237,7 +237,7 @@ def _json_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def _no_file(corpus: str) -> str:
-    """Elsewhere --corpus takes a file, and so one is often given."""
+    """Say to whoever names a file here, as with other tools, where it belongs."""
     if corpus != "pydoc":
         raise argparse.ArgumentTypeError(
             f"must be pydoc, not {corpus!r}: a text file is given without --corpus"

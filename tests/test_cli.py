@@ -778,7 +778,7 @@ def test_a_signal_saves_and_resume_goes_on(tmp_path: Path, sent: str, code: int)
         return said
 
     first = run_until("step 5 sample", [])
-    assert first.count("stopping when this step") == 1
+    assert first.count("stopping soon") == 1
     stopped = int(first.split("stopped at step ")[1].split(",")[0])
     assert (folder / "loss.png").exists()
     goal = 5 * (stopped // 5) + 10

@@ -56,6 +56,7 @@ def live_view(progress: Progress, console: Console) -> Iterator[Show]:
         ):  # fmt: skip
             yield lambda event: progress.update(event, time.perf_counter())
     finally:
+        progress.stopping = False  # it has
         if progress.step:
             console.print(view, height=min(console.height - 2, 30))
         console.file.write(printable(said.getvalue()))

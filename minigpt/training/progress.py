@@ -38,7 +38,7 @@ MEMORISING = (
     f"validation has risen for {RISES} evaluations while training still falls: the model is "
     "memorising; --patience, more text, or dropout help"
 )
-STOPPING = "stopping when this step or evaluation is done and saved; Ctrl-C again ends at once"
+STOPPING = "stopping soon, and saving; Ctrl-C now ends at once"
 
 
 @dataclass(slots=True)
@@ -62,7 +62,7 @@ class Progress:
     memorising: bool = False
     """Whether it was seen to learn the training text by heart; stays so."""
     stopping: bool = False
-    """Whether it was asked to stop; an evaluation can take half a minute more."""
+    """Whether it was asked to stop: after the next step, before which an evaluation may come."""
     samples: list[tuple[int, str]] = field(default_factory=list)
     """Step and text, the newest last."""
     began: float | None = None
@@ -117,9 +117,7 @@ class Progress:
             case Sample():
                 self.samples.append((event.step, event.text))
                 self._recent.clear()
-            case End():
-                self.stopping = False
-            case Begin() | Saving() | Saved():
+            case Begin() | Saving() | Saved() | End():
                 pass
 
     def _evaluated(self, event: Evaluation) -> None:

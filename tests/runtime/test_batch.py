@@ -115,7 +115,6 @@ def test_a_batch_of_a_real_model_gives_the_logits_of_one() -> None:
             batch.step(bad)
 
 
-@pytest.mark.once
 @pytest.mark.parametrize(("seed", "block_size"), [(0, 8), (1, 8), (2, 2), (3, 3), (4, 1)])
 def test_a_beam_that_is_wide_enough_finds_the_likeliest_text(seed: int, block_size: int) -> None:
     params = SamplingParams(max_new_tokens=4, frequency_penalty=0.7)

@@ -275,7 +275,6 @@ def test_text_that_cannot_become_a_stop_is_not_held_back() -> None:
     assert len(decoder.fed) == 5
 
 
-@pytest.mark.once
 def test_a_long_text_takes_no_more_memory_than_a_short_one() -> None:
     class Forgetful(ScriptedDecoder):
         def feed(self, tokens: Sequence[int]) -> Logits:

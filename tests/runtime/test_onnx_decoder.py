@@ -126,7 +126,6 @@ print(n, early, resident_kb())
 """
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("draft", ["counted", "learns"])
 @pytest.mark.parametrize("length", [20_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
 def test_an_endless_text_takes_no_more_memory(draft: str, length: int) -> None:

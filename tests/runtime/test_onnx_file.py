@@ -149,7 +149,6 @@ def smallest_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.once
 def test_20_000_mutations_end_in_a_sentence_and_open_nothing(smallest_onnx: Path) -> None:
     said = run_child("fuzz_door", smallest_onnx, 20_000, seed=0)
     assert said["opened"] == []

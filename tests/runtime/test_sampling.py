@@ -105,7 +105,6 @@ def reference(
     return [share(i) if i in ranked else 0.0 for i in range(n)]
 
 
-@pytest.mark.once
 @settings(max_examples=1000)
 @given(LOGITS, HISTORY, PARAMS, st.sets(st.integers(0, 39), max_size=5))
 def test_against_the_plain_reference(

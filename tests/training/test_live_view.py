@@ -1,3 +1,4 @@
+import contextlib
 import io
 import math
 import mmap
@@ -11,7 +12,8 @@ pytest.importorskip("torch")
 from rich.cells import cell_len
 from rich.console import Console
 
-from minigpt.training.events import End, Evaluation, Sample
+from minigpt.train_command import _will_stop
+from minigpt.training.events import Evaluation, Sample
 from minigpt.training.live_view import View, frame, live_view, resident_bytes, tokenizing_view
 from minigpt.training.progress import STOPPING, Progress
 from tests.training.test_progress import YARDSTICKS, step
@@ -65,8 +67,17 @@ def test_a_wish_to_stop_is_heard_at_once() -> None:
     assert STOPPING not in "\n".join(drawn(progress, 100, 24))
     progress.stopping = True
     assert STOPPING in "\n".join(drawn(progress, 100, 24))
-    progress.update(End(61, 2.0, "stopped"), now=70)
-    assert STOPPING not in "\n".join(drawn(progress, 100, 24))
+
+
+def test_the_wish_is_told_on_the_other_screen_alone(capfd: pytest.CaptureFixture[str]) -> None:
+    progress, out = some_run(), io.StringIO()
+    console = Console(file=out, width=100, height=24, force_terminal=True)
+    with contextlib.suppress(KeyboardInterrupt), live_view(progress, console):
+        _will_stop(progress)
+        assert progress.stopping
+        raise KeyboardInterrupt  # the second one
+    assert capfd.readouterr().err == ""
+    assert STOPPING not in out.getvalue().rpartition("\x1b[?1049l")[2]  # it has stopped
 
 
 def test_160_by_50_has_room_for_older_texts_beside_a_larger_chart() -> None:

@@ -58,23 +58,44 @@ async def test_it_is_made_anew_only_when_it_says_something_else() -> None:
         await until(pilot, lambda: shown(app) == [("Open", True)])
 
 
-async def test_it_says_what_the_footer_says() -> None:
+async def test_it_follows_the_focus_and_the_footer() -> None:
     class Both(Desk):
         def compose(self) -> ComposeResult:
             yield from super().compose()
             yield Footer()
 
-    def lines() -> list[list[tuple[str, str]]]:
-        return [
-            [(key.key, key.description) for key in line.query(FooterKey)]
-            for line in app.screen.query(Footer)
-        ]
+    def says(line: int) -> list[str]:
+        keys = list(app.screen.query(Footer))[line].query(FooterKey)
+        return [key.description for key in keys if key.key != "ctrl+p"]
 
     app = Both()
     async with app.run_test() as pilot:
-        for _ in range(4):
-            await until(pilot, lambda: lines()[0] == lines()[1] != [])
+        for _ in range(8):
+            keys = app.screen.active_bindings.values()
+            wanted = [key.binding.description for key in keys if key.binding.show]
+            await until(pilot, lambda wanted=wanted: says(0) == says(1) == wanted)  # type: ignore[misc]
             await pilot.press("tab")
+
+
+async def test_what_changes_while_it_is_made_anew_is_not_forgotten() -> None:
+    class Fickle(Desk):
+        answers: ClassVar[list[bool]] = []
+
+        def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+            if action == "open" and self.answers:
+                self.is_shut = self.answers.pop(0)
+            return super().check_action(action, parameters)
+
+    app = Fickle()
+    async with app.run_test() as pilot:
+        await until(pilot, lambda: shown(app) == [("Open", False)])
+        app.answers.extend([True, False])  # when it is asked whether to, and then what to show
+        app.screen.refresh_bindings()
+        await until(pilot, lambda: not app.answers)
+        await until(pilot, lambda: shown(app) == [("Open", False)])
+        app.is_shut = True
+        app.screen.refresh_bindings()
+        await until(pilot, lambda: shown(app) == [("Open", True)])
 
 
 async def test_no_key_shows_beside_the_palette_s() -> None:

@@ -379,8 +379,8 @@ class MainScreen(Steady):
     def action_stop(self) -> None:
         """Esc: put the choices away, or stop, or leave the sliders for the prompt.
 
-        One binding for both, always shown: a footer that changes is composed anew, and that is
-        most of 100 ms between the key and the screen.
+        One binding for both, always shown: the last row would else be made anew, between the key
+        and the screen.
         """
         prompt = self.query_one(Prompt)
         if self.focused is prompt and prompt.close_choices():

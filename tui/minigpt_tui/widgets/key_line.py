@@ -1,5 +1,6 @@
 """The keys of a screen, on its last row."""
 
+from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.widgets import Footer
 
@@ -22,12 +23,16 @@ class KeyLine(Footer):
         super().__init__(compact=True)
         self._said: list[tuple[Binding, bool, str]] | None = None
 
+    def compose(self) -> ComposeResult:
+        if self._bindings_ready:  # else Textual shows none yet
+            self._said = self._says()
+        yield from super().compose()
+
     async def recompose(self) -> None:
         """Show the keys as they are now."""
-        if not self.is_attached:
-            return
-        keys = self.screen.active_bindings.values()
-        says = [(key.binding, key.enabled, key.tooltip) for key in keys if key.binding.show]
-        if says != self._said:
-            self._said = says
+        if self.is_attached and self._says() != self._said:
             await super().recompose()
+
+    def _says(self) -> list[tuple[Binding, bool, str]]:
+        keys = self.screen.active_bindings.values()
+        return [(key.binding, key.enabled, key.tooltip) for key in keys if key.binding.show]
