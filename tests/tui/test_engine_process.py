@@ -294,6 +294,19 @@ def test_after_a_refusal_a_new_child_opens_the_model_that_was_open(
     line.wait_for(Done)
 
 
+def test_a_new_child_that_refuses_a_model_has_the_one_before(
+    line: Line, model: Path, tmp_path: Path
+) -> None:
+    line.client.send(Open(model))
+    line.wait_for(Opened)
+    os.kill(line.client.pid, signal.SIGKILL)
+    line.wait_for(Died)
+    line.client.send(Open(tmp_path / "missing.onnx"))
+    line.wait_for(Refused)
+    line.client.send(Generate(1, "a", SamplingParams(max_new_tokens=5)))
+    assert isinstance(line.wait_for(Done), Done)
+
+
 def test_a_crash_quotes_its_last_line(line: Line) -> None:
     child = line.client._child
     assert child.stdin is not None
