@@ -28,8 +28,8 @@ def make(folder: Path) -> None:
         raise InputError(f"cannot write to {folder}: {error.strerror}") from None
 
 
-def refuse_an_older_run(folder: Path, *, force: bool) -> None:
-    """An older run, or what looks like a part of one, is refused, or left for `begin` to clear."""
+def refuse_to_replace(folder: Path, *, force: bool) -> None:
+    """Unless it is forced: an older run, or a file of the name of one of its parts."""
     if force:
         return
     if any((folder / name).exists() for name in checkpoint.TO_USE):

@@ -29,7 +29,7 @@ from minigpt.run_folder import (
     check_there_is_a_run,
     lock,
     make,
-    refuse_an_older_run,
+    refuse_to_replace,
     resumed,
 )
 from minigpt.settings import read_run_file, to_toml
@@ -73,7 +73,7 @@ def run_training(arguments: argparse.Namespace) -> int:
                 check_there_is_a_run(folder)
                 lock(folder, until_the_end)
             else:
-                refuse_an_older_run(folder, force=arguments.force)  # before a long text is read
+                refuse_to_replace(folder, force=arguments.force)  # before a long text is read
             corpus = read_corpus_argument(arguments, cache, quiet=arguments.plain)
             resume = resumed(folder, corpus) if arguments.resume else None
             run = describe_run(arguments, corpus, folder, world, resume)
@@ -81,7 +81,7 @@ def run_training(arguments: argparse.Namespace) -> int:
             if resume is None:
                 make(folder)
                 lock(folder, until_the_end)
-                refuse_an_older_run(folder, force=arguments.force)
+                refuse_to_replace(folder, force=arguments.force)
             yardsticks = baselines(*run.parts, run.model.vocab_size)
             if arguments.minutes is not None:
                 with exit_on_sigterm():
