@@ -63,11 +63,11 @@ class BranchesScreen(Window):
     }
     """
     BINDINGS = [
-        Binding("f1", "app.help", "Help", show=False, id="branches.help"),
         Binding("enter", "go", "Go there", id="branches.go"),
         Binding("n,f2", "name", "Name", id="branches.name"),
         Binding("c,space", "compare", "Compare", id="branches.compare"),
         Binding("escape,f8,b,q", "close", "Close", id="branches.close"),
+        Binding("f1", "app.help", "Help", id="branches.help"),
     ]
 
     def __init__(self, document: Document) -> None:
