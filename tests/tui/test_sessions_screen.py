@@ -65,6 +65,15 @@ async def closes(d: Desk) -> None:
     await until(d.pilot, lambda: d.is_on(MainScreen))
 
 
+async def test_a_narrow_list_leaves_room_for_the_titles(database: Path) -> None:
+    async with desk(sessions=database, size=(40, 24)) as d:
+        await browse(d)
+        assert titles(d) == ["KING: A horse!", "The window"]
+        assert all("Sep 2001" in row.plain and len(row.plain) <= 38 for row in rows(d))
+        await d.pilot.resize_terminal(80, 24)
+        await until(d.pilot, lambda: f"{len(NEW)}  " in rows(d)[0].plain)
+
+
 async def test_an_empty_library_says_what_will_be_there(tmp_path: Path) -> None:
     async with desk(sessions=tmp_path / "sessions.db") as d:
         await browse(d)

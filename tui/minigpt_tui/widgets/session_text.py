@@ -17,6 +17,8 @@ HIT = "bold underline $success"
 MODEL_CELLS = 14
 WITH_MODEL = 60
 """In a list so wide the models are named."""
+WITH_LENGTH = 46
+"""In a list less wide the lengths are left to the preview: the titles would have no room."""
 
 
 def title(info: SessionInfo) -> str:
@@ -35,7 +37,9 @@ def row(found: Found, width: int, now: float, *, is_open: bool) -> Content:
     Hits are bold and underlined: never colour alone.
     """
     info = found.info
-    words = f" {info.n_chars:>9,}  {ago(info.updated, now):<14}"
+    words = f"  {ago(info.updated, now):<14}"
+    if width >= WITH_LENGTH:
+        words = f" {info.n_chars:>9,}{words}"
     if width >= WITH_MODEL:
         words = f"{words} {set_cell_size(one_line(info.model), MODEL_CELLS)}"
     n_cells = max(width - cell_len(words) - 1, 8)
