@@ -35,6 +35,7 @@ from minigpt_tui.protocol import (
     Opened,
     Refused,
     Reply,
+    Request,
     Seen,
     Skipped,
     Speakers,
@@ -305,6 +306,30 @@ def test_a_new_child_that_refuses_a_model_has_the_one_before(
     line.wait_for(Refused)
     line.client.send(Generate(1, "a", SamplingParams(max_new_tokens=5)))
     assert isinstance(line.wait_for(Done), Done)
+
+
+def test_a_model_that_kills_the_engine_is_not_opened_again(
+    line: Line, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line.client.send(Open(model))
+    line.wait_for(Opened)
+    os.kill(line.client.pid, signal.SIGKILL)
+    line.wait_for(Died)
+    written: list[Request | None] = []
+
+    def write(request: Request) -> None:
+        if written[-1] is None:  # to a child that has died again, while it opened the model
+            written[-1] = request
+            raise BrokenPipeError
+        written.append(request)
+
+    monkeypatch.setattr(line.client, "_write", write)
+    monkeypatch.setattr(line.client, "_start", lambda: None)
+    runs = [Generate(n, "a", SamplingParams()) for n in (1, 2)]
+    for run in runs:
+        written.append(None)
+        line.client.send(run)
+    assert written == [runs[0], Open(model), runs[0], runs[1], runs[1]]
 
 
 def test_a_crash_quotes_its_last_line(line: Line) -> None:

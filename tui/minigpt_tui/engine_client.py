@@ -50,8 +50,10 @@ class EngineClient(Engine):
         except OSError:  # it died, which is told as soon as its last words are read
             if isinstance(request, Open | Generate):
                 self._start()
-                if self._opened is not None and self._opened != request:
-                    self._write(self._opened)  # also what stays open if another one is refused
+                # until the new child says that it is open, too: it may be what kills
+                opened, self._opened = self._opened, None
+                if opened is not None and opened != request:
+                    self._write(opened)  # also what stays open if another one is refused
                 self._write(request)
 
     def receive(self) -> list[Reply]:

@@ -61,10 +61,10 @@ class ABScreen(Window):
         # priority, as on the main screen: keys typed right after belong to the next widget
         Binding("tab", "next(1)", "A, B", priority=True, id="ab.next"),
         Binding("shift+tab", "next(-1)", show=False, priority=True, id="ab.previous"),
-        Binding("f1", "app.help", "Help", id="ab.help"),
         Binding("f2", "models", "Model", id="ab.models"),
         Binding("f3", "toggle_panel", "Sliders", id="ab.sliders"),
         Binding("equals_sign", "copy_settings", "Alike", key_display="=", id="ab.copy"),
+        Binding("f1", "app.help", "Help", id="ab.help"),
         Binding("ctrl+r", "new_seed", "New seed", show=False, id="ab.new_seed"),
         Binding("f10", "back", "Back", show=False, priority=True, id="ab.back"),
         Binding("ctrl+g", "go_to_difference", "◆", priority=True, id="ab.difference"),

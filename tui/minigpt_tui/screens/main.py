@@ -8,7 +8,7 @@ from pathlib import Path
 from textual import events, on
 from textual.actions import SkipAction
 from textual.app import ComposeResult
-from textual.binding import Binding
+from textual.binding import ActiveBinding, Binding
 from textual.containers import Container, Horizontal
 from textual.widget import Widget
 from textual.widgets import TextArea
@@ -348,6 +348,16 @@ class MainScreen(Steady):
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         if event.widget is self.query_one(Prompt):  # what is sent there goes to the end
             self.query_one(TokenView).release()
+
+    @property
+    def active_bindings(self) -> dict[str, ActiveBinding]:
+        """The keys that do something now, in the order in which the last row names them.
+
+        Those with priority are last. Textual has a key that is taken from the prompt where that
+        one had it: F6 and F7 before Enter.
+        """
+        keys = super().active_bindings
+        return dict(sorted(keys.items(), key=lambda item: item[1].binding.priority))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         match action:

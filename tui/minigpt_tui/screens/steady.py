@@ -3,21 +3,11 @@
 from typing import Any
 
 from textual import events
-from textual.binding import ActiveBinding
 from textual.screen import Screen
 
 
 class Steady(Screen[Any]):
     """Bears what quick hands do to Textual's."""
-
-    @property
-    def active_bindings(self) -> dict[str, ActiveBinding]:
-        """The keys that do something now, the first of them first on the last row.
-
-        Textual has a key that is taken from a text area where that one had it: before Enter.
-        """
-        keys = super().active_bindings
-        return dict(sorted(keys.items(), key=lambda item: item[1].binding.priority))
 
     def get_selected_text(self) -> str | None:
         """What is selected; nothing of what was selected and has become shorter since."""

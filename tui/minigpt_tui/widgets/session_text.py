@@ -18,7 +18,7 @@ MODEL_CELLS = 14
 WITH_MODEL = 60
 """In a list so wide the models are named."""
 WITH_LENGTH = 46
-"""In a list less wide the lengths are left to the preview: the titles would have no room."""
+"""In a list less wide the lengths are left out: the titles would have no room."""
 
 
 def title(info: SessionInfo) -> str:
