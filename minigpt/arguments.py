@@ -118,7 +118,7 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     presets = "; ".join(f"{name}: {preset.summary}" for name, preset in PRESETS.items())
     parser.add_argument("text", type=Path, nargs="*", action=_Paths,
                         help="UTF-8 text files to learn from")  # fmt: skip
-    parser.add_argument("--corpus", choices=("pydoc",), type=_no_file,
+    parser.add_argument("--corpus", type=_no_file, metavar="pydoc",
                         help="instead of files: Python's own documentation")  # fmt: skip
     parser.add_argument("--preset", help=f"default laptop. {presets}")
     parser.add_argument("--config", type=Path, metavar="FILE",

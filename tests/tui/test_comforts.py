@@ -415,7 +415,10 @@ async def test_a_page_of_the_palette_is_turned_where_no_row_has_room() -> None:
 async def test_the_palette_is_drawn_where_no_row_has_room() -> None:
     async with desk() as d:
         await d.press("ctrl+p")
-        await until(d.pilot, lambda: d.app.screen.query_one(OptionList).option_count > 0)
+        await until(
+            d.pilot,
+            lambda: any(options.option_count for options in d.app.screen.query(OptionList)),
+        )
         for width in range(8, 0, -1):
             await d.pilot.resize_terminal(width, 12)
             await d.pilot.pause()
