@@ -67,6 +67,7 @@ def witten_bell(train: Ids, val: Ids, vocab_size: int, *, order: int) -> float:
             val_context[known] * vocab_size + targets[known],
             val_context[known],
             probability[known],
+            vocab_size,
         )
         probability[known] = new
     return -float(np.log(probability).mean())
@@ -94,13 +95,14 @@ def _interpolate(
     pairs: _Array,
     contexts: _Array,
     shorter: npt.NDArray[np.float64],
+    vocab: int,
 ) -> npt.NDArray[np.float64]:
     """Witten-Bell's formula for the (context, symbol) pairs, given the shorter contexts' result."""
-    pair_values, first, pair_counts = np.unique(train_pairs, return_index=True, return_counts=True)
+    pair_values, pair_counts = np.unique(train_pairs, return_counts=True)
     n_contexts = int(train_context.max()) + 1
     total = np.bincount(train_context, minlength=n_contexts)
     # every distinct pair adds one distinct symbol to its context
-    types = np.bincount(train_context[first], minlength=n_contexts)
+    types = np.bincount(pair_values // vocab, minlength=n_contexts)
     place = np.searchsorted(pair_values, pairs).clip(max=len(pair_values) - 1)
     count = np.where(pair_values[place] == pairs, pair_counts[place], 0)
     distinct = types[contexts]
