@@ -6,8 +6,7 @@ Embeddings, head, norms and biases are rows or numbers that are looked up or sca
 AdamW gives each number a step length of its own. With `muon_learning_rate` 0, AdamW has them all.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +21,6 @@ from minigpt.training.sharding import cut_as, is_cut, whole
 _A, _B, _C = 3.4445, -4.7750, 2.0315
 _ITERATIONS = 5
 
-_ADAMW_STATE = ("step", "exp_avg", "exp_avg_sq")
 QKV_PARTS = 3
 """Matrices in c_attn: queries, keys, values."""
 
@@ -39,7 +37,65 @@ def schedule(step: int, config: TrainConfig) -> float:
     return (config.max_steps - step) / (config.max_steps - warmup)
 
 
-class Muon(torch.optim.Optimizer):
+class AdamW:
+    """Each number has a step length of its own (Kingma and Ba, 2015; Loshchilov and Hutter, 2019).
+
+    With the running averages m of its gradients and v of their squares, each freed of the zero
+    that it began with, a number w becomes w - lr * (weight_decay * w + m / (sqrt(v) + 1e-8)).
+
+    The kernel is that of `torch.optim.AdamW(fused=True)`; but to make any optimizer of torch.optim
+    imports torch's compiler, which takes 1.5 s.
+
+    Args of the constructor:
+        parameters: of which matrices are decayed, biases and norms are not.
+        lr: the learning rate.
+        betas: how much of m and of v is kept.
+        weight_decay: the share of a number that is taken off, times the rate.
+    """
+
+    KEPT = ("step", "exp_avg", "exp_avg_sq")
+    """What is remembered of each parameter: the number of steps, m, and v."""
+
+    def __init__(
+        self,
+        parameters: Sequence[nn.Parameter],
+        *,
+        lr: float,
+        betas: tuple[float, float],
+        weight_decay: float,
+    ) -> None:
+        self.parameters = list(parameters)
+        self.lr, self.betas, self.weight_decay = lr, betas, weight_decay
+        self.state: dict[nn.Parameter, dict[str, Tensor]] = {}
+
+    @torch.no_grad()
+    def step(self, share: float) -> None:
+        """Take a step at that share of the learning rate; the gradients must be there."""
+        matrices = [p for p in self.parameters if p.dim() == 2]
+        others = [p for p in self.parameters if p.dim() != 2]
+        for parameters, decay in ((matrices, self.weight_decay), (others, 0.0)):
+            if not parameters:
+                continue
+            numbers: list[Tensor] = [*parameters]
+            states = [self._state(p) for p in parameters]
+            steps, averages, squares = ([state[key] for state in states] for key in self.KEPT)
+            torch._foreach_add_(steps, 1)
+            torch._fused_adamw_(
+                numbers, [_gradient(p) for p in parameters], averages, squares, [], steps,
+                lr=share * self.lr, beta1=self.betas[0], beta2=self.betas[1], weight_decay=decay,
+                eps=1e-8, amsgrad=False, maximize=False,
+            )  # fmt: skip
+
+    def _state(self, parameter: nn.Parameter) -> dict[str, Tensor]:
+        if parameter not in self.state:
+            # the kernel counts on the parameter's own device
+            count = torch.zeros((), device=parameter.device)
+            zeros = (torch.zeros_like(parameter) for _ in range(2))
+            self.state[parameter] = dict(zip(self.KEPT, (count, *zeros), strict=True))
+        return self.state[parameter]
+
+
+class Muon:
     """Momentum whose every step is made orthogonal (Jordan et al., 2024, "Muon").
 
     The momentum of a matrix is mostly a few large directions. Its singular values are all set to
@@ -50,53 +106,70 @@ class Muon(torch.optim.Optimizer):
     turned together, in bfloat16 where there is hardware for it.
 
     Args of the constructor:
-        groups: matrices, as "params". "parts" of a group: so many matrices are stacked in each, and
-            turned each by itself: queries, keys and values are three. See benchmarks/ablations.md.
+        matrices: with how many are stacked in each, to be turned each by itself: queries, keys and
+            values are three. See benchmarks/ablations.md.
         lr: how long a step is, in every direction; times sqrt(rows / columns) for a tall matrix.
         momentum: how much of the average of the gradients is kept.
-        weight_decay: as in AdamW, apart from the gradient.
+        weight_decay: as in AdamW.
     """
 
+    KEPT = ("average",)
+    """What is remembered of each matrix."""
+
     def __init__(
-        self, groups: list[dict[str, Any]], *, lr: float, momentum: float, weight_decay: float
+        self,
+        matrices: Mapping[nn.Parameter, int],
+        *,
+        lr: float,
+        momentum: float,
+        weight_decay: float,
     ) -> None:
-        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "parts": 1}
-        super().__init__(groups, defaults)
+        self.parameters = list(matrices)
+        self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
+        self.state: dict[nn.Parameter, dict[str, Tensor]] = {}
+        self._n_stacked = dict(matrices)
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Take a step; the gradients must be there."""
-        for group in self.param_groups:
-            for parameters in _alike(group["params"]):
-                rows, columns = parameters[0].shape[0] // group["parts"], parameters[0].shape[1]
-                ahead = torch.stack(
-                    [whole(self._direction(p, group["momentum"])) for p in parameters]
-                )
-                directions = orthogonalized(ahead.view(-1, rows, columns)).view_as(ahead)
-                length = group["lr"] * max(1.0, rows / columns) ** 0.5
-                for parameter, direction in zip(parameters, directions, strict=True):
-                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                    parameter.add_(cut_as(parameter, direction), alpha=-length)
+    def step(self, share: float) -> None:
+        """Take a step at that share of the learning rate; the gradients must be there."""
+        lr = share * self.lr
+        for (rows, columns, _), parameters in self._alike().items():
+            ahead = [whole(self._direction(p)).view(-1, rows, columns) for p in parameters]
+            directions = torch.split(orthogonalized(torch.cat(ahead)), [len(a) for a in ahead])
+            length = lr * max(1.0, rows / columns) ** 0.5
+            for parameter, direction in zip(parameters, directions, strict=True):
+                parameter.mul_(1 - lr * self.weight_decay)
+                flat = direction.reshape(-1, columns)
+                parameter.add_(cut_as(parameter, flat), alpha=-length)
 
-    def _direction(self, parameter: Tensor, momentum: float) -> Tensor:
+    def _alike(self) -> dict[tuple[int, int, int], list[nn.Parameter]]:
+        """Those whose matrices have one shape; cut up ones alone, as many whole ones are too large.
+
+        By rows, columns, and a number of its own for each that is cut up.
+        """
+        groups: dict[tuple[int, int, int], list[nn.Parameter]] = {}
+        for i, parameter in enumerate(self.parameters):
+            rows, columns = parameter.shape[0] // self._n_stacked[parameter], parameter.shape[1]
+            key = (rows, columns, i if is_cut(parameter) else -1)
+            groups.setdefault(key, []).append(parameter)
+        return groups
+
+    def _direction(self, parameter: nn.Parameter) -> Tensor:
         """The gradient, a step ahead along its average (Nesterov's momentum)."""
-        gradient = parameter.grad
-        assert gradient is not None
-        state = self.state[parameter]
-        if "average" not in state:
-            state["average"] = torch.zeros_like(parameter)
-        average: Tensor = state["average"]
-        average.lerp_(gradient, 1 - momentum)
-        return gradient.lerp(average, momentum)
+        gradient = _gradient(parameter)
+        if parameter not in self.state:
+            self.state[parameter] = {"average": torch.zeros_like(parameter)}
+        average = self.state[parameter]["average"]
+        average.lerp_(gradient, 1 - self.momentum)
+        return gradient.lerp(average, self.momentum)
 
 
-def _alike(parameters: list[Tensor]) -> list[list[Tensor]]:
-    """Parameters of one shape together; cut up ones alone, as many whole ones are too large."""
-    groups: dict[tuple[torch.Size, int], list[Tensor]] = {}
-    for i, parameter in enumerate(parameters):
-        key = (parameter.shape, i if is_cut(parameter) else -1)
-        groups.setdefault(key, []).append(parameter)
-    return list(groups.values())
+Optimizer = AdamW | Muon
+
+
+def _gradient(parameter: nn.Parameter) -> Tensor:
+    assert parameter.grad is not None
+    return parameter.grad
 
 
 def orthogonalized(matrices: Tensor) -> Tensor:
@@ -119,52 +192,32 @@ def orthogonalized(matrices: Tensor) -> Tensor:
     return (x.mT if tall else x).type_as(matrices)
 
 
-def make_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
-    """Muon and AdamW (Loshchilov and Hutter, 2019), each parameter in one of them.
-
-    Matrices are decayed, biases and norms are not.
-    """
-    by_muon, by_adamw = dict[str, nn.Parameter](), list[nn.Parameter]()
+def make_optimizers(model: nn.Module, config: TrainConfig) -> list[Optimizer]:
+    """AdamW, and Muon unless its rate is 0; each parameter in one of them."""
+    by_muon, by_adamw = dict[nn.Parameter, int](), list[nn.Parameter]()
     for name, parameter in model.named_parameters():
         if config.muon_learning_rate and name.startswith("h.") and parameter.dim() == 2:
-            by_muon[name] = parameter
+            by_muon[parameter] = QKV_PARTS if name.endswith("attn.c_attn.weight") else 1
         else:
             by_adamw.append(parameter)
-    adamw = torch.optim.AdamW(
-        [
-            {"params": [p for p in by_adamw if p.dim() == 2], "weight_decay": config.weight_decay},
-            {"params": [p for p in by_adamw if p.dim() < 2], "weight_decay": 0.0},
-        ],
+    adamw = AdamW(
+        by_adamw,
         lr=config.learning_rate,
         betas=(config.beta1, config.beta2),
-        fused=True,  # on a CPU too: a quarter of the default loop's time
+        weight_decay=config.weight_decay,
     )
-    optimizers: list[torch.optim.Optimizer] = [adamw]
-    if by_muon:
-        qkv = [p for name, p in by_muon.items() if name.endswith("attn.c_attn.weight")]
-        single = [p for name, p in by_muon.items() if not name.endswith("attn.c_attn.weight")]
-        optimizers.append(
-            Muon(
-                [{"params": qkv, "parts": QKV_PARTS}, {"params": single}],
-                lr=config.muon_learning_rate,
-                momentum=config.momentum,
-                weight_decay=config.weight_decay,
-            )
-        )
-    for group in _groups(optimizers):
-        group["full_lr"] = group["lr"]
-    return optimizers
+    if not by_muon:
+        return [adamw]
+    muon = Muon(
+        by_muon,
+        lr=config.muon_learning_rate,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+    )
+    return [adamw, muon]
 
 
-def set_rates(optimizers: Sequence[torch.optim.Optimizer], share: float) -> None:
-    """Give every parameter that share of the learning rate it was made with."""
-    for group in _groups(optimizers):
-        group["lr"] = share * group["full_lr"]
-
-
-def state_tensors(
-    model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]
-) -> dict[str, Tensor]:
+def state_tensors(model: nn.Module, optimizers: Sequence[Optimizer]) -> dict[str, Tensor]:
     """What the optimizers remember of each parameter, as "name/key" -> tensor."""
     return {
         f"{name}/{key}": value
@@ -175,33 +228,28 @@ def state_tensors(
 
 
 def load_state_tensors(
-    model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], tensors: dict[str, Tensor]
+    model: nn.Module, optimizers: Sequence[Optimizer], tensors: dict[str, Tensor]
 ) -> None:
     """Put back what `state_tensors` took out after some step.
 
     Raises:
         InputError: it is not the state of these optimizers over this model.
     """
-    parameters = dict(model.named_parameters())
-    names = {p: name for name, p in parameters.items()}
-    expected = {
-        f"{names[p]}/{key}": torch.Size() if key == "step" else p.shape
+    names = {p: name for name, p in model.named_parameters()}
+    homes = {
+        f"{names[p]}/{key}": (optimizer, p, key)
         for optimizer in optimizers
-        for group in optimizer.param_groups
-        for p in group["params"]
-        for key in (("average",) if isinstance(optimizer, Muon) else _ADAMW_STATE)
+        for p in optimizer.parameters
+        for key in optimizer.KEPT
     }
-    if {name: tensor.shape for name, tensor in tensors.items()} != expected:
+    expected = {
+        full_name: torch.Size() if key == "step" else p.shape
+        for full_name, (_, p, key) in homes.items()
+    }
+    if {full_name: tensor.shape for full_name, tensor in tensors.items()} != expected:
         raise InputError("the optimizer's state is not that of this model and its settings")
-    owner = {p: each for each in optimizers for g in each.param_groups for p in g["params"]}
     for full_name, value in tensors.items():
-        name, _, key = full_name.rpartition("/")
-        parameter = parameters[name]
-        # the fused step counts on the parameter's own device; the count itself is a scalar
+        optimizer, parameter, key = homes[full_name]
         here = value.to(parameter.device)
         state = here if key == "step" else cut_as(parameter, here)
-        owner[parameter].state[parameter][key] = state.clone()
-
-
-def _groups(optimizers: Sequence[torch.optim.Optimizer]) -> list[dict[str, Any]]:
-    return [group for optimizer in optimizers for group in optimizer.param_groups]
+        optimizer.state.setdefault(parameter, {})[key] = state.clone()

@@ -10,14 +10,16 @@ one together takes all processes: all of them must ask for the same ones in the 
 
 import gc
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeGuard
 
 import torch
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from minigpt.model import GPT
+
+if TYPE_CHECKING:  # imported where it is needed: that takes a second, and most models are whole
+    from torch.distributed.tensor import DTensor
 
 
 def all_processes(size: int, device: torch.device) -> DeviceMesh:
@@ -39,31 +41,35 @@ def part_from(processes: DeviceMesh) -> None:
 
 def shard(model: GPT, processes: DeviceMesh) -> None:
     """Cut up a model that all processes have alike: each keeps its part, on its device."""
+    from torch.distributed.fsdp import fully_shard
+
     for part in (*model.h, model):
         # the root too, which by default stays together after an evaluation: its parameters would
         # be others than those that the optimizers know
         fully_shard(part, mesh=processes, reshard_after_forward=True)
 
 
-def is_cut(tensor: Tensor) -> bool:
+def is_cut(tensor: Tensor) -> TypeGuard["DTensor"]:
     """Whether this process holds a part of it only."""
-    return isinstance(tensor, DTensor)
+    return hasattr(tensor, "full_tensor")
 
 
 def whole(tensor: Tensor) -> Tensor:
     """All of a tensor; one that is not cut up is itself."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return tensor.full_tensor() if is_cut(tensor) else tensor
 
 
 def own_part(tensor: Tensor) -> Tensor:
     """What this process holds of a tensor."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+    return tensor.to_local() if is_cut(tensor) else tensor
 
 
 def cut_as(other: Tensor, tensor: Tensor) -> Tensor:
     """A whole tensor that all processes have, cut up as another one is."""
-    if not isinstance(other, DTensor):
+    if not is_cut(other):
         return tensor
+    from torch.distributed.tensor import distribute_tensor
+
     return distribute_tensor(tensor, other.device_mesh, other.placements, src_data_rank=None)
 
 

@@ -30,7 +30,6 @@ from minigpt.training.optim import (
     load_state_tensors,
     make_optimizers,
     schedule,
-    set_rates,
     state_tensors,
 )
 from minigpt.training.precision import autocast, has_bfloat16, in_order
@@ -188,14 +187,13 @@ class Training:
         # dropout's randomness, another in each process
         torch.manual_seed((config.seed + 1_000_003 * (step + 1) + world.rank) % 2**63)
         share = schedule(step, config) if share is None else share
-        set_rates(self._optimizers, share)
         parts = range(config.accumulation)
         losses = [self._backward(config, part, last=part == parts[-1]) for part in parts]
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         norm = whole(torch.nn.utils.get_total_norm(gradients))
         for optimizer in self._optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.step(share)
+        self.model.zero_grad(set_to_none=True)
         self.step += 1
         tokens = config.accumulation * config.batch_size * self._run.model.block_size
         numbers = torch.stack([world.mean(sum(losses[1:], losses[0])), norm.double()])

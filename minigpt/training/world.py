@@ -9,6 +9,7 @@ writes and speaks. With --shard each holds a part of the model (see `sharding.py
 must take part where the first one evaluates or writes.
 """
 
+import importlib
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -131,6 +132,10 @@ def joined(device: str, *, shard: bool = False) -> Iterator[World]:
     if device == "cuda":
         device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(device)
+    # Here, because both ways of sharing the work import it, and it would keep gloo's threads, which
+    # may abort the process at its end (see `part_from`), if there were other processes by then.
+    importlib.import_module("torch.distributed.fsdp")
+
     # the others wait for the first one's evaluations, and while it reads a large text
     dist.init_process_group("gloo" if device == "cpu" else "nccl", timeout=timedelta(days=1))
     sharing = None

@@ -30,7 +30,7 @@ from minigpt.training.data import windows
 from minigpt.training.events import Begin, End, Evaluation, Event, Sample, Saved, Saving, Step
 from minigpt.training.loop import train
 from minigpt.training.metrics import MetricsLog
-from minigpt.training.optim import make_optimizers, schedule, set_rates
+from minigpt.training.optim import make_optimizers, schedule
 from minigpt.training.run import Run
 from minigpt.training.scoring import evaluate, next_token_loss
 from tests.models import random_gpt
@@ -210,12 +210,11 @@ def test_one_batch_can_be_learned_by_heart(rate: float) -> None:
     # rows that begin differently, else two targets would share one context
     x = torch.cat((torch.arange(4)[:, None], torch.randint(8, (4, 16))), dim=1)
     for step in range(150):
-        set_rates(optimizers, schedule(step, settings))
         loss = torch.nn.functional.cross_entropy(model(x[:, :-1]).flatten(0, 1), x[:, 1:].flatten())
         loss.backward()  # type: ignore[no-untyped-call]
         for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
+            optimizer.step(schedule(step, settings))
+        model.zero_grad()
     assert loss.item() < 0.01
 
 
