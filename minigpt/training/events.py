@@ -46,7 +46,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The validation part was scored: all of it, or as much as `eval_tokens` says."""
+    """The validation part was scored: all of it, or as much as `eval_tokens` says.
+
+    At step 0 it is some thousand tokens: enough to see that a fresh model guesses.
+    """
 
     step: int
     val_loss: float

@@ -93,6 +93,21 @@ def test_only_so_much_is_scored_as_is_asked_for(tmp_path: Path, corpus: Corpus) 
         assert len(everything.parts[1]) == len(val_ids)
 
 
+def test_a_fresh_model_is_scored_on_a_few_tokens(
+    tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state, "FIRST_SCORED", 50)
+    run = small_run(tmp_path, corpus, max_steps=2, eval_interval=1)
+    found = [e.val_loss for e in train(run) if isinstance(e, Evaluation)]
+    torch.manual_seed(run.train.seed)
+    _, val_ids = split(run.corpus.ids)
+    assert found[0] == evaluate(GPT(run.model), val_ids[:51])
+    assert len(val_ids) > 51
+    last = load(tmp_path / LAST)
+    assert last.card.steps == 2
+    assert found[-1] == evaluate(build_model(last), val_ids)
+
+
 @pytest.mark.parametrize("stop_at", [1, 5, 7, 11])
 def test_a_stopped_run_goes_on_as_if_it_had_not(
     tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch, stop_at: int
