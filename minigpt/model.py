@@ -85,23 +85,26 @@ def fused_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotary position embedding (Su et al., 2021): turn the pairs (i, i + D/2) by the position.
 
-    The dot product of two rotated vectors depends on the distance of their positions alone.
+    The dot product of two rotated vectors depends on the distance of their positions alone. A pair
+    (a, b) becomes (a cos - b sin, b cos + a sin), all of them in few operations.
 
     Args:
         x: queries or keys (B,H,T,D).
-        cos: cosine of each position's angles (T,D/2).
-        sin: sine of the same (T,D/2).
+        cos: cosine of each position's angles, of a and of b (T,D).
+        sin: sine of the same, of a with the minus (T,D).
     """
+    x = x.type_as(cos)  # autocast left it in bfloat16: each product would be cast there and back
     a, b = x.chunk(2, dim=-1)
-    return torch.cat((a * cos - b * sin, a * sin + b * cos), dim=-1)
+    return torch.addcmul(x * cos, torch.cat((b, a), dim=-1), sin)
 
 
 def rotary_tables(config: GPTConfig) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of every position's angles, each (block_size, D/2)."""
+    """Cosines and sines of every position's angles, as `rotate` takes them: (block_size, D)."""
     half = config.head_dim // 2
     frequencies = 10000.0 ** (-torch.arange(half, dtype=torch.float64) / half)
     angles = torch.outer(torch.arange(config.block_size, dtype=torch.float64), frequencies)
-    return angles.cos().float(), angles.sin().float()
+    cos, sin = angles.cos().float(), angles.sin().float()
+    return torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1)
 
 
 class CausalSelfAttention(nn.Module):

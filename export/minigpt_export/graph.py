@@ -91,7 +91,8 @@ def _numbers(
         "one": np.array([1]),
     }
     if not config.learned_positions:
-        numbers["cos"], numbers["sin"] = (table.numpy() for table in rotary_tables(config))
+        half = config.head_dim // 2  # the second one, in which no sine has a minus
+        numbers["cos"], numbers["sin"] = (t[:, half:].numpy() for t in rotary_tables(config))
     spare = np.zeros((1, config.n_embd), np.float32)  # for <|endoftext|>
     head = weights["wte.weight" if config.tie_weights else "lm_head.weight"]
     numbers["wte.weight"] = np.concatenate((weights["wte.weight"], spare))
