@@ -124,6 +124,9 @@ class TrainConfig:
     """On matrices only; biases and norms are not decayed."""
     beta1: float = 0.9
     beta2: float = 0.99
+    ema_decay: float = 0.98
+    """How much of the weights' running average is kept at each step; the average is what is scored,
+    sampled and exported. 0: the newest weights."""
     eval_interval: int = 250
     """Steps between two evaluations (and two checkpoints)."""
     eval_tokens: int = 1_000_000
@@ -156,7 +159,7 @@ class TrainConfig:
             raise InputError(f"seed must be below 2**63, not {self.seed}")
         if not self.learning_rate > 0.0:
             raise InputError(f"learning_rate must be above 0, not {self.learning_rate}")
-        for name in ("beta1", "beta2", "momentum"):
+        for name in ("beta1", "beta2", "momentum", "ema_decay"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise InputError(f"{name} must be in [0, 1), not {getattr(self, name)}")
 

@@ -79,7 +79,7 @@ class Checkpoint:
     """Of those before `steps`: when `patience` runs out must not depend on where a run stopped."""
     weights: dict[str, Tensor]
     optimizer: dict[str, Tensor]
-    """As `optim.state_tensors` gives it; empty in `best`."""
+    """As `optim.state_tensors` gives it; empty in `best`, whose weights are averages."""
     machine: Machine = field(default_factory=Machine)
 
 
@@ -135,7 +135,8 @@ def _from_parts(info: dict[str, Any], tensors: dict[str, Tensor]) -> Checkpoint:
     weights = {k: v for k, v in tensors.items() if not k.startswith(_OPTIMIZER)}
     checkpoint = Checkpoint(
         model=from_json(GPTConfig, json.dumps(info["model"])),
-        train=from_json(TrainConfig, json.dumps(info["train"])),
+        # older ones know no average
+        train=from_json(TrainConfig, json.dumps({"ema_decay": 0.0, **info["train"]})),
         tokenizer=CharTokenizer.from_json(json.dumps(info["tokenizer"])),
         card=from_json(ModelCard, json.dumps(info["card"])),
         excerpt=str(info["excerpt"]),

@@ -3,9 +3,8 @@
 from collections.abc import Callable, Generator
 
 from minigpt.training.checkpoint import Checkpoint
-from minigpt.training.events import Begin, End, Event, Sample, Saving, Why
+from minigpt.training.events import Begin, End, Event, Saving, Why
 from minigpt.training.run import Run
-from minigpt.training.scoring import sample
 from minigpt.training.state import Training
 
 AHEAD = 1
@@ -48,8 +47,7 @@ def train(
                 yield training.save()
             yield training.evaluate()
             if config.sample_chars and step and run.world.takes_part:
-                text = sample(training.model, run.corpus.tokenizer, config)
-                yield Sample(step, text)
+                yield training.sample()
         if step == config.max_steps or 0 < config.patience <= training.since_best:
             why: Why = "finished" if step == config.max_steps else "patience"
             yield End(step, training.best_val_loss, why)

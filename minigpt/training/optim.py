@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from minigpt.config import TrainConfig
 from minigpt.errors import InputError
+from minigpt.training.average import Average
 from minigpt.training.precision import has_bfloat16
 from minigpt.training.sharding import cut_as, is_cut, whole
 
@@ -217,30 +218,30 @@ def make_optimizers(model: nn.Module, config: TrainConfig) -> list[Optimizer]:
     return [adamw, muon]
 
 
-def state_tensors(model: nn.Module, optimizers: Sequence[Optimizer]) -> dict[str, Tensor]:
-    """What the optimizers remember of each parameter, as "name/key" -> tensor."""
+def state_tensors(model: nn.Module, owners: Sequence[Optimizer | Average]) -> dict[str, Tensor]:
+    """What the optimizers, and the average, remember of each parameter: "name/key" -> tensor."""
     return {
         f"{name}/{key}": value
-        for optimizer in optimizers
+        for owner in owners
         for name, parameter in model.named_parameters()
-        for key, value in optimizer.state.get(parameter, {}).items()
+        for key, value in owner.state.get(parameter, {}).items()
     }
 
 
 def load_state_tensors(
-    model: nn.Module, optimizers: Sequence[Optimizer], tensors: dict[str, Tensor]
+    model: nn.Module, owners: Sequence[Optimizer | Average], tensors: dict[str, Tensor]
 ) -> None:
     """Put back what `state_tensors` took out after some step.
 
     Raises:
-        InputError: it is not the state of these optimizers over this model.
+        InputError: it is not the state of these owners over this model.
     """
     names = {p: name for name, p in model.named_parameters()}
     homes = {
-        f"{names[p]}/{key}": (optimizer, p, key)
-        for optimizer in optimizers
-        for p in optimizer.parameters
-        for key in optimizer.KEPT
+        f"{names[p]}/{key}": (owner, p, key)
+        for owner in owners
+        for p in owner.parameters
+        for key in owner.KEPT
     }
     expected = {
         full_name: torch.Size() if key == "step" else p.shape
@@ -249,7 +250,7 @@ def load_state_tensors(
     if {full_name: tensor.shape for full_name, tensor in tensors.items()} != expected:
         raise InputError("the optimizer's state is not that of this model and its settings")
     for full_name, value in tensors.items():
-        optimizer, parameter, key = homes[full_name]
+        owner, parameter, key = homes[full_name]
         here = value.to(parameter.device)
         state = here if key == "step" else cut_as(parameter, here)
-        optimizer.state.setdefault(parameter, {})[key] = state.clone()
+        owner.state.setdefault(parameter, {})[key] = state.clone()

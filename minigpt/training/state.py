@@ -22,11 +22,13 @@ from minigpt.errors import InputError
 from minigpt.model import GPT
 from minigpt.runtime.draft import Draft
 from minigpt.training import checkpoint as checkpoints
+from minigpt.training.average import Average
 from minigpt.training.checkpoint import Checkpoint, Machine
 from minigpt.training.data import resident, to_device, windows
-from minigpt.training.events import Evaluation, Saved, Step
+from minigpt.training.events import Evaluation, Sample, Saved, Step
 from minigpt.training.memory import Done, bounded, must_fit, step_or_advice
 from minigpt.training.optim import (
+    Optimizer,
     load_state_tensors,
     make_optimizers,
     schedule,
@@ -34,7 +36,7 @@ from minigpt.training.optim import (
 )
 from minigpt.training.precision import autocast, has_bfloat16, in_order
 from minigpt.training.run import Run, check_run
-from minigpt.training.scoring import evaluate, next_token_loss
+from minigpt.training.scoring import evaluate, next_token_loss, sample
 from minigpt.training.sharding import gathered, own_part, whole
 from minigpt.training.world import without_averaging
 
@@ -86,9 +88,10 @@ class Training:
             self.model = GPT(run.model)
             if resume:
                 checkpoints.load_weights(self.model, resume.weights)
-            self._averaged = run.world.wrap(self.model)
-        self._forward: Callable[[Tensor], Tensor] = self._averaged
+            self._shared = run.world.wrap(self.model)
+        self._forward: Callable[[Tensor], Tensor] = self._shared
         self._optimizers = make_optimizers(self.model, run.train)
+        self._average = Average(self.model, run.train.ema_decay)
         device = torch.device(run.world.device)
         self.machine = Machine(
             processes=run.world.size,
@@ -106,12 +109,17 @@ class Training:
         self._val_loss = math.inf
         if resume:
             if resume.card.steps:
-                load_state_tensors(self.model, self._optimizers, resume.optimizer)
+                load_state_tensors(self.model, self._with_state, resume.optimizer)
             self.step, self._val_loss = resume.card.steps, resume.card.val_loss
             # the first process may have found the best checkpoint lost
             self.best_val_loss = run.world.of_first(resume.best_val_loss)
             self.since_best = resume.evaluations_since_best
         self._known_draft = resume.draft if resume else None
+
+    @property
+    def _with_state(self) -> list[Optimizer | Average]:
+        """All that remember something of each parameter."""
+        return [*self._optimizers, self._average]
 
     @cached_property
     def _draft(self) -> str:
@@ -133,7 +141,7 @@ class Training:
         try:
             if self.machine.compiled:
                 # for the steps only: scores and texts are those of the model as it is
-                self._forward = torch.compile(self._averaged)
+                self._forward = torch.compile(self._shared)
             with self._bounds(), warnings.catch_warnings():
                 # it advises TF32, which would take digits from the scores, in float32 on purpose
                 warnings.filterwarnings("ignore", "TensorFloat32")
@@ -143,7 +151,7 @@ class Training:
                 raise
             why = f"{type(error).__name__}: {error}".splitlines()[0]
             self.machine = replace(self.machine, compiled=False)
-            self._forward = self._averaged
+            self._forward = self._shared
             with self._bounds():
                 self._or_advice(self._try)
         return why
@@ -199,6 +207,7 @@ class Training:
             optimizer.step(share)
         self.model.zero_grad(set_to_none=True)
         self.step += 1
+        self._average.follow(self.step)
         tokens = config.accumulation * config.batch_size * self._run.model.block_size
         numbers = torch.stack([world.mean(sum(losses[1:], losses[0])), norm.double()])
         arrived = torch.cuda.Event() if numbers.is_cuda else None  # type: ignore[no-untyped-call]
@@ -220,7 +229,7 @@ class Training:
         )
         # on a GPU it would need a setting of cuBLAS too, and has not been tried
         ordered = in_order() if self.machine.compiled and not world.on_gpu else nullcontext()
-        with ordered, nullcontext() if last else without_averaging(self._averaged):
+        with ordered, nullcontext() if last else without_averaging(self._shared):
             with autocast(device):
                 logits = self._forward(to_device(inputs, device))
             loss = next_token_loss(logits, to_device(targets, device)) / config.accumulation
@@ -245,7 +254,11 @@ class Training:
         return Saved(self.step, self._run.folder / checkpoints.LAST)
 
     def evaluate(self) -> Evaluation:
-        """Score the validation part; keep the weights if they are the best so far."""
+        """Score the averaged weights on the validation part; keep them if they are the best."""
+        with self._average.in_place():
+            return self._evaluate()
+
+    def _evaluate(self) -> Evaluation:
         world = self._run.world
         ids = self._val_ids if self.step else self._val_ids[: FIRST_SCORED + 1]
         with must_fit(self._run.model):
@@ -260,6 +273,12 @@ class Training:
                 if world.first:
                     checkpoints.save(snapshot, self._run.folder / checkpoints.BEST)
         return Evaluation(self.step, self._val_loss, best)
+
+    def sample(self) -> Sample:
+        """A text by the averaged weights."""
+        with self._average.in_place():
+            text = sample(self.model, self._run.corpus.tokenizer, self._run.train)
+        return Sample(self.step, text)
 
     def _snapshot(self, *, full: bool) -> Checkpoint:
         run = self._run
@@ -283,7 +302,7 @@ class Training:
             evaluations_since_best=self.since_best,
             weights=gathered(checkpoints.model_weights(self.model), keep=run.world.first),
             optimizer=gathered(
-                state_tensors(self.model, self._optimizers) if full else {}, keep=run.world.first
+                state_tensors(self.model, self._with_state) if full else {}, keep=run.world.first
             ),
             machine=self.machine,
         )

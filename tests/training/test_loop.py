@@ -103,9 +103,9 @@ def test_a_fresh_model_is_scored_on_a_few_tokens(
     _, val_ids = split(run.corpus.ids)
     assert found[0] == evaluate(GPT(run.model), val_ids[:51])
     assert len(val_ids) > 51
-    last = load(tmp_path / LAST)
-    assert last.card.steps == 2
-    assert found[-1] == evaluate(build_model(last), val_ids)
+    best = load(tmp_path / BEST)
+    assert best.card.steps == 2
+    assert found[-1] == evaluate(build_model(best), val_ids)
 
 
 @pytest.mark.parametrize("stop_at", [1, 5, 7, 11])
