@@ -2,6 +2,7 @@
 
     minigpt data shakespeare --out shakespeare.txt
     python -m benchmarks.ablations shakespeare.txt [--seeds 1 2 3] [--share 0.5] > ablations.md
+    python -m benchmarks.ablations shakespeare.txt --share 0.65 --at 180 --only average
 
 Loss on the whole validation split after a share of the preset's characters (the schedule shortened
 with them, so that it ends at 0), as a table in Markdown. Nothing in it depends on the clock.
@@ -109,14 +110,17 @@ LEFT_OUT = (
         "gradients clipped to a norm of 1", {},
         lambda: replaced("torch.nn.utils.get_total_norm", clipped),
     ),
+    Variant("the newest weights, not their average", {"ema_decay": 0.0}),
     Variant("8 windows a step, twice as many steps", {"batch_size": 8}),
     Variant("32 windows a step, half as many steps", {"batch_size": 32}),
     Variant("64 windows a step, a quarter of the steps", {"batch_size": 64}),
 )  # fmt: skip
 
 
-def one_run(corpus: TokenizedCorpus, variant: Variant, seed: int, share: float) -> float:
-    """The loss in the end."""
+def one_run(
+    corpus: TokenizedCorpus, variant: Variant, seed: int, share: float, at: int | None
+) -> float:
+    """The loss at a step, or in the end."""
     preset = find_preset("laptop")
     model: GPTConfig = replace(preset.model, vocab_size=corpus.tokenizer.vocab_size)
     config = replace(preset.train, seed=seed, sample_chars=0)
@@ -126,10 +130,12 @@ def one_run(corpus: TokenizedCorpus, variant: Variant, seed: int, share: float) 
         else:
             config = replace(config, **{name: value})
     n_steps = round(share * config.max_steps * preset.train.batch_size / config.batch_size)
-    config = replace(config, max_steps=n_steps, eval_interval=n_steps)
+    at = at or n_steps
+    config = replace(config, max_steps=n_steps, eval_interval=at)
     with tempfile.TemporaryDirectory() as folder, variant.patched():
         run = Run(model=model, train=config, corpus=corpus, folder=Path(folder))
-        return [event.val_loss for event in train(run) if isinstance(event, Evaluation)][-1]
+        scores = (event for event in train(run) if isinstance(event, Evaluation))
+        return next(event.val_loss for event in scores if event.step == at)
 
 
 def main() -> None:
@@ -138,6 +144,7 @@ def main() -> None:
     parser.add_argument("text", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--share", type=float, default=0.5, help="of the preset's characters")
+    parser.add_argument("--at", type=int, metavar="STEP", help="the loss there, not in the end")
     parser.add_argument("--only", default="", metavar="WORD", help="what has it in its name")
     arguments = parser.parse_args()
     corpus = TokenizedCorpus.from_corpus(read_corpus([arguments.text]))
@@ -145,20 +152,23 @@ def main() -> None:
     found: dict[str, list[float]] = {variant.name: [] for variant in variants}
     for seed in arguments.seeds:
         for variant in variants:
-            loss = one_run(corpus, variant, seed, arguments.share)
+            loss = one_run(corpus, variant, seed, arguments.share, arguments.at)
             found[variant.name].append(loss)
             print(f"seed {seed}  {variant.name}: {loss:.4f}", file=sys.stderr, flush=True)
-    print(table(found, arguments.share, arguments.seeds))
+    print(table(found, arguments.share, arguments.seeds, arguments.at))
 
 
-def table(found: Mapping[str, Sequence[float]], share: float, seeds: Sequence[int]) -> str:
+def table(
+    found: Mapping[str, Sequence[float]], share: float, seeds: Sequence[int], at: int | None
+) -> str:
     """The losses in Markdown."""
     n_steps = round(share * find_preset("laptop").train.max_steps)
+    steps, option = (f"{at} of {n_steps}", f" --at {at}") if at else (f"{n_steps}", "")
     lines = [
         "# What each trick is worth\n",
-        f"The `laptop` preset on tiny Shakespeare, {n_steps} steps, loss on the whole validation "
+        f"The `laptop` preset on tiny Shakespeare, {steps} steps, loss on the whole validation "
         f"split: mean and range of the seeds {', '.join(map(str, seeds))}. "
-        f"Made by `python -m benchmarks.ablations shakespeare.txt --share {share}` "
+        f"Made by `python -m benchmarks.ablations shakespeare.txt --share {share}{option}` "
         f"on {machine()}.\n",
         "| left out, or instead | loss | range | worth |\n|---|---:|---|---:|",
     ]
