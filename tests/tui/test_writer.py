@@ -6,6 +6,7 @@ import pytest
 from minigpt.runtime.params import SamplingParams
 from minigpt_tui.candidates import Candidate
 from minigpt_tui.document import Document
+from minigpt_tui.gauge import Gauge
 from minigpt_tui.protocol import (
     Applied,
     Change,
@@ -49,12 +50,12 @@ def test_goes_from_loading_over_writing_to_ready() -> None:
     engine.write(" me!", elapsed_s=0.015)
     writer.hear()
     assert writer.document.text == "ROMEO: Ay me!"
-    assert writer.first_token_s == 0.010
-    assert round(writer.tokens_per_s) == round(6 / 0.005)
+    assert writer.gauge.first_token_s == 0.010
+    assert round(writer.gauge.tokens_per_s) == round(6 / 0.005)
     engine.finish()
     writer.hear()
     assert writer.state.value == "ready"
-    assert writer.tokens_per_s == 4321.0
+    assert writer.gauge.tokens_per_s == 4321.0
 
 
 def test_after_a_stop_not_a_letter_more_appears() -> None:
@@ -164,7 +165,26 @@ def test_a_new_text_forgets_everything_but_the_model() -> None:
     writer.adopt(Document())
     engine.write("late")
     writer.hear()
-    assert (writer.document.text, writer.window, writer.state) == ("", 0, State.READY)
+    assert (writer.document.text, writer.gauge.window, writer.state) == ("", 0, State.READY)
+
+
+def test_what_the_model_has_in_view_is_known_without_a_run() -> None:
+    writer, engine = ready()
+    writer.write("a", PARAMS)
+    engine.write("B", window=7)
+    engine.finish()
+    writer.hear()
+    written = writer.document
+    writer.forget_model()  # as when another screen has had the engine
+    writer.open(MODEL)
+    writer.hear()
+    assert (writer.gauge.window, writer.gauge.tokens_per_s) == (7, 0.0)
+    writer.adopt(Document())
+    assert writer.gauge.window == 0
+    writer.adopt(written)
+    assert writer.gauge.window == 7
+    assert writer.model is not None
+    assert Gauge.of_text(written, 4).window == 4  # no model has more in view than it can
 
 
 def test_late_records_are_none_of_a_run_that_waits() -> None:

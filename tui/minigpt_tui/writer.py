@@ -15,6 +15,7 @@ from minigpt.runtime.params import SamplingParams
 from minigpt.terminal import printable
 from minigpt_tui.candidates import Candidate, Place, entropy
 from minigpt_tui.document import Document
+from minigpt_tui.gauge import Gauge
 from minigpt_tui.gaze import Gaze, view_at
 from minigpt_tui.glyphs import visible
 from minigpt_tui.protocol import (
@@ -69,14 +70,7 @@ class Writer:
     engine: Engine
     document: Document = field(default_factory=Document)
     model: Opened | None = None
-    tokens_per_s: float = 0.0
-    """Of the last run, live while it goes on; 0 before its second token."""
-    first_token_s: float | None = None
-    """Of the last run; None before its first token."""
-    window: int = 0
-    """Tokens the model had in view last."""
-    n_slides: int = 0
-    """How often the window was full and slid in the last run."""
+    gauge: Gauge = field(default_factory=Gauge)
     roles: Roles | None = None
     """Who speaks with whom; None: it is no conversation, the model just writes on."""
     speakers: tuple[str, ...] = ()
@@ -86,7 +80,6 @@ class Writer:
     _opening: Path | None = None
     _run: int = 0
     _running: bool = False
-    _n_tokens: int = 0
     _waiting: SamplingParams | None = None
     """Of a run that begins as soon as the model is open."""
     _not_first: str = ""
@@ -243,9 +236,7 @@ class Writer:
         self._not_first = not_first
         self._run = next(self._numbers)  # already here: late records are none of this run
         self._running = True
-        self._n_tokens = self.n_slides = 0
-        self.tokens_per_s = 0.0
-        self.first_token_s = None
+        self.gauge = Gauge(window=self.gauge.window)
         self.gaze.follow_end()
         if self._opening:
             self._waiting = params
@@ -289,7 +280,7 @@ class Writer:
         self.stop()
         self.document = document
         self._record = None
-        self.window = self.n_slides = 0
+        self.gauge = self._gauge_at_the_end()
         self._told.clear()
         self.gaze.forget()
 
@@ -355,7 +346,7 @@ class Writer:
                 yield from self._name_unknown(chars)
             case Done(run=run) if run == self._run and self._running:
                 self._running = False
-                self.tokens_per_s = reply.tokens_per_s
+                self.gauge = replace(self.gauge, tokens_per_s=reply.tokens_per_s)
             case Failed(run=run, sentence=sentence) if run == self._run and self._running:
                 self._running = False
                 yield Notice(printable(sentence), is_error=True)
@@ -370,8 +361,7 @@ class Writer:
                 self._waiting = replace(self._waiting, logit_bias=())  # ids are of one vocabulary
             self.model = reply
             self.gaze.use(reply)
-            self.window = self.n_slides = 0
-            self.tokens_per_s, self.first_token_s = 0.0, None  # another model's
+            self.gauge = self._gauge_at_the_end()
             self.speakers = ()
             self._told.clear()
         if not is_last:
@@ -387,13 +377,11 @@ class Writer:
     def _append(self, batch: Tokens) -> None:
         self.document.append_tokens(batch.tokens)
         self.gaze.follow(self.document, batch)
-        self.window = batch.tokens[-1].window
-        self.n_slides += sum(token.slid for token in batch.tokens)
-        if self.first_token_s is None:
-            self.first_token_s = batch.elapsed_s
-        self._n_tokens += len(batch.tokens)
-        if (seconds := batch.elapsed_s - self.first_token_s) > 0:
-            self.tokens_per_s = (self._n_tokens - 1) / seconds
+        self.gauge = self.gauge.after(batch)
+
+    def _gauge_at_the_end(self) -> Gauge:
+        """With nothing of runs that another model, or another text, has had."""
+        return Gauge.of_text(self.document, self.model.config.block_size) if self.model else Gauge()
 
     def _name_unknown(self, chars: str) -> Iterable[Notice]:
         news = [c for c in chars if c not in self._told]

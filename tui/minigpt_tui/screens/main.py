@@ -217,7 +217,7 @@ class MainScreen(Steady):
     def _show(self) -> None:
         writer = self.writer
         is_writing = writer.is_running
-        self.query_one(TokenView).sync(window=writer.window, is_writing=is_writing)
+        self.query_one(TokenView).sync(window=writer.gauge.window, is_writing=is_writing)
         self._show_status()
         if not is_writing:
             self.sight.show()

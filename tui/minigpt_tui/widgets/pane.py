@@ -133,7 +133,7 @@ class Pane(Vertical):
 
     def show_text(self) -> None:
         """Show what has been written since."""
-        self.view.sync(window=self.writer.window, is_writing=self.writer.is_running)
+        self.view.sync(window=self.writer.gauge.window, is_writing=self.writer.is_running)
 
     def mark(self, parting: Parting) -> None:
         """Show where the two texts part: what is before is dim, what comes first stands out."""
@@ -156,7 +156,7 @@ class Pane(Vertical):
             _name(mine, others),
             _model_traits(mine, others) + _setting_traits(self.params, other.params),
             self.writer.state,
-            self.writer.tokens_per_s,
+            self.writer.gauge.tokens_per_s,
             self._tally.written.bits_per_char,
             is_chosen,
         )

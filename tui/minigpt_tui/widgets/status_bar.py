@@ -1,12 +1,13 @@
 """One row that says what is open and what goes on; every number in it is measured."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
 from minigpt.terminal import printable
+from minigpt_tui.gauge import Gauge
 from minigpt_tui.glyphs import bar
 from minigpt_tui.protocol import Opened
 from minigpt_tui.writer import State, Writer
@@ -21,18 +22,12 @@ class Status:
 
     state: State = State.LOADING
     model: Opened | None = None
-    tokens_per_s: float = 0.0
-    first_token_s: float | None = None
-    window: int = 0
-    n_slides: int = 0
+    gauge: Gauge = field(default_factory=Gauge)
 
     @classmethod
     def of(cls, writer: Writer) -> "Status":
         """As it is now."""
-        return cls(
-            writer.state, writer.model, writer.tokens_per_s, writer.first_token_s, writer.window,
-            writer.n_slides,
-        )  # fmt: skip
+        return cls(writer.state, writer.model, writer.gauge)
 
 
 class StatusBar(Widget):
@@ -68,23 +63,23 @@ def _left(status: Status) -> list[tuple[int, Content]]:
 
 
 def _right(status: Status) -> list[tuple[int, Content]]:
-    parts = []
-    if status.tokens_per_s:
-        parts.append((3, Content(f"{status.tokens_per_s:,.0f} tok/s")))
-    if status.first_token_s is not None:
-        parts.append((6, Content(f"first {_short(status.first_token_s)}")))
+    parts, gauge = [], status.gauge
+    if gauge.tokens_per_s:
+        parts.append((3, Content(f"{gauge.tokens_per_s:,.0f} tok/s")))
+    if gauge.first_token_s is not None:
+        parts.append((6, Content(f"first {_short(gauge.first_token_s)}")))
     if (model := status.model) is not None:
         block = model.config.block_size
-        filled = bar(min(status.window / block, 1.0) * WINDOW_CELLS)
+        filled = bar(min(gauge.window / block, 1.0) * WINDOW_CELLS)
         parts += [
             (5, Content.assemble(
                 ("▕", "$text-muted"), (f"{filled:<{WINDOW_CELLS}}", "$primary"),
                 ("▏", "$text-muted"),
             )),
-            (4, Content(f"{status.window:>{len(str(block))}}/{block}")),
+            (4, Content(f"{gauge.window:>{len(str(block))}}/{block}")),
         ]  # fmt: skip
-        if status.n_slides:  # how often the oldest half has gone out of the model's sight
-            parts.append((4, Content(f"slid {status.n_slides}×")))
+        if gauge.n_slides:  # how often the oldest half has gone out of the model's sight
+            parts.append((4, Content(f"slid {gauge.n_slides}×")))
     style = {State.WRITING: "bold $success", State.NO_MODEL: "bold $error"}.get(status.state, "")
     parts.append((0, Content.styled(f"{MARKS[status.state]} {status.state.value}", style)))
     return parts
