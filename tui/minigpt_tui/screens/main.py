@@ -21,10 +21,11 @@ from minigpt_tui.document import Document
 from minigpt_tui.history import History
 from minigpt_tui.keeper import SAVE_S, Keeper
 from minigpt_tui.messages import EngineSpoke, ParamsChanged, Submitted
-from minigpt_tui.pace import FRAME_S, NOTICE_S, NUMBERS_S, Pace
+from minigpt_tui.pace import FRAME_S, NOTICE_S, Pace
 from minigpt_tui.preferences import Preferences
-from minigpt_tui.protocol import Engine, Opened
+from minigpt_tui.protocol import Engine
 from minigpt_tui.screens import by_name, doors
+from minigpt_tui.screens.page import Page
 from minigpt_tui.screens.sight import Sight
 from minigpt_tui.screens.steady import Steady
 from minigpt_tui.widgets.attention_panel import AttentionPanel
@@ -36,7 +37,7 @@ from minigpt_tui.widgets.prompt import Prompt
 from minigpt_tui.widgets.prompt_row import PromptRow
 from minigpt_tui.widgets.sampling_panel import SamplingPanel
 from minigpt_tui.widgets.side_panel import SidePanel
-from minigpt_tui.widgets.status_bar import Status, StatusBar
+from minigpt_tui.widgets.status_bar import StatusBar
 from minigpt_tui.widgets.token_view import TokenView
 from minigpt_tui.widgets.welcome import Welcome
 from minigpt_tui.writer import State, Writer
@@ -111,6 +112,7 @@ class MainScreen(Steady):
         self._keys = keys
         self.writer = Writer(engine)
         self.sight = Sight(self, self.writer, preferences)
+        self.page = Page(self, self.writer, self.sight)
         self._make_engine = make_engine
         self._lent: Path | None = None
         """What the engine had open when the A/B screen took it."""
@@ -120,8 +122,6 @@ class MainScreen(Steady):
         self._history = History()
         self._first_model = model
         self._frames = Pace(self, FRAME_S, self._draw)
-        self._numbers = Pace(self, NUMBERS_S, self._show_numbers)
-        self._shown_model: Opened | None = None
         self._had_model = False
 
     def compose(self) -> ComposeResult:
@@ -165,7 +165,7 @@ class MainScreen(Steady):
     def open_model(self, path: Path) -> None:
         """Change to another model; the text stays."""
         self.writer.open(path)
-        self._show()
+        self.page.show()
 
     def _open_sessions(self) -> None:
         self.keeper = Keeper(self._sessions)
@@ -212,41 +212,9 @@ class MainScreen(Steady):
             panel.take(replace(panel.params, logit_bias=()))
         if (was_running and not self.writer.is_running) or model is not self.writer.model:
             self.sight.look()  # at what would come next, and what another model thinks
-        self._show()
-
-    def _show(self) -> None:
-        writer = self.writer
-        is_writing = writer.is_running
-        self.query_one(TokenView).sync(window=writer.gauge.window, is_writing=is_writing)
-        self._show_status()
-        if not is_writing:
-            self.sight.show()
-        is_empty = not len(writer.document)
-        self.query_one(Welcome).display = is_empty
-        row = self.query_one(PromptRow)
-        row.invite(writer.roles, is_empty=is_empty, is_writing=is_writing)
+        self.page.show()
         if self.app.screen is not self:
             doors.offer_names(self)
-        if writer.model is not None and writer.model is not self._shown_model:
-            self._shown_model = writer.model
-            self.query_one(Welcome).invite(writer.model.card)
-
-    def _show_status(self) -> None:
-        """At once if the state is another one, else with the other numbers.
-
-        Numbers that change at every frame cannot be read, nor are they cheap: Textual draws
-        everything inside the smallest rectangle around what has changed, and one around the text
-        and this row holds the panel too.
-        """
-        if self.writer.state is not self.query_one(StatusBar).status.state:
-            self._numbers.now()
-        else:
-            self._numbers.ask()
-
-    def _show_numbers(self) -> None:
-        self.query_one(StatusBar).status = Status.of(self.writer)
-        self.sight.show()
-        self.query_one(HeatLegend).sum_up(self.writer.document)
 
     @on(AttentionPanel.Chosen)
     def _shade(self) -> None:
@@ -296,7 +264,7 @@ class MainScreen(Steady):
 
     def _follow_the_end(self) -> None:
         self.query_one(TokenView).release()
-        self._show()
+        self.page.show()
         self.action_bottom()
 
     @on(SamplingPanel.Explained)
@@ -398,7 +366,7 @@ class MainScreen(Steady):
         if self.writer.is_running:
             self.writer.stop()
             self.sight.look()
-            self._show()
+            self.page.show()
         else:
             prompt.focus()
 
@@ -477,7 +445,7 @@ class MainScreen(Steady):
         self.query_one(PromptRow).name_speaker(roles)
         self.query_one(Prompt).focus()
         self.sight.look()
-        self._show()
+        self.page.show()
 
     def action_again(self) -> None:
         """Let the model write something else in place of what it wrote last."""
@@ -521,7 +489,7 @@ class MainScreen(Steady):
         self.sight.shade()
         self.sight.look()
         self.query_one(Prompt).focus()
-        self._show()
+        self.page.show()
 
     def action_ab(self) -> None:
         self.compare()
