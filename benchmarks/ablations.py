@@ -147,6 +147,10 @@ def main() -> None:
     parser.add_argument("--at", type=int, metavar="STEP", help="the loss there, not in the end")
     parser.add_argument("--only", default="", metavar="WORD", help="what has it in its name")
     arguments = parser.parse_args()
+    if arguments.at and arguments.at > round(
+        arguments.share * find_preset("laptop").train.max_steps
+    ):
+        parser.error("--at is behind the end of the run: raise --share")
     corpus = TokenizedCorpus.from_corpus(read_corpus([arguments.text]))
     variants = [LEFT_OUT[0], *(each for each in LEFT_OUT[1:] if arguments.only in each.name)]
     found: dict[str, list[float]] = {variant.name: [] for variant in variants}

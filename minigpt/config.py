@@ -125,8 +125,8 @@ class TrainConfig:
     beta1: float = 0.9
     beta2: float = 0.99
     ema_decay: float = 0.98
-    """How much of the weights' running average is kept at each step; the average is what is scored,
-    sampled and exported. 0: the newest weights."""
+    """How much of the weights' running average is kept at each step, at most; the average is what
+    is scored, sampled and exported. 0: the newest weights."""
     eval_interval: int = 250
     """Steps between two evaluations (and two checkpoints)."""
     eval_tokens: int = 1_000_000

@@ -102,7 +102,8 @@ def describe_run(
         preset = find_preset(preset_name or "laptop")
         base = (replace(preset.model, vocab_size=corpus.tokenizer.vocab_size), preset.train)
         if resume:  # --minutes may have planned these
-            begun = {name: getattr(resume.train, name) for name in PLANNED}
+            # and an older version knew no average
+            begun = {name: getattr(resume.train, name) for name in (*PLANNED, "ema_decay")}
             base = (base[0], replace(preset.train, **begun))
     try:
         model, train = apply_settings(*base, file.settings | flags)

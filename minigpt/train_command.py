@@ -217,7 +217,7 @@ def _plan(run: Run, seconds: float) -> Run:
     left = 0.95 * (seconds - (time.monotonic() - began) - pace.begin_s) - 2
     train_config = plan_steps(run.train, pace, left)
     steps, interval = train_config.max_steps, train_config.eval_interval
-    say(f"plan: {steps:,} steps of {pace.step_s:.2g} s and {steps // interval + 1} "
+    say(f"plan: {steps:,} steps of {pace.step_s:.2g} s and {steps // interval} "
          f"evaluations of {pace.evaluation_s:.2g} s, about {left:.0f} s in all")  # fmt: skip
     return replace(run, train=train_config)
 

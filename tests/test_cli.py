@@ -701,7 +701,7 @@ def test_minutes_become_a_fixed_number_of_steps(
     one, two = tmp_path / "a" / "run", tmp_path / "b" / "run"
     code, _, err = run(capsys, *base, one, "--minutes", 10)
     assert code == 0
-    assert "plan: 20 steps of 20 s and 11 evaluations of 1 s, about 5" in err
+    assert "plan: 20 steps of 20 s and 10 evaluations of 1 s, about 5" in err
     steps = [row["step"] for row in read_metrics(one) if "loss" in row]
     assert steps == list(range(1, 21))
     planned = read_run_file(one / "run.toml").settings
@@ -956,6 +956,24 @@ def test_a_file_of_another_run_is_refused(
         other = (tmp_path / "two" / f"{name}.safetensors").read_bytes()
         (copy / f"{name}.safetensors").write_bytes(other)
         assert "is of another run" in refused(capsys, *RESUME, copy)
+
+
+def test_the_same_command_goes_on_with_a_run_of_before_the_average(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from dataclasses import replace
+
+    from minigpt.training import checkpoint
+
+    copy = copied(trained, tmp_path / "copy")
+    for name in checkpoint.TO_USE:  # as an older version has written them
+        now = checkpoint.load(copy / name)
+        state = {k: v for k, v in now.optimizer.items() if not k.endswith("/ema")}
+        train = replace(now.train, ema_decay=0.0)
+        checkpoint.save(replace(now, train=train, optimizer=state), copy / name)
+    said = refused(capsys, *RESUME, copy, *TRAIN, "--set", "ema_decay=0.5")
+    assert "ema_decay 0.0 -> 0.5" in said
+    assert run(capsys, *RESUME, copy, "--preset", "tiny", "--max-steps", 10, *TRAIN)[0] == 0
 
 
 def test_a_resume_on_another_machine_says_so_and_goes_on(

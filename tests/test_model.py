@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import pytest
@@ -86,6 +87,16 @@ def test_rotation_makes_scores_depend_on_distance_alone() -> None:
 
     assert score(20, 17) == pytest.approx(score(5, 2), abs=1e-5)
     assert score(20, 17) != pytest.approx(score(20, 10), abs=1e-3)
+
+
+def test_a_pair_turns_by_its_angle() -> None:
+    config = GPTConfig(arch="rotary", n_embd=16, n_head=1, block_size=32)
+    cos, sin = rotary_tables(config)
+    x = torch.zeros(1, 1, 1, 16)
+    x[..., 0], x[..., 8] = 3.0, 4.0  # the pair (0, 8) turns by the position itself
+    turned = rotate(x, cos[2:3], sin[2:3]).flatten()
+    assert turned[0].item() == pytest.approx(3 * math.cos(2) - 4 * math.sin(2))
+    assert turned[8].item() == pytest.approx(3 * math.sin(2) + 4 * math.cos(2))
 
 
 @pytest.mark.parametrize("config", SHAPES)

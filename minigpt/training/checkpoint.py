@@ -79,7 +79,7 @@ class Checkpoint:
     """Of those before `steps`: when `patience` runs out must not depend on where a run stopped."""
     weights: dict[str, Tensor]
     optimizer: dict[str, Tensor]
-    """As `optim.state_tensors` gives it; empty in `best`, whose weights are averages."""
+    """As `optim.state_tensors` gives it, averages too; empty in `best`, whose weights they are."""
     machine: Machine = field(default_factory=Machine)
 
 
@@ -272,9 +272,12 @@ def _checksum(content: bytes) -> str:
 
 
 def build_model(checkpoint: Checkpoint) -> GPT:
-    """The model of a checkpoint, on the CPU, in eval mode."""
+    """The model of a checkpoint, to be used: of the averaged weights; on the CPU, in eval mode."""
     model = GPT(checkpoint.model)
-    load_weights(model, checkpoint.weights)
+    averages = checkpoint.optimizer
+    load_weights(
+        model, {name: averages.get(f"{name}/ema", w) for name, w in checkpoint.weights.items()}
+    )
     return model.eval()
 
 

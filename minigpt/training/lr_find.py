@@ -3,7 +3,7 @@
 import io
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from minigpt.errors import InputError
 from minigpt.training.run import Run
@@ -45,7 +45,8 @@ def try_rates(run: Run) -> Iterator[Trial]:
     Raises:
         InputError: the text is too short, or the model does not fit into memory.
     """
-    training = Training(run, None)
+    # nobody asks for an average here
+    training = Training(replace(run, train=replace(run.train, ema_decay=0.0)), None)
     training.rehearse()
     total, weight, lowest = 0.0, 0.0, math.inf
     for step in range(STEPS):

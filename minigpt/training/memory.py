@@ -114,7 +114,7 @@ def must_fit(model: GPTConfig) -> Iterator[None]:
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        gigabytes = 12 * model.n_params() / 1e9  # weights, gradients, one moment, in float32
+        gigabytes = 12 * model.n_params() / 1e9  # float32: weights, gradients, a moment
         raise InputError(
             f"a model of {model.n_params():,} parameters does not fit into memory; training it "
             f"takes more than {gigabytes:.1f} GB: --set a smaller n_embd, n_layer or block_size"

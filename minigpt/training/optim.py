@@ -66,15 +66,15 @@ class AdamW:
         weight_decay: float,
     ) -> None:
         self.parameters = list(parameters)
+        self._matrices = [p for p in self.parameters if p.dim() == 2]
+        self._others = [p for p in self.parameters if p.dim() != 2]
         self.lr, self.betas, self.weight_decay = lr, betas, weight_decay
         self.state: dict[nn.Parameter, dict[str, Tensor]] = {}
 
     @torch.no_grad()
     def step(self, share: float) -> None:
         """Take a step at that share of the learning rate; the gradients must be there."""
-        matrices = [p for p in self.parameters if p.dim() == 2]
-        others = [p for p in self.parameters if p.dim() != 2]
-        for parameters, decay in ((matrices, self.weight_decay), (others, 0.0)):
+        for parameters, decay in ((self._matrices, self.weight_decay), (self._others, 0.0)):
             if not parameters:
                 continue
             numbers: list[Tensor] = [*parameters]

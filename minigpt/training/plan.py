@@ -85,7 +85,7 @@ def measure_pace(run: Run, seconds: float, clock: Callable[[], float] = time.per
         asked = clock()
         again = train(replace(rehearsal, corpus=run.corpus))
         for event in again:  # for the first checkpoint all of the text is counted
-            if isinstance(event, Saved):
+            if isinstance(event, Evaluation):  # of a few tokens, at step 0
                 break
         begin_s = clock() - asked
         again.close()
@@ -112,11 +112,11 @@ def plan_steps(config: TrainConfig, pace: Pace, seconds: float) -> TrainConfig:
     Raises:
         InputError: not even a few steps fit.
     """
-    fitting = int(EVALUATION_SHARE * seconds / pace.evaluation_s) - 1  # one is at step 0
+    fitting = int(EVALUATION_SHARE * seconds / pace.evaluation_s)
     n_intervals = min(max(fitting, 1), MOST_EVALUATIONS)
-    steps = int((seconds - (n_intervals + 1) * pace.evaluation_s) / pace.step_s)
+    steps = int((seconds - n_intervals * pace.evaluation_s) / pace.step_s)
     if steps < FEWEST_STEPS:
-        needed = FEWEST_STEPS * pace.step_s + 2 * pace.evaluation_s
+        needed = FEWEST_STEPS * pace.step_s + pace.evaluation_s
         raise InputError(
             f"--minutes is too short: a step takes {pace.step_s:.2g} s here and an evaluation "
             f"{pace.evaluation_s:.2g} s, so {FEWEST_STEPS} steps need {needed / 60:.2g} minutes "

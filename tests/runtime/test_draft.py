@@ -4,7 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigpt.errors import InputError
-from minigpt.runtime.draft import MAX_CONTEXTS, MAX_STORED_CHARS, MIN_TIMES, ORDER, Draft, Pace
+from minigpt.runtime.draft import (
+    MAX_CONTEXTS,
+    MAX_STORED_CHARS,
+    MIN_TIMES,
+    ORDER,
+    Draft,
+    Pace,
+    _distinct,
+)
 
 TEXTS = st.lists(st.integers(0, 3), max_size=400).map(lambda ids: np.array(ids, np.uint32))
 
@@ -23,6 +31,14 @@ def plain_guess(text: list[int], newest: list[int]) -> int | None:
 def test_the_guess_is_what_most_often_followed(text: np.ndarray, newest: list[int]) -> None:
     wanted = plain_guess(text.tolist(), newest)
     assert Draft.from_text(text, 4).guess(newest, 1) == ([] if wanted is None else [wanted])
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=400))
+def test_the_fast_way_to_what_is_distinct(values: list[int]) -> None:
+    array = np.array(values, np.uint64)
+    _, first, times = np.unique(array, return_index=True, return_counts=True)
+    found, counts = _distinct(array)
+    assert (found.tolist(), counts.tolist()) == (first.tolist(), times.tolist())
 
 
 def test_guesses_go_on_from_guesses() -> None:

@@ -2,6 +2,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+from itertools import takewhile
 from pathlib import Path
 
 import torch
@@ -10,7 +11,7 @@ from minigpt.config import GPTConfig
 from minigpt.corpus import Corpus, split
 from minigpt.training.average import Average
 from minigpt.training.checkpoint import BEST, LAST, build_model, load
-from minigpt.training.events import Evaluation, Sample
+from minigpt.training.events import Evaluation, Sample, Step
 from minigpt.training.loop import train
 from minigpt.training.scoring import evaluate, sample
 from tests.models import random_gpt
@@ -25,12 +26,13 @@ def test_the_average_against_its_definition() -> None:
     torch.manual_seed(0)
     wanted: list[torch.Tensor] = []
     for steps in range(1, 20):
+        left = 22 - steps
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.add_(torch.randn_like(parameter))
-        average.follow(steps)
+        average.follow(steps, left)
         newest = [p.detach().clone() for p in model.parameters()]
-        kept = min(0.5, steps / (steps + 9))
+        kept = min(0.5, steps / (steps + 9), left / (left + 9))
         wanted = [
             kept * old + (1 - kept) * new for old, new in zip(wanted or newest, newest, strict=True)
         ]
@@ -44,7 +46,7 @@ def test_the_average_against_its_definition() -> None:
 def test_the_newest_weights_come_back_after_an_error() -> None:
     model = random_gpt(SMALL)
     average = Average(model, 0.9)
-    average.follow(1)
+    average.follow(1, 9)
     with torch.no_grad():
         model.lm_head.weight.add_(1.0)
     newest = model.lm_head.weight.clone()
@@ -63,17 +65,27 @@ def test_the_newest_weights_come_back_after_an_error() -> None:
 def test_the_average_is_what_is_scored_sampled_and_kept(
     tmp_path: Path, corpus: Corpus, decay: float
 ) -> None:
-    run = small_run(tmp_path, corpus, max_steps=6, eval_interval=6, ema_decay=decay)
-    events = list(train(run))
+    run = small_run(tmp_path, corpus, max_steps=60, eval_interval=6, ema_decay=decay)
+    events = list(takewhile(lambda e: not isinstance(e, Step) or e.step < 7, train(run)))
     score = [e.val_loss for e in events if isinstance(e, Evaluation)][-1]
     text = next(e.text for e in events if isinstance(e, Sample))
     _, val_ids = split(run.corpus.ids)
     best, last = load(tmp_path / BEST), load(tmp_path / LAST)
     assert score == best.card.val_loss == evaluate(build_model(best), val_ids)
     assert text == sample(build_model(best), run.corpus.tokenizer, run.train)
+    # what is used of the last one is its average too
+    assert score == evaluate(build_model(last), val_ids)
     differs = not torch.equal(best.weights["wte.weight"], last.weights["wte.weight"])
     assert differs == (decay > 0)
     assert any(name.endswith("/ema") for name in last.optimizer) == (decay > 0)
+
+
+def test_at_the_end_it_is_the_newest_weights(tmp_path: Path, corpus: Corpus) -> None:
+    run = small_run(tmp_path, corpus, max_steps=20, eval_interval=20, ema_decay=0.98)
+    list(train(run))
+    last = load(tmp_path / LAST)
+    for name, tensor in last.weights.items():
+        assert torch.equal(last.optimizer[f"{name}/ema"], tensor)
 
 
 def test_the_steps_do_not_depend_on_it(tmp_path: Path, corpus: Corpus) -> None:

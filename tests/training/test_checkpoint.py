@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 
 import torch
 
-from minigpt.config import GPTConfig, TrainConfig
+from minigpt.config import GPTConfig, ModelCard, TrainConfig, to_json
 from minigpt.errors import InputError
 from minigpt.tokenizer import CharTokenizer
 from minigpt.training.checkpoint import (
@@ -74,6 +74,28 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
         assert torch.equal(back.weights[name], tensor), name
     assert set(back.optimizer) == {"wte.weight/exp_avg"}
     assert build_model(back).config == SMALL
+
+
+def test_one_of_before_the_average_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def older(record: GPTConfig | TrainConfig | ModelCard) -> str:
+        fields = json.loads(to_json(record))
+        fields.pop("ema_decay", None)
+        return json.dumps(fields)
+
+    monkeypatch.setattr("minigpt.training.checkpoint.to_json", older)
+    save(checkpoint(), tmp_path / LAST)
+    assert b"ema_decay" not in (tmp_path / LAST).read_bytes()
+    assert load(tmp_path / LAST).train == replace(TrainConfig(), ema_decay=0.0)
+
+
+def test_what_is_used_is_the_average(tmp_path: Path) -> None:
+    average = torch.full((5, 16), 2.0)
+    save(replace(checkpoint(), optimizer={"wte.weight/ema": average}), tmp_path / LAST)
+    back = load(tmp_path / LAST)
+    assert torch.equal(build_model(back).wte.weight, average)
+    assert not torch.equal(back.weights["wte.weight"], average)
 
 
 def test_the_same_checkpoint_is_the_same_bytes(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import torch
 from minigpt.corpus import Corpus
 from minigpt.errors import InputError
 from minigpt.training.checkpoint import BEST, LAST, load
-from minigpt.training.events import Begin, Step
+from minigpt.training.events import Begin, Evaluation, Step
 from minigpt.training.loop import train
 from minigpt.training.run import Run
 from minigpt.training.world import World, joined
@@ -101,14 +101,17 @@ def two_processes(
 def test_two_processes_learn_what_one_does(tmp_path: Path, corpus: Corpus, shard: str) -> None:
     one = small_run(tmp_path / "one", corpus, sample_chars=0)
     one = replace(one, model=replace(one.model, dropout=0.0))
-    steps = [event for event in train(one) if isinstance(event, Step)]
-    together = [
-        row for row in two_processes(tmp_path / "two", corpus, shard=shard) if "loss" in row
-    ]
+    events = list(train(one))
+    steps = [event for event in events if isinstance(event, Step)]
+    scores = [event.val_loss for event in events if isinstance(event, Evaluation)]
+    log = two_processes(tmp_path / "two", corpus, shard=shard)
+    together = [row for row in log if "loss" in row]
     assert [row["step"] for row in together] == [step.step for step in steps]
     for row, step in zip(together, steps, strict=True):
         assert row["loss"] == pytest.approx(step.loss, abs=1e-5)
         assert row["gradient_norm"] == pytest.approx(step.gradient_norm, abs=1e-4)
+    # of the averaged weights
+    assert [row["val_loss"] for row in log if "val_loss" in row] == pytest.approx(scores, abs=1e-4)
 
 
 @pytest.mark.parametrize("shard", ["no", pytest.param("yes", marks=pytest.mark.slow)])

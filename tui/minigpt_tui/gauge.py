@@ -21,10 +21,10 @@ class Gauge:
     """0 before the second token."""
 
     @classmethod
-    def of_text(cls, document: Document, block_size: int) -> "Gauge":
-        """Before a run: what a model had in view where the text ends, if one has written there."""
+    def of_text(cls, document: Document) -> "Gauge":
+        """Before a run: what the model had in view where the text ends, if it has written there."""
         origin = document.origin(len(document) - 1) if len(document) else None
-        return cls(window=min(origin.window, block_size) if origin else 0)
+        return cls(window=origin.window if origin else 0)
 
     def after(self, batch: Tokens) -> "Gauge":
         """With the next tokens of the run."""

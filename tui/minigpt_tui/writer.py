@@ -381,7 +381,9 @@ class Writer:
 
     def _gauge_at_the_end(self) -> Gauge:
         """With nothing of runs that another model, or another text, has had."""
-        return Gauge.of_text(self.document, self.model.config.block_size) if self.model else Gauge()
+        model, runs = self.model, self.document.runs
+        is_its_own = model is not None and runs and runs[-1].model_sha256 == model.checksum
+        return Gauge.of_text(self.document) if is_its_own else Gauge()
 
     def _name_unknown(self, chars: str) -> Iterable[Notice]:
         news = [c for c in chars if c not in self._told]
