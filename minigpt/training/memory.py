@@ -18,6 +18,7 @@ Done = TypeVar("Done")
 _WORDS = (
     "can't allocate memory", "not enough memory", "bad_alloc", "out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
+    "could not create a primitive",  # oneDNN, which has no memory for the code that it makes
 )  # fmt: skip
 
 

@@ -25,10 +25,11 @@ ON_CPU = RuntimeError(
 ON_GPU = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 4.00 GiB.")
 ON_WINDOWS = RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes.")
 ON_FULL_GPU = RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`")
+OF_ONEDNN = RuntimeError("could not create a primitive")
 OF_NUMPY = MemoryError("Unable to allocate 4.00 GiB for an array")
 
 
-@pytest.mark.parametrize("error", [ON_CPU, ON_GPU, ON_FULL_GPU, ON_WINDOWS, OF_NUMPY])
+@pytest.mark.parametrize("error", [ON_CPU, ON_GPU, ON_FULL_GPU, ON_WINDOWS, OF_ONEDNN, OF_NUMPY])
 def test_a_batch_too_large_is_told_with_one_that_fits(
     tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
@@ -47,7 +48,7 @@ def test_a_batch_too_large_is_told_with_one_that_fits(
     list(train(small_run(tmp_path, corpus, batch_size=5, accumulation=8)))
 
 
-@pytest.mark.parametrize("error", [ON_CPU, ON_GPU, ON_FULL_GPU, ON_WINDOWS, OF_NUMPY])
+@pytest.mark.parametrize("error", [ON_CPU, ON_GPU, ON_FULL_GPU, ON_WINDOWS, OF_ONEDNN, OF_NUMPY])
 def test_a_model_too_large_for_any_batch(
     tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
