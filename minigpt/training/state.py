@@ -207,7 +207,7 @@ class Training:
             optimizer.step(share)
         self.model.zero_grad(set_to_none=True)
         self.step += 1
-        self._average.follow(self.step, max(config.max_steps - self.step, 0))
+        self._average.follow(self.step, left=config.max_steps - self.step)
         tokens = config.accumulation * config.batch_size * self._run.model.block_size
         numbers = torch.stack([world.mean(sum(losses[1:], losses[0])), norm.double()])
         arrived = torch.cuda.Event() if numbers.is_cuda else None  # type: ignore[no-untyped-call]
