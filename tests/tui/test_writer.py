@@ -189,6 +189,24 @@ def test_what_the_model_has_in_view_is_known_without_a_run() -> None:
     assert writer.gauge == Gauge()  # that one has not had it in view
 
 
+def test_what_the_model_has_in_view_is_that_of_the_end_after_going_back() -> None:
+    writer, engine = ready()
+    for text, window in (("B", 7), ("C", 12)):
+        writer.write("a", PARAMS)
+        engine.write(text, window=window)
+        engine.finish()
+        writer.hear()
+    leaf, speed = writer.document.head, writer.gauge.tokens_per_s
+    writer.undo()
+    assert (writer.document.text, writer.gauge.window) == ("aB", 7)
+    writer.redo()
+    assert (writer.document.text, writer.gauge.window) == ("aBaC", 12)
+    writer.take_back()
+    assert (writer.document.text, writer.gauge.window) == ("aB", 7)
+    writer.checkout(leaf)
+    assert (writer.gauge.window, writer.gauge.tokens_per_s) == (12, speed)
+
+
 def test_late_records_are_none_of_a_run_that_waits() -> None:
     writer, engine = ready()
     writer.write("a", PARAMS)

@@ -186,6 +186,7 @@ class Writer:
         self.stop()
         document.mark()
         document.rewind(begin)
+        self._turn_to_the_end()
         return text[start:end]
 
     def is_there(self, place: Place) -> bool:
@@ -289,6 +290,7 @@ class Writer:
         self.stop()
         can = self.document.can_undo
         self.document.undo()
+        self._turn_to_the_end()
         return can
 
     def redo(self) -> bool:
@@ -296,6 +298,7 @@ class Writer:
         self.stop()
         can = self.document.can_redo
         self.document.redo()
+        self._turn_to_the_end()
         return can
 
     def checkout(self, leaf: int) -> None:
@@ -303,6 +306,7 @@ class Writer:
         self.stop()
         self.document.mark()
         self.document.checkout(leaf)
+        self._turn_to_the_end()
 
     def write_anew(self, document: Document) -> Replay | None:
         """Let the engine write a document's runs anew, this one's or another's; None: no model."""
@@ -378,6 +382,10 @@ class Writer:
         self.document.append_tokens(batch.tokens)
         self.gaze.follow(self.document, batch)
         self.gauge = self.gauge.after(batch)
+
+    def _turn_to_the_end(self) -> None:
+        """Know what is in view where the text ends now; how fast the last run was stays true."""
+        self.gauge = replace(self.gauge, window=self._gauge_at_the_end().window)
 
     def _gauge_at_the_end(self) -> Gauge:
         """With nothing of runs that another model, or another text, has had."""
