@@ -22,14 +22,14 @@ class Average:
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.parameters = list(model.parameters()) if decay else []
-        self.state: dict[nn.Parameter, dict[str, Tensor]] = {}
+        self.state = {p: {"ema": p.detach().clone()} for p in self.parameters}
         self._decay = decay
 
     def follow(self, steps: int, left: int) -> None:
         """Take in the weights after a step.
 
         Args:
-            steps: how many are done. At first little is kept, as in TensorFlow's
+            steps: how many are done, this one too. At first little is kept, as in TensorFlow's
                 ExponentialMovingAverage: a model that knew nothing is to be forgotten.
             left: how many are to come. In the end little is kept either: then the newest weights
                 jump no more, and the average would only be late (0.007 nats after 200 steps of
@@ -37,9 +37,6 @@ class Average:
         """
         if not self.parameters:
             return
-        for parameter in self.parameters:
-            if parameter not in self.state:
-                self.state[parameter] = {"ema": parameter.detach().clone()}
         kept = min(self._decay, steps / (steps + 9), left / (left + 9))
         averages = [self.state[p]["ema"] for p in self.parameters]
         torch._foreach_lerp_(averages, [p.detach() for p in self.parameters], 1 - kept)

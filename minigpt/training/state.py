@@ -89,9 +89,9 @@ class Training:
             if resume:
                 checkpoints.load_weights(self.model, resume.weights)
             self._shared = run.world.wrap(self.model)
+            self._optimizers = make_optimizers(self.model, run.train)
+            self._average = Average(self.model, run.train.ema_decay)
         self._forward: Callable[[Tensor], Tensor] = self._shared
-        self._optimizers = make_optimizers(self.model, run.train)
-        self._average = Average(self.model, run.train.ema_decay)
         device = torch.device(run.world.device)
         self.machine = Machine(
             processes=run.world.size,

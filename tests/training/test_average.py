@@ -24,7 +24,7 @@ def test_the_average_against_its_definition() -> None:
     model = random_gpt(SMALL)
     average = Average(model, 0.5)
     torch.manual_seed(0)
-    wanted: list[torch.Tensor] = []
+    wanted = [p.detach().clone() for p in model.parameters()]
     for steps in range(1, 20):
         left = 22 - steps
         with torch.no_grad():
@@ -33,9 +33,7 @@ def test_the_average_against_its_definition() -> None:
         average.follow(steps, left)
         newest = [p.detach().clone() for p in model.parameters()]
         kept = min(0.5, steps / (steps + 9), left / (left + 9))
-        wanted = [
-            kept * old + (1 - kept) * new for old, new in zip(wanted or newest, newest, strict=True)
-        ]
+        wanted = [kept * old + (1 - kept) * new for old, new in zip(wanted, newest, strict=True)]
     with average.in_place():
         for parameter, want in zip(model.parameters(), wanted, strict=True):
             torch.testing.assert_close(parameter.detach(), want)

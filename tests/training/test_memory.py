@@ -59,6 +59,8 @@ def test_a_model_too_large_for_any_batch(
     whole_model = "does not fit into memory; training it takes more"
     for name, words in (
         ("GPT", whole_model),
+        ("make_optimizers", whole_model),
+        ("Average", whole_model),
         ("next_token_loss", "nor does a batch of one"),
         ("evaluate", whole_model),
     ):
@@ -168,5 +170,8 @@ def test_short_memory_for_real(
     )
     fits = said.split("try --set ")[1].split(",")[0]
     assert limited("fits", f"--set={fits}") == 0
-    assert limited("model", "--set=n_embd=20000") == 2
-    assert "parameters does not fit into memory" in capfd.readouterr().err.splitlines()[-1]
+    # of 39 million parameters the weights and gradients alone would fit
+    for name, width in (("model", 20_000), ("optimizer", 1792)):
+        assert limited(name, f"--set=n_embd={width}", "--set=batch_size=1") == 2
+        assert "parameters does not fit into memory" in capfd.readouterr().err.splitlines()[-1]
+        assert not (tmp_path / name / "metrics.jsonl").exists()
