@@ -51,6 +51,7 @@ from minigpt.training.state import Diverged
 from minigpt.training.world import World, joined
 
 MOST_MINUTES = 365 * 24 * 60
+COMPILING = "compiling: the first time takes about half a minute, later ones a few seconds"
 EXIT_REFUSED = 2
 EXIT_STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
@@ -109,8 +110,8 @@ def _train(
     with contextlib.ExitStack() as stack:
         received = stack.enter_context(_stop_signal(partial(_will_stop, progress)))
         events = train(run, resume, stop=lambda: received() is not None)
-        if run.compile:
-            say("compiling: the first time takes about half a minute, later ones a few seconds")
+        if run.compile and arguments.minutes is None:
+            say(COMPILING)
         event: Event = next(events)
         assert isinstance(event, Begin)
         if event.not_compiled:
@@ -212,13 +213,16 @@ def _check_minutes(arguments: argparse.Namespace) -> None:
 def _plan(run: Run, seconds: float) -> Run:
     """The run with as many steps as fit, told in one sentence; measuring is part of the time."""
     began = time.monotonic()
+    if run.compile:
+        say(COMPILING)
     pace = measure_pace(run, seconds)
     # what the measuring does not see: the plot, the log, and what else the machine does
     left = 0.95 * (seconds - (time.monotonic() - began) - pace.begin_s) - 2
     train_config = plan_steps(run.train, pace, left)
     steps, interval = train_config.max_steps, train_config.eval_interval
     say(f"plan: {steps:,} steps of {pace.step_s:.2g} s and {steps // interval} "
-         f"evaluations of {pace.evaluation_s:.2g} s, about {left:.0f} s in all")  # fmt: skip
+         f"evaluations of {pace.evaluation_s:.2g} s, about {left:.0f} s in all"
+         + (", and what the processes tell each other" if run.world.size > 1 else ""))  # fmt: skip
     return replace(run, train=train_config)
 
 

@@ -14,6 +14,7 @@ from statistics import median
 
 from minigpt.config import TrainConfig
 from minigpt.errors import InputError
+from minigpt.training.checkpoint import BEST, LAST
 from minigpt.training.events import Evaluation, Event, Sample, Saved, Step
 from minigpt.training.loop import train
 from minigpt.training.run import Run
@@ -81,6 +82,7 @@ def measure_pace(run: Run, seconds: float, clock: Callable[[], float] = time.per
             if enough and isinstance(event, Step):  # so what follows a Saved is there too
                 break
         events.close()  # two models at once may be one too many
+        best, last = (Path(folder, name).stat().st_size for name in (BEST, LAST))
         # once more, on all of the text: what is compiled once is compiled faster the second time
         asked = clock()
         again = train(replace(rehearsal, corpus=run.corpus))
@@ -90,13 +92,13 @@ def measure_pace(run: Run, seconds: float, clock: Callable[[], float] = time.per
         begin_s = clock() - asked
         again.close()
     saving = _typical(costs[Saved])
-    # nearly each of these is the best so far, and writes half of what a save does
-    best = min(saving / 2, _typical(costs[Evaluation]))
-    scoring = _typical(costs[Evaluation]) - best
+    # nearly each evaluation is the best so far, and writes that
+    keeping = min(saving * best / last, _typical(costs[Evaluation]))
+    scoring = _typical(costs[Evaluation]) - keeping
     more_text = len(run.parts[1]) / len(rehearsal.parts[1])
     return Pace(
         step_s=_typical(costs[Step]),
-        evaluation_s=more_text * scoring + best + saving + _typical(costs[Sample]),
+        evaluation_s=more_text * scoring + keeping + saving + _typical(costs[Sample]),
         begin_s=begin_s,
     )
 
