@@ -32,6 +32,7 @@ from minigpt.run_folder import (
     refuse_to_replace,
     resumed,
 )
+from minigpt.runtime.onnx_file import check_fits
 from minigpt.settings import read_run_file, to_toml
 from minigpt.terminal import one_line, say
 from minigpt.torch_decoder import check_device
@@ -101,7 +102,7 @@ def _train(
 ) -> int:
     """Follow a run to its end; returns the exit code."""
     folder, corpus = run.folder, run.corpus
-    say(f"{to_toml(run.model, run.train)}# {_scope(run)}")
+    _announce(run)
     title = (
         f"{folder.name}: {run.model.n_params():,} parameters, {len(corpus.ids):,} characters, "
         f"{run.model.vocab_size} distinct"
@@ -175,6 +176,14 @@ def _train_along(arguments: argparse.Namespace, folder: Path, cache: Path, world
             return EXIT_REFUSED
     assert isinstance(last, End)
     return EXIT_STOPPED[received() or signal.SIGTERM] if last.why == "stopped" else 0
+
+
+def _announce(run: Run) -> None:
+    say(f"{to_toml(run.model, run.train)}# {_scope(run)}")
+    try:
+        check_fits(run.model, "int4")
+    except InputError as error:
+        say(f"note: this model cannot be exported, in no precision: {error}")
 
 
 def _scope(run: Run) -> str:

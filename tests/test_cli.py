@@ -490,6 +490,17 @@ def test_a_picture_that_cannot_be_drawn_costs_no_run(
     assert f"best checkpoint and log are in {out}" in err
 
 
+def test_a_model_that_no_file_can_hold_is_named_before_it_is_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.setattr("minigpt.runtime.onnx_file.MAX_DECODER_BYTES", 1000)
+    arguments = ("--corpus", "pydoc", "--out", tmp_path / "run", "--max-steps", 1, *TRAIN)
+    code, _, err = run(capsys, "train", *arguments)
+    assert code == 0
+    assert "note: this model cannot be exported, in no precision: a window of " in err
+
+
 def test_a_run_leaves_its_files(trained: Path) -> None:
     names = {path.name for path in trained.iterdir()}
     assert names == {

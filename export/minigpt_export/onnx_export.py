@@ -13,7 +13,7 @@ from minigpt.files import write_atomically
 from minigpt.model import GPT
 from minigpt.runtime import onnx_file
 from minigpt.runtime.onnx_decoder import OnnxDecoder
-from minigpt.runtime.onnx_file import OnnxFile, check_onnx
+from minigpt.runtime.onnx_file import OnnxFile, check_fits, check_onnx
 from minigpt.runtime.onnx_graph import Precision
 from minigpt.tokenizer import CharTokenizer
 from minigpt.torch_decoder import TorchDecoder
@@ -68,8 +68,13 @@ def build_file(
         force: make it even if it differs by more than `parity` allows.
 
     Raises:
-        InputError: the exported graph differs from the model by more than `parity` allows.
+        InputError: no file of that precision can hold the model, or the exported graph differs from
+            the model by more than `parity` allows.
     """
+    try:
+        check_fits(model.config, precision)
+    except InputError as error:
+        raise InputError(f"{error}; choose another --precision, or train a smaller model") from None
     weights = {name: tensor.float().numpy() for name, tensor in model.state_dict().items()}
     proto = build_graph(model.config, weights, precision)
     today = datetime.datetime.now(datetime.UTC).date().isoformat()

@@ -24,7 +24,7 @@ from minigpt.config import GPTConfig, ModelCard, from_json
 from minigpt.errors import InputError
 from minigpt.files import open_regular
 from minigpt.runtime.draft import MAX_STORED_CHARS, Draft
-from minigpt.runtime.onnx_graph import PRECISIONS, Graph
+from minigpt.runtime.onnx_graph import PRECISIONS, Graph, Precision
 from minigpt.runtime.onnx_walk import (
     MAX_METADATA_BYTES,
     MAX_TEXT_BYTES,
@@ -107,6 +107,36 @@ def read_card(path: Path) -> tuple[GPTConfig, ModelCard]:
     with open_regular(path, WANTED, MAX_FILE_BYTES) as file, _naming(path):
         config, _, card, *_ = _check(Unread(file, 0, os.fstat(file.fileno()).st_size))
     return config, card
+
+
+def check_window(config: GPTConfig) -> None:
+    """See that keys, values and logits of a whole window are not too much for any machine.
+
+    Raises:
+        InputError: they take more than MAX_DECODER_BYTES.
+    """
+    cached = 2 * config.n_layer * config.n_embd
+    if 4 * config.block_size * (cached + config.exported_vocab_size) > MAX_DECODER_BYTES:
+        raise InputError(
+            f"a window of {config.block_size} tokens of this model takes more than "
+            f"{MAX_DECODER_BYTES} bytes of memory"
+        )
+
+
+def check_fits(config: GPTConfig, precision: Precision) -> None:
+    """See that a file can hold a model, and that `open_onnx` would take it.
+
+    Raises:
+        InputError: its weights take more than a file can hold, or as `check_window`.
+    """
+    check_window(config)
+    n_bytes = sum(weight.n_bytes for weight in Graph(config, precision).weights.values())
+    most = MAX_FILE_BYTES - 2 * MAX_METADATA_BYTES  # the texts, and then the nodes
+    if n_bytes > most:
+        raise InputError(
+            f"{config.n_params():,} parameters take {n_bytes / 1e9:.2f} GB in {precision}, and a "
+            f".onnx file holds {most / 1e9:.2f}"
+        )
 
 
 def check_onnx(path: Path, content: bytes) -> OnnxFile:
@@ -219,12 +249,7 @@ def _check_graph(model: Model, config: GPTConfig, card: ModelCard) -> None:
         raise InputError(
             f"its precision must be one of {', '.join(PRECISIONS)}, not {card.precision[:20]!r}"
         )
-    cached = 2 * config.n_layer * config.n_embd
-    if 4 * config.block_size * (cached + config.exported_vocab_size) > MAX_DECODER_BYTES:
-        raise InputError(
-            f"a window of {config.block_size} tokens of this model takes more than "
-            f"{MAX_DECODER_BYTES} bytes of memory"
-        )
+    check_window(config)
     expected = Graph(config, card.precision)
     if model.nodes != expected.nodes:
         raise InputError("its graph is not the one that minigpt export writes for its config")

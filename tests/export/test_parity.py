@@ -14,14 +14,15 @@ from onnx import checker
 from minigpt.config import PRESETS, GPTConfig
 from minigpt.corpus import Corpus
 from minigpt.errors import InputError
+from minigpt.runtime import onnx_file
 from minigpt.runtime.cuda_decoder import CudaDecoder
 from minigpt.runtime.evaluation import evaluate
 from minigpt.runtime.generation import generate
 from minigpt.runtime.library import load
 from minigpt.runtime.onnx_decoder import OnnxDecoder
-from minigpt.runtime.onnx_file import OnnxFile, open_onnx
+from minigpt.runtime.onnx_file import OnnxFile, check_fits, open_onnx
 from minigpt.runtime.onnx_graph import Precision
-from minigpt.runtime.onnx_walk import OPERATORS
+from minigpt.runtime.onnx_walk import MAX_METADATA_BYTES, OPERATORS
 from minigpt.runtime.params import SamplingParams
 from minigpt.tokenizer import CharTokenizer
 from minigpt.torch_decoder import TorchDecoder
@@ -180,6 +181,26 @@ def test_a_precision_that_costs_too_much_is_not_exported(
     assert not path.exists()
     export_onnx(*arguments, precision="int4", force=True)
     assert open_onnx(path).card.precision == "int4"
+
+
+def test_what_no_file_can_hold_is_refused_before_it_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = GPTConfig(n_layer=24, n_head=12, n_embd=1536)
+    with pytest.raises(InputError, match=r"take 2\.72 GB in fp32, and a \.onnx file holds 2\.14"):
+        check_fits(large, "fp32")
+    check_fits(large, "fp16")
+    model = random_gpt(large_window := replace(SMALL, block_size=64))
+    monkeypatch.setattr("minigpt_export.onnx_export.build_graph", None)
+    for name, most, words in (
+        ("MAX_FILE_BYTES", 2 * MAX_METADATA_BYTES + 100, "fp32, .*; choose another --precision"),
+        ("MAX_DECODER_BYTES", 4 * large_window.block_size * large_window.n_embd, "a window of 64"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(onnx_file, name, most)
+            with pytest.raises(InputError, match=words):
+                export_onnx(model, CharTokenizer("abcde"), CARD, "abcde" * 8, tmp_path / "x.onnx")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_file_carries_everything(small_onnx: Path) -> None:
