@@ -21,7 +21,7 @@ from torch import Tensor
 from minigpt import __version__
 from minigpt.config import GPTConfig, ModelCard, TrainConfig, from_json, to_json
 from minigpt.errors import InputError
-from minigpt.files import read_bytes, write_atomically
+from minigpt.files import open_atomically, read_bytes
 from minigpt.model import GPT
 from minigpt.tokenizer import CharTokenizer
 
@@ -89,7 +89,7 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
     Raises:
         InputError: the folder is not writable or the disk is full; an older file stays as it was.
     """
-    write_atomically(path, _to_bytes(checkpoint))
+    _write(checkpoint, path)
 
 
 def save_last(checkpoint: Checkpoint, folder: Path) -> None:
@@ -98,7 +98,15 @@ def save_last(checkpoint: Checkpoint, folder: Path) -> None:
     Raises:
         InputError: as `save`; `last` and `previous` stay as they were.
     """
-    write_atomically(folder / LAST, _to_bytes(checkpoint), keep_old_as=folder / PREVIOUS)
+    _write(checkpoint, folder / LAST, keep_old_as=folder / PREVIOUS)
+
+
+def _write(checkpoint: Checkpoint, path: Path, *, keep_old_as: Path | None = None) -> None:
+    content = _to_bytes(checkpoint)
+    checksum = _checksum([content])
+    with open_atomically(path, keep_old_as=keep_old_as) as file:
+        for piece in _with_another(_NO_SUM, checksum, content):
+            file.write(piece)
 
 
 def load(path: Path) -> Checkpoint:
@@ -121,7 +129,7 @@ def load(path: Path) -> Checkpoint:
             f"{path} has format {written_format!r:.20}, this minigpt reads {FORMAT}: "
             "it is damaged, or another minigpt wrote it"
         )
-    if _checksum(content.replace(_field(given), _field(_NO_SUM), 1)) != given:
+    if _checksum(_with_another(given, _NO_SUM, content)) != given:
         raise InputError(f"{path} is damaged: its content does not match its checksum")
     try:
         return _from_parts(info, safetensors.torch.load(content))
@@ -223,6 +231,7 @@ def _of_run(checkpoint: Checkpoint) -> tuple[object, ...]:
 
 
 def _to_bytes(checkpoint: Checkpoint) -> bytes:
+    """The file, with zeros for its checksum."""
     info = {
         "format": FORMAT,
         "minigpt": __version__,
@@ -247,7 +256,7 @@ def _to_bytes(checkpoint: Checkpoint) -> bytes:
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     metadata = {_KEY: json.dumps(info, sort_keys=True)}
     content: bytes = safetensors.torch.save(on_cpu, metadata=metadata)
-    return content.replace(_field(_NO_SUM), _field(_checksum(content)), 1)
+    return content
 
 
 def _header(content: bytes) -> dict[str, Any]:
@@ -267,8 +276,17 @@ def _field(checksum: str) -> bytes:
     return json.dumps(f'"checksum": "{checksum}"')[1:-1].encode()
 
 
-def _checksum(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+def _with_another(old: str, new: str, content: bytes) -> list[bytes | memoryview]:
+    """The content with another checksum, in pieces: a copy takes a fourth of a save's time."""
+    view, at = memoryview(content), content.find(_field(old))
+    return [view[:at], _field(new), view[at + len(_field(old)) :]] if at >= 0 else [view]
+
+
+def _checksum(pieces: Sequence[bytes | memoryview]) -> str:
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def build_model(checkpoint: Checkpoint) -> GPT:

@@ -23,7 +23,7 @@ def train(
 
     Args:
         run: the whole of what to do.
-        resume: where to go on from.
+        resume: where to go on from; its tensors are taken out of it.
         stop: asked after every step; True saves and ends.
 
     Raises:

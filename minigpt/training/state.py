@@ -114,6 +114,9 @@ class Training:
             # the first process may have found the best checkpoint lost
             self.best_val_loss = run.world.of_first(resume.best_val_loss)
             self.since_best = resume.evaluations_since_best
+            # whoever asked still has it, and would keep its gigabytes for as long as the run takes
+            resume.weights.clear()
+            resume.optimizer.clear()
         self._known_draft = resume.draft if resume else None
 
     @property

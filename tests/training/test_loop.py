@@ -134,6 +134,8 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(
     monkeypatch.delattr(Draft, "from_text")  # the text was counted once, and is the same
     for event in train(replace(run, folder=two), resume=found):
         log.write(event)
+    assert not found.weights  # in memory once, not twice
+    assert not found.optimizer
     for name in (LAST, BEST, "metrics.jsonl"):
         assert (one / name).read_bytes() == (two / name).read_bytes(), name
 
