@@ -132,13 +132,16 @@ class Muon:
         """Take a step at that share of the learning rate; the gradients must be there."""
         lr = share * self.lr
         for (rows, columns, _), parameters in self._alike().items():
-            ahead = [whole(self._direction(p)).view(-1, rows, columns) for p in parameters]
+            ahead = [whole(d).view(-1, rows, columns) for d in self._directions(parameters)]
             directions = torch.split(orthogonalized(torch.cat(ahead)), [len(a) for a in ahead])
             length = lr * max(1.0, rows / columns) ** 0.5
-            for parameter, direction in zip(parameters, directions, strict=True):
-                parameter.mul_(1 - lr * self.weight_decay)
-                flat = direction.reshape(-1, columns)
-                parameter.add_(cut_as(parameter, flat), alpha=-length)
+            steps = [
+                cut_as(parameter, direction.reshape(-1, columns))
+                for parameter, direction in zip(parameters, directions, strict=True)
+            ]
+            numbers: list[Tensor] = [*parameters]
+            torch._foreach_mul_(numbers, 1 - lr * self.weight_decay)
+            torch._foreach_add_(numbers, steps, alpha=-length)
 
     def _alike(self) -> dict[tuple[int, int, int], list[nn.Parameter]]:
         """Those whose matrices have one shape; cut up ones alone, as many whole ones are too large.
@@ -152,12 +155,12 @@ class Muon:
             groups.setdefault(key, []).append(parameter)
         return groups
 
-    def _direction(self, parameter: nn.Parameter) -> Tensor:
-        """The gradient, a step ahead along its average (Nesterov's momentum)."""
-        gradient = _gradient(parameter)
-        average = self.state[parameter]["average"]
-        average.lerp_(gradient, 1 - self.momentum)
-        return gradient.lerp(average, self.momentum)
+    def _directions(self, parameters: Sequence[nn.Parameter]) -> Sequence[Tensor]:
+        """The gradients, a step ahead along their averages (Nesterov's momentum)."""
+        gradients = [_gradient(p) for p in parameters]
+        averages = [self.state[p]["average"] for p in parameters]
+        torch._foreach_lerp_(averages, gradients, 1 - self.momentum)
+        return torch._foreach_lerp(gradients, averages, self.momentum)
 
 
 Optimizer = AdamW | Muon
