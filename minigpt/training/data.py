@@ -9,13 +9,20 @@ from torch import Tensor
 
 from minigpt.corpus import Ids
 
+CPU = torch.device("cpu")
 SHARE_FOR_IDS = 0.25
 """Of a GPU's free memory: so much may the text take, 4 bytes a token."""
 _PIECE = 2**22
 
 
 def windows(
-    ids: Ids | Tensor, *, seed: int, first: int, count: int, block_size: int
+    ids: Ids | Tensor,
+    device: torch.device = CPU,
+    *,
+    seed: int,
+    first: int,
+    count: int,
+    block_size: int,
 ) -> tuple[Tensor, Tensor]:
     """Some of an endless sequence of windows, and for each position the token that follows.
 
@@ -24,14 +31,15 @@ def windows(
     time; what that costs is in benchmarks/ablations.md.
 
     Args:
-        ids: the training part, longer than a window; an array, or on a device by `resident`.
+        ids: the training part, longer than a window; an array, or on the device by `resident`.
+        device: where the windows go.
         seed: of the run.
         first: number of the first window.
         count: how many.
         block_size: their length.
 
     Returns:
-        Inputs and targets, both int64 (count, block_size), where the ids are.
+        Inputs and targets, both int64 (count, block_size), on the device.
     """
     n_targets = len(ids) - 1
     per_epoch = max(1, n_targets // block_size - 1)  # one less, so that the cuts have room to move
@@ -42,10 +50,11 @@ def windows(
         for cut, order in [_epoch(seed, epoch, per_epoch, n_targets - per_epoch * block_size)]
     ])  # fmt: skip
     if isinstance(ids, Tensor):
-        offsets = torch.arange(block_size + 1, device=ids.device)
-        both = ids[to_device(torch.from_numpy(starts), ids.device)[:, None] + offsets].long()
+        offsets = torch.arange(block_size + 1, device=device)
+        both = ids[to_device(torch.from_numpy(starts), device)[:, None] + offsets].long()
     else:
-        both = torch.from_numpy(ids[starts[:, None] + np.arange(block_size + 1)].astype(np.int64))
+        cut_out = ids[starts[:, None] + np.arange(block_size + 1)].astype(np.int64)
+        both = to_device(torch.from_numpy(cut_out), device)  # once, and before it is in two
     return both[:, :-1], both[:, 1:]
 
 

@@ -44,8 +44,10 @@ def evaluate(model: GPT, ids: Ids, tokens_per_batch: int = 4096) -> float:
     if n_full * block_size < n_targets:
         tail = tokens[n_full * block_size :]
         parts.append((tail[None, :-1], tail[None, 1:]))
-    losses = [next_token_loss(model(x), y).item() * y.numel() for x, y in parts]
-    return float(sum(losses)) / n_targets
+    # read together: a GPU is waited for once
+    losses = torch.stack([next_token_loss(model(x), y) for x, y in parts]).tolist()
+    sums = (loss * y.numel() for loss, (_, y) in zip(losses, parts, strict=True))
+    return float(sum(sums)) / n_targets
 
 
 def sample(model: GPT, tokenizer: CharTokenizer, config: TrainConfig) -> str:

@@ -5,6 +5,7 @@ weights. So a run that was stopped goes on as if it had not been.
 """
 
 import math
+import subprocess
 import warnings
 from collections import deque
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from minigpt.runtime.draft import Draft
 from minigpt.training import checkpoint as checkpoints
 from minigpt.training.average import Average
 from minigpt.training.checkpoint import Checkpoint, Machine
-from minigpt.training.data import resident, to_device, windows
+from minigpt.training.data import resident, windows
 from minigpt.training.events import Evaluation, Sample, Saved, Step
 from minigpt.training.memory import Done, bounded, must_fit, step_or_advice
 from minigpt.training.optim import (
@@ -44,6 +45,9 @@ FIRST_SCORED = 4096
 """Tokens that a fresh model is scored on. Its loss is about ln V wherever one looks, and all of the
 validation part would take 2 s of the `laptop` preset's run, and half a minute of `shakespeare`'s,
 before its first step."""
+_COMPILER_ERRORS = (RuntimeError, ImportError, OSError, subprocess.SubprocessError)
+"""Of torch.compile: as many kinds as ways to fail. The last is Triton's, where gcc finds no
+Python.h."""
 EXCERPT_CHARS = 8192
 """Of validation text in a checkpoint: enough for a loss to two digits, seconds to compare on."""
 
@@ -149,7 +153,7 @@ class Training:
                 # it advises TF32, which would take digits from the scores, in float32 on purpose
                 warnings.filterwarnings("ignore", "TensorFloat32")
                 self._or_advice(self._try)
-        except (RuntimeError, ImportError, OSError) as error:  # as many kinds as ways to fail
+        except _COMPILER_ERRORS as error:
             if not self.machine.compiled:
                 raise
             why = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -225,6 +229,7 @@ class Training:
         rows = config.batch_size // world.size
         inputs, targets = windows(
             self._train_ids,
+            device,
             seed=config.seed,
             first=(self.step * config.accumulation + part) * config.batch_size + world.rank * rows,
             count=rows,
@@ -234,8 +239,8 @@ class Training:
         ordered = in_order() if self.machine.compiled and not world.on_gpu else nullcontext()
         with ordered, nullcontext() if last else without_averaging(self._shared):
             with autocast(device):
-                logits = self._forward(to_device(inputs, device))
-            loss = next_token_loss(logits, to_device(targets, device)) / config.accumulation
+                logits = self._forward(inputs)
+            loss = next_token_loss(logits, targets) / config.accumulation
             loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach().double()
 

@@ -52,16 +52,33 @@ def refusing(model: nn.Module) -> Forward:
     raise RuntimeError("no compiler\nfor this Python")
 
 
-@pytest.mark.parametrize("compiler", [failing, refusing])
+def without_headers(model: nn.Module) -> Forward:
+    """As Triton is where its C compiler fails."""
+
+    def forward(tokens: torch.Tensor) -> torch.Tensor:
+        raise subprocess.CalledProcessError(1, "gcc")
+
+    return forward
+
+
+@pytest.mark.parametrize(
+    ("compiler", "why"),
+    [
+        (failing, "RuntimeError: no compiler"),
+        (refusing, "RuntimeError: no compiler"),
+        (without_headers, "CalledProcessError: Command 'gcc' returned non-zero exit status 1."),
+    ],
+)
 def test_where_compiling_fails_the_run_is_the_plain_one(
     tmp_path: Path,
     corpus: Corpus,
     monkeypatch: pytest.MonkeyPatch,
     compiler: Callable[[nn.Module], Forward],
+    why: str,
 ) -> None:
     monkeypatch.setattr(torch, "compile", compiler)
     begin, *events = train(run_in(tmp_path / "a", corpus))
-    assert begin == Begin(0, not_compiled="RuntimeError: no compiler")
+    assert begin == Begin(0, not_compiled=why)
     plain = list(train(run_in(tmp_path / "b", corpus, compiled=False)))
     assert losses(events) == losses(plain)
     for name in (LAST, BEST):
