@@ -63,7 +63,10 @@ class World:
             shard(model, self.sharing)
             return model
         model.to(self.device)
-        return DistributedDataParallel(model) if self.size > 1 else model
+        # the gradients are where they are sent from: without a copy of them all
+        return (
+            DistributedDataParallel(model, gradient_as_bucket_view=True) if self.size > 1 else model
+        )
 
     def mean(self, value: Tensor) -> Tensor:
         """Of a number of each process, on its device; all get it."""
@@ -98,6 +101,16 @@ def without_averaging(model: nn.Module) -> AbstractContextManager[None]:
     return nullcontext()
 
 
+def _size() -> int:
+    size = os.environ.get("WORLD_SIZE", "1")
+    if not size.isdecimal() or int(size) < 1:
+        raise InputError(
+            f"WORLD_SIZE is {size!r:.20}, not a number of processes: start them with torchrun, or "
+            "unset it"
+        )
+    return int(size)
+
+
 @contextmanager
 def joined(device: str, *, shard: bool = False) -> Iterator[World]:
     """Join the processes that torchrun started, for as long as the context lasts.
@@ -110,7 +123,7 @@ def joined(device: str, *, shard: bool = False) -> Iterator[World]:
         InputError: this is one of several, but not as torchrun starts them, or has no GPU; or
             another one ended in the middle; or there is none to share a model with.
     """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
+    size = _size()
     if size == 1 and shard:
         raise InputError(
             "--shard cuts the model up for several processes, and this one is alone: start them "
@@ -137,7 +150,10 @@ def joined(device: str, *, shard: bool = False) -> Iterator[World]:
     importlib.import_module("torch.distributed.fsdp")
 
     # the others wait for the first one's evaluations, and while it reads a large text
-    dist.init_process_group("gloo" if device == "cpu" else "nccl", timeout=timedelta(days=1))
+    on_gpu = None if device == "cpu" else torch.device(device)  # else it is guessed at the end
+    dist.init_process_group(
+        "nccl" if on_gpu else "gloo", timeout=timedelta(days=1), device_id=on_gpu
+    )
     sharing = None
     try:
         if shard:

@@ -174,6 +174,13 @@ def test_a_process_that_is_not_torchrun_s_is_one_sentence(monkeypatch: pytest.Mo
         pass
 
 
+@pytest.mark.parametrize("size", ["abc", "0", "-1", "1.5", ""])
+def test_a_number_of_processes_that_is_none(monkeypatch: pytest.MonkeyPatch, size: str) -> None:
+    monkeypatch.setenv("WORLD_SIZE", size)
+    with pytest.raises(InputError, match=r"WORLD_SIZE is '.*', not a number"), joined("cpu"):
+        pass
+
+
 def test_a_mistake_is_told_once(tmp_path: Path, corpus: Corpus) -> None:
     text = tmp_path / "text"
     text.write_text(corpus.text, encoding="utf-8")
