@@ -104,22 +104,27 @@ class _CudaBatch:
         self._position = 0
         self._begun: dict[str, npt.NDArray[np.float16]] = {}
         """Caches that are to go to the device, when all rows are begun."""
+        self._last: tuple[int, dict[str, npt.NDArray[np.float16]]] = (-1, {})
+        """The decoder's passes, and its caches, when a row was begun last: others begin alike."""
 
     def begin(self, row: int) -> None:
         theirs = self._decoder._buffers
         self._position = self._decoder.position
         self._buffers.mask[row] = theirs.mask[0]
+        if self._last[0] != self._decoder.n_feeds:
+            read = {name: value.numpy().copy() for name, value in theirs.cache.items()}
+            self._last = (self._decoder.n_feeds, read)
         for name, value in self._buffers.cache.items():
             if name not in self._begun:
                 self._begun[name] = value.numpy().copy()
-            self._begun[name][row] = theirs.cache[name].numpy()[0]
+            self._begun[name][row] = self._last[1][name][0]
 
     def step(self, tokens: Sequence[int]) -> Logits:
         config, at, mask = self._decoder._file.config, self._position, self._buffers.mask
         check_step(tokens, len(mask), at, config.vocab_size, config.block_size)
         mask[:, at] = 1
         self._buffers.put(self._begun)
-        self._begun = {}
+        self._begun, self._last = {}, (-1, {})
         ids, positions = np.array(tokens)[:, None], np.full((len(tokens), 1), at)
         rows: Logits = self._buffers.run(self._pass, ids, positions)[:, 0]
         self._position += 1
