@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import onnxruntime
 import pytest
@@ -1069,3 +1070,18 @@ def test_commands_without_their_packages_name_the_install_line(
     monkeypatch.delitem(sys.modules, "minigpt.train_command", raising=False)
     monkeypatch.delitem(sys.modules, "minigpt.torch_decoder", raising=False)
     assert "pip install" in refused(capsys, "train", "--corpus", "pydoc")
+
+
+@pytest.mark.skipif(not hasattr(os, "uname"), reason="Windows has no such call")
+@pytest.mark.parametrize(("machine", "threads"), [("x86_64", "1"), ("aarch64", None)])
+def test_numpy_starts_no_threads_where_pytorch_does_not_obey_too(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    machine: str,
+    threads: str | None,
+) -> None:
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "to be put back")
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS")
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(machine=machine))
+    refused(capsys, "info", "nothing.onnx")
+    assert os.environ.get("OPENBLAS_NUM_THREADS") == threads
