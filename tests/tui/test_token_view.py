@@ -203,6 +203,21 @@ async def test_marks_the_rows_that_the_model_has_in_view() -> None:
         assert gutters == [" ", " ", "▎", "▎"]
 
 
+async def test_what_the_model_sees_no_more_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = Host()
+    async with app.run_test(size=(30, 20)) as pilot:
+        drawn: list[int] = []
+        monkeypatch.setattr(TokenView, "refresh_lines", lambda _, first, n: drawn.append(first))
+        lines = "\n".join(f"line {i}" for i in range(8))  # of seven characters, with their end
+        app.document.append_user(lines)
+        app.view.sync(window=len(lines) - 7)
+        await pilot.pause()
+        drawn.clear()
+        app.document.append_user("\n" + lines)
+        app.view.sync(window=7)
+        assert drawn == [1]  # the first that was marked
+
+
 async def test_keys_select_with_shift() -> None:
     app = Host()
     async with app.run_test(size=(12, 5)) as pilot:

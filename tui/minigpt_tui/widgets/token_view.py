@@ -116,6 +116,8 @@ class TokenView(ScrollView, can_focus=True):
         self._version = document.version
         self._follows = True
         self._window = 0
+        self._length = 0
+        """Of the text as it is shown."""
         self._is_writing = False
         self._shading: Shading | None = None
         self._strips: LRUCache[tuple[int, ...], Strip] = LRUCache(MOST_STRIPS)
@@ -172,7 +174,7 @@ class TokenView(ScrollView, can_focus=True):
                 self._put(None)
             self.refresh()
         self._rows.extend(self.document.text)
-        self._window, self._is_writing = window, is_writing
+        self._window, self._length, self._is_writing = window, len(self.document), is_writing
         self._resize_content()
         first = min(old_rows - 1, old_top, self._window_top())
         self.refresh_lines(max(first, 0), len(self._rows))
@@ -216,7 +218,7 @@ class TokenView(ScrollView, can_focus=True):
         """The first row of which the model sees something."""
         if not self._window:
             return len(self._rows)
-        return self._rows.row_of(max(len(self.document) - self._window, 0))
+        return self._rows.row_of(max(self._length - self._window, 0))
 
     def refresh(
         self,
