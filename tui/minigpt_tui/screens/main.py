@@ -250,7 +250,8 @@ class MainScreen(Steady):
 
     @on(Submitted)
     def _write(self, message: Submitted) -> None:
-        begins = not message.text and not len(self.writer.document)
+        is_empty = not message.text and not len(self.writer.document)
+        begins = is_empty and self.writer.roles is None
         self._write_on(self.query_one(Welcome).marked if begins else message.text)
 
     @on(Welcome.Chosen)
@@ -381,23 +382,18 @@ class MainScreen(Steady):
 
     def action_undo(self) -> None:
         """Ctrl+Z: of what is typed, else of the text."""
-        self._skip_for_typing()
+        if isinstance(self.focused, TextArea) and self.focused.history.undo_stack:
+            raise SkipAction
         if not self.writer.undo():
             self.tell("There is nothing to undo.")
         self.turn_to_end()
 
     def action_redo(self) -> None:
-        self._skip_for_typing()
+        if isinstance(self.focused, TextArea) and self.focused.history.redo_stack:
+            raise SkipAction
         if not self.writer.redo():
             self.tell("There is nothing to redo.")
         self.turn_to_end()
-
-    def _skip_for_typing(self) -> None:
-        """Leave the key to a prompt that holds what was typed, and not just given back."""
-        if isinstance(self.focused, TextArea) and self.focused.text:
-            history = self.focused.history
-            if history.undo_stack or history.redo_stack:
-                raise SkipAction
 
     def turn_to_end(self) -> None:
         self._follow_the_end()
@@ -533,12 +529,12 @@ class MainScreen(Steady):
 
     def _see_the_focus(self) -> None:
         """Keys must not change settings, nor write candidates, that nobody sees."""
-        panel = self.query_one(SidePanel)
-        if self.focused is not None and panel in self.focused.ancestors:
-            if panel.display:
-                self.focused.scroll_visible(animate=False)
-            else:
-                self.query_one(Prompt).focus()
+        panel, focused = self.query_one(SidePanel), self.focused
+        is_inside = focused is not None and panel in focused.ancestors
+        if focused is None or (is_inside and not panel.display):  # Textual may have seen it first
+            self.query_one(Prompt).focus()
+        elif is_inside:
+            focused.scroll_visible(animate=False)
 
     def action_mark(self, step: int) -> None:
         self.query_one(Welcome).mark(step)
