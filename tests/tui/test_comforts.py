@@ -10,8 +10,10 @@ import pytest
 from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import Binding
+from textual.keys import key_to_character
 from textual.widgets import Input, OptionList, Static
 
+from minigpt.runtime.chat import Roles
 from minigpt_tui import preferences
 from minigpt_tui.commands import COMMANDS
 from minigpt_tui.heat import Heat
@@ -24,6 +26,7 @@ from minigpt_tui.screens.help import AREAS, HelpScreen
 from minigpt_tui.screens.main import MainScreen
 from minigpt_tui.screens.models import ModelPicker
 from minigpt_tui.screens.note import Note
+from minigpt_tui.widgets.candidates_panel import CandidatesPanel
 from minigpt_tui.widgets.choice_list import ChoiceList
 from minigpt_tui.widgets.options import Options
 from minigpt_tui.widgets.prompt import Prompt
@@ -141,6 +144,9 @@ async def test_an_unknown_command_is_told_with_the_nearest() -> None:
         await d.is_told("there is no /hepl[/b]; did you mean /help?")
         await d.press("up")
         assert d.main.query_one(Prompt).text == "/hepl[/b]"
+        await d.press("ctrl+u", *"/xyz", "enter")
+        await d.is_told("there is no /xyz; a slash alone shows them all.")
+        assert len(d.notices) == 1  # of the line before nothing is left
 
 
 @pytest.mark.parametrize(
@@ -188,8 +194,8 @@ async def test_a_model_is_opened_by_its_name(
     async with desk() as d:
         await d.press(*"/model bo", "enter")
         await until(d.pilot, lambda: d.engine.asked(Open)[1:] == [Open(tmp_path / "book.onnx")])
-        await d.press(*"/model", "enter", "enter")
-        assert d.is_on(ModelPicker)
+        await d.press(*"/model", "enter")  # its name may be left out
+        await until(d.pilot, lambda: d.is_on(ModelPicker))
 
 
 async def test_every_command_has_its_action_and_is_in_the_palette() -> None:
@@ -498,3 +504,82 @@ async def test_help_is_at_hand_in_every_large_window(key: str, tmp_path: Path) -
         await until(d.pilot, lambda: d.is_on(HelpScreen))
         await d.press("escape")
         await until(d.pilot, lambda: d.app.screen is window)
+
+
+async def pressed_at_once(d: Desk, *keys: str) -> None:
+    """As they come over a slow line: the app hears of the last before it has done the first."""
+    for key in keys:
+        d.app.post_message(events.Key(key, key_to_character(key)))
+    await d.pilot.pause()
+
+
+@pytest.mark.parametrize(
+    ("keys", "text"),
+    [
+        (("h", "e", "l", "x", "backspace", "l", "o"), "hello"),
+        (("a", "b", "ctrl+u", "d", "e"), "de"),
+        (("d", "e", "f", "ctrl+j", "g", "ctrl+a", "h"), "def\nhg"),
+        (("a", "c", "left", "b", "end", "d"), "abcd"),
+    ],
+)
+async def test_keys_that_come_together_act_in_their_order(keys: tuple[str, ...], text: str) -> None:
+    async with desk() as d:
+        await pressed_at_once(d, *keys)
+        await until(d.pilot, lambda: d.main.query_one(Prompt).text == text)
+
+
+async def test_what_is_typed_behind_enter_is_not_sent() -> None:
+    async with desk() as d:
+        await pressed_at_once(d, "a", "b", "enter", "d", "e")
+        await until(d.pilot, lambda: d.main.query_one(Prompt).text == "de")
+        assert d.engine.last_generate.text == "ab"
+
+
+async def test_a_user_s_own_key_acts_in_its_order() -> None:
+    async with desk() as d:
+        d.app.set_keymap({"prompt.newline": "ctrl+b"})
+        await pressed_at_once(d, "a", "ctrl+b", "b")
+        await until(d.pilot, lambda: d.main.query_one(Prompt).text == "a\nb")
+
+
+async def test_words_that_were_erased_come_back() -> None:
+    async with desk() as d:
+        prompt = d.main.query_one(Prompt)
+        await d.press("a", "b", "enter")
+        d.engine.write("cd")
+        d.engine.finish()
+        await d.sees("abcd")
+        await d.press("e", "f", "ctrl+u", "ctrl+z")
+        assert (prompt.text, d.text) == ("ef", "abcd")
+        await d.press("ctrl+z")
+        assert (prompt.text, d.text) == ("", "abcd")
+        await d.press("ctrl+y")
+        assert prompt.text == "ef"
+
+
+async def test_a_command_that_needs_no_more_is_done_at_once() -> None:
+    async with desk() as d:
+        seed = d.main.query_one(SamplingPanel).params.seed
+        await d.press(*"/seed", "enter")
+        await until(d.pilot, lambda: d.main.query_one(SamplingPanel).params.seed != seed)
+        assert d.main.query_one(Prompt).text == ""
+
+
+async def test_in_an_empty_conversation_no_example_is_said() -> None:
+    async with desk() as d:
+        d.main.converse(Roles("A", "B"))
+        await d.press("enter")
+        await until(d.pilot, lambda: bool(d.engine.asked(Generate)))
+        assert d.main.query_one(Welcome).marked not in d.engine.last_generate.text
+
+
+async def test_the_keys_come_back_from_a_panel_that_was_hidden() -> None:
+    async with desk() as d:
+        await d.press("a", "enter")
+        d.engine.write("bcd")
+        d.engine.finish()
+        await d.sees("abcd")
+        await d.press("left", "enter")
+        await until(d.pilot, lambda: isinstance(d.app.focused, CandidatesPanel))
+        await d.press("f3")
+        await until(d.pilot, lambda: isinstance(d.app.focused, Prompt))

@@ -218,6 +218,19 @@ async def test_what_is_typed_is_scored_and_the_ghost_accepted() -> None:
         assert str(row.border_subtitle) == ""
 
 
+async def test_a_ghost_stands_behind_all_the_words() -> None:
+    async with desk() as d:
+        prompt = d.main.query_one(Prompt)
+        await d.type("AB")
+        await until(d.pilot, lambda: prompt.ghost == "GHOST")
+        await d.press("left")
+        assert prompt.ghost == ""
+        await d.press("right")
+        assert (prompt.text, prompt.ghost) == ("AB", "GHOST")  # back at the end, it is there again
+        await d.press("home", "right", "end", "right")
+        assert prompt.text == "ABGHOST"
+
+
 async def test_a_ghost_ends_at_a_tab() -> None:
     async with desk(ScriptedEngine(looks=False)) as d:
         await d.type("A")

@@ -146,6 +146,16 @@ def is_command(text: str) -> bool:
     return text.startswith("/") and not text.startswith("//") and "\n" not in text
 
 
+def is_whole(line: str) -> bool:
+    """Whether a line is the name of a command, all of it, that needs no more.
+
+    >>> is_whole("/seed"), is_whole("/see"), is_whole("/preset"), is_whole("/seed 7")
+    (True, False, False, False)
+    """
+    command = BY_NAME.get(line[1:].casefold())
+    return command is not None and not command.needs_more
+
+
 def choices(line: str, names: Names) -> tuple[Choice, ...]:
     """How a command that is half typed could go on, those that begin with it first.
 
@@ -156,9 +166,12 @@ def choices(line: str, names: Names) -> tuple[Choice, ...]:
     if not space:
         offers = [(command.name, command.says) for command in COMMANDS]
         return tuple(
-            Choice(f"/{c.name}{' ' * bool(c.wants)}", f"/{c.name} {c.wants}", c.says, not c.wants)
+            Choice(
+                f"/{c.name}{' ' * bool(c.wants)}", f"/{c.name} {c.wants}",
+                f"{c.title}: {c.says}", not c.wants,
+            )
             for c in (BY_NAME[found] for found, _ in _matching(name, offers))
-        )
+        )  # fmt: skip
     command = BY_NAME.get(name.casefold())
     if command is None:
         return ()
@@ -190,10 +203,11 @@ def parse(line: str) -> tuple[Command, str]:
     if not name:
         raise InputError("a command's name stands behind the slash, as in /help")
     if (command := BY_NAME.get(name.casefold())) is None:
-        near = get_close_matches(name.casefold(), BY_NAME, n=1, cutoff=0.0)[0]
+        near = get_close_matches(name.casefold(), BY_NAME, n=1, cutoff=0.5)
+        meant = f"did you mean /{near[0]}?" if near else "a slash alone shows them all."
         raise InputError(
-            f"there is no /{one_line(name):.40}; did you mean /{near}? "
-            f"//{one_line(name):.40} writes it to the text"
+            f"there is no /{one_line(name):.40}; {meant} //{one_line(name):.40} writes it to the "
+            "text"
         )
     if command.needs_more and not argument:
         raise InputError(f"/{name} needs more, as in /{name} {command.wants}")

@@ -20,6 +20,7 @@ def complete(main: "MainScreen", line: str) -> tuple[Choice, ...]:
 
 async def obey(main: "MainScreen", line: str) -> None:
     """Do what a line that begins with a slash says, or tell why not."""
+    main.app.clear_notifications()  # one of a line before would seem to be of this one
     try:
         await run(main, *parse(line))
     except InputError as error:

@@ -12,9 +12,10 @@ from textual.message import Message
 from textual.widgets import TextArea
 
 from minigpt.terminal import printable
-from minigpt_tui.commands import Choice, is_command
+from minigpt_tui.commands import Choice, is_command, is_whole
 from minigpt_tui.history import History
 from minigpt_tui.messages import Submitted
+from minigpt_tui.widgets.in_turn import obey
 
 MAX_PASTE_CHARS = 20_000
 """Far more than any model here has in view; a line editor need not carry a book."""
@@ -56,6 +57,9 @@ class Prompt(TextArea):
         Binding("up", "earlier", "Earlier prompt", show=False, id="prompt.earlier"),
         Binding("down", "later", "Later prompt", show=False, id="prompt.later"),
     ]
+
+    _put_away = ("", "")
+    """The ghost that shows again when the cursor is back behind these words."""
 
     def __init__(
         self,
@@ -116,6 +120,14 @@ class Prompt(TextArea):
         # Textual scrolls before a line that is new has its room: to the one above it
         self.call_after_refresh(self.scroll_cursor_visible)
 
+    def watch_selection(self) -> None:
+        """A ghost goes on from the end: nothing is to be read, or accepted, in the middle."""
+        if self.cursor_location != self.document.end:
+            if self.suggestion:
+                self._put_away, self.suggestion = (self.text, self.suggestion), ""
+        elif self._put_away[0] == self.text:
+            self.suggestion = self.suggestion or self._put_away[1]
+
     @on(events.Blur)
     def _offer_nothing(self) -> None:
         self.post_message(self.Offered((), None))
@@ -166,7 +178,8 @@ class Prompt(TextArea):
         ghost = ghost.partition("\t")[0]
         unshaded = len(self.text) - len(shades)
         self._shades = [*(None for _ in range(unshaded)), *shades]
-        self.suggestion = ghost if self.cursor_location == self.document.end else ""
+        self._put_away, self.suggestion = (self.text, ghost), ""
+        self.watch_selection()
         self.notify_style_update()  # lines are cached by what is typed, not by how it is shaded
         self.refresh()
 
@@ -201,7 +214,8 @@ class Prompt(TextArea):
             self.post_message(self.WentLeft())
 
     def action_submit(self) -> None:
-        if self.marked is not None:
+        has_moved = self._moved is not None and self._moved[0] == self.text
+        if self.marked is not None and (has_moved or not is_whole(self.text)):
             choice = self.choices[self.marked]
             is_news = choice.line != self.text
             self.take(choice)
@@ -241,7 +255,7 @@ class Prompt(TextArea):
             self.write(text)
 
     async def _on_key(self, event: events.Key) -> None:
-        if event.key == "enter":  # the text area would insert it; here it is a binding
+        if await obey(self, event) or event.key == "enter":  # which Textual's would insert
             event.prevent_default()
 
     async def _on_paste(self, event: events.Paste) -> None:

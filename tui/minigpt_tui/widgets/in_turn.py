@@ -1,0 +1,35 @@
+"""Keys that act on what is typed, in the order in which they were pressed."""
+
+from textual import events
+from textual.widget import Widget
+from textual.widgets import Input
+
+
+async def obey(widget: Widget, event: events.Key) -> bool:
+    """Do at once what the widget's own bindings say of a key; False: none does.
+
+    A character is typed when the widget hears of it; a binding is looked for when the key has gone
+    through all around the widget, up to the app. Of keys that come together, over a slow line or
+    while the app is busy, letters would overtake Backspace, and Enter would send those after it.
+
+    Args:
+        widget: has the focus.
+        event: what it hears of, before anybody else.
+    """
+    if widget.check_consume_key(event.key, event.character):
+        return False
+    own = widget._bindings.copy()
+    own.apply_keymap(widget.app._keymap)  # the user's own keys
+    for binding in own.key_to_bindings.get(event.key, ()):
+        if not binding.priority and await widget.app.run_action(binding.action, widget):
+            event.stop()
+            return True
+    return False
+
+
+class Line(Input):
+    """Textual's line, with its keys in order."""
+
+    async def _on_key(self, event: events.Key) -> None:
+        if await obey(self, event):
+            event.prevent_default()
