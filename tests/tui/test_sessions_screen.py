@@ -1,6 +1,7 @@
 """The browser of sessions, and what it makes of the main screen."""
 
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from minigpt_tui.screens.replay import ReplayScreen
 from minigpt_tui.screens.sessions import SessionsScreen
 from minigpt_tui.sessions import Sessions
 from minigpt_tui.when import ago
+from minigpt_tui.widgets.session_text import Row
 from minigpt_tui.widgets.token_view import TokenView
 from tests.tui.scripted_engine import until
 from tests.tui.test_app import Desk, desk
@@ -45,8 +47,15 @@ async def browse(d: Desk) -> None:
 
 
 def rows(d: Desk) -> list[Content]:
-    prompts = [option.prompt for option in d.app.screen.query_one(OptionList).options]
-    return [prompt for prompt in prompts if isinstance(prompt, Content)]
+    options = d.app.screen.query_one(OptionList)
+    prompts = [option.prompt for option in options.options]
+    width = options.scrollable_content_region.width
+    return [prompt.at(width) for prompt in prompts if isinstance(prompt, Row)]
+
+
+def drawn(d: Desk) -> list[str]:
+    options = d.app.screen.query_one(OptionList)
+    return [options.render_line(y).text.rstrip() for y in range(options.size.height)]
 
 
 def titles(d: Desk) -> list[str]:
@@ -72,6 +81,36 @@ async def test_a_narrow_list_leaves_room_for_the_titles(database: Path) -> None:
         assert all("Sep 2001" in row.plain and len(row.plain) <= 38 for row in rows(d))
         await d.pilot.resize_terminal(80, 24)
         await until(d.pilot, lambda: f"{len(NEW)}  " in rows(d)[0].plain)
+
+
+async def test_the_list_comes_back_as_wide_as_before_a_search_without_hits(database: Path) -> None:
+    async with desk(sessions=database) as d:
+        await browse(d)
+        before = drawn(d)
+        assert "KING: A horse!" in before[0]
+        await d.press("slash", *"zzzz")
+        await until(d.pilot, lambda: said(d) == "0 found")
+        await d.press("escape")
+        await until(d.pilot, lambda: drawn(d) == before)
+
+
+async def test_a_row_takes_one_line_beside_a_scroll_bar_too(tmp_path: Path) -> None:
+    path, document = tmp_path / "sessions.db", Document()
+    document.append_user(OLD)
+    sessions = Sessions(path, lambda: time.time() - 12.5 * 60)
+    for _ in range(30):
+        sessions.save(sessions.create(), document)
+    sessions.close()
+    async with desk(sessions=path, size=(50, 24)) as d:
+        await browse(d)
+        options = d.app.screen.query_one(OptionList)
+        await until(d.pilot, lambda: options.show_vertical_scrollbar)
+        assert options.virtual_size.height == 30
+        assert all(row.endswith("  12 minutes ago") for row in drawn(d))
+        await d.press("down", "down", "r")
+        field = d.app.screen.query_one("#sessions-rename", Input)
+        await until(d.pilot, lambda: field.has_focus and field.region.height > 0)
+        assert field.region.y == options.region.y + 2
 
 
 async def test_an_empty_library_says_what_will_be_there(tmp_path: Path) -> None:

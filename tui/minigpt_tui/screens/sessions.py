@@ -20,7 +20,7 @@ from minigpt_tui.finding import words_in
 from minigpt_tui.screens.window import Window
 from minigpt_tui.sessions import Found, SessionInfo, Sessions
 from minigpt_tui.widgets.options import Options
-from minigpt_tui.widgets.session_text import cut, excerpt, facts, row, title
+from minigpt_tui.widgets.session_text import Row, cut, excerpt, facts, title
 
 MOST = 500
 """Sessions in the list; the others are found by searching."""
@@ -122,9 +122,6 @@ class SessionsScreen(ModalScreen[Chosen], Window):
         self.query_one(OptionList).focus()
         self.call_after_refresh(self._list, self._current)
 
-    def on_resize(self) -> None:
-        self.call_after_refresh(self._draw_rows)
-
     # the list
 
     def _list(self, highlight: int | None = None) -> None:
@@ -161,9 +158,9 @@ class SessionsScreen(ModalScreen[Chosen], Window):
         ids = [found.info.id for found in self._shown]
         before = options.highlighted or 0
         options.clear_options()
-        width, now = options.size.width, self._clock()
+        now = self._clock()
         options.add_options(
-            Option(row(found, width, now, is_open=id == self._current), id=str(id))
+            Option(Row(found, now, is_open=id == self._current), id=str(id))
             for id, found in zip(ids, self._shown, strict=True)
         )
         if ids:

@@ -1,10 +1,15 @@
 """What is shown of a session: its row in a list, and its preview."""
 
 import time
+from dataclasses import dataclass
 from itertools import groupby
 
 from rich.cells import cell_len, set_cell_size
 from textual.content import Content
+from textual.css.styles import RulesMap
+from textual.strip import Strip
+from textual.style import Style
+from textual.visual import RenderOptions, Visual
 
 from minigpt.terminal import one_line, printable
 from minigpt_tui.document import Document
@@ -31,30 +36,55 @@ def cut(text: str, n_cells: int) -> str:
     return text if cell_len(text) <= n_cells else f"{set_cell_size(text, n_cells - 1)}…"
 
 
-def row(found: Found, width: int, now: float, *, is_open: bool) -> Content:
-    """A line of a list, `width` cells wide; below it, where the words stand that were looked for.
+@dataclass(frozen=True, slots=True)
+class Row(Visual):
+    """A line of a list; below it, where the words stand that were looked for.
 
-    Hits are bold and underlined: never colour alone.
+    It is laid out when it is drawn: a list that was hidden, or has got a scroll bar since, has
+    another width than when its rows were put there.
     """
-    info = found.info
-    words = f"  {ago(info.updated, now):<14}"
-    if width >= WITH_LENGTH:
-        words = f" {info.n_chars:>9,}{words}"
-    if width >= WITH_MODEL:
-        words = f"{words} {set_cell_size(one_line(info.model), MODEL_CELLS)}"
-    n_cells = max(width - cell_len(words) - 1, 8)
-    name = set_cell_size(f"{'●' if is_open else ' '} {cut(title(info), n_cells - 2)}", n_cells)
-    line = Content.assemble((name, "bold" if info.name else ""), (words, "$text-muted"))
-    if not found.snippet:
-        return line
-    snippet = Content.assemble(
-        "    ",
-        *(
-            (text.replace("␊", " "), HIT if is_hit else "$text-muted")
-            for text, is_hit in found.snippet
-        ),
-    )
-    return Content("\n").join((line, snippet.truncate(max(width, 1), ellipsis=True)))
+
+    found: Found
+    now: float
+    is_open: bool
+
+    def at(self, width: int) -> Content:
+        """What it says in so many cells.
+
+        Hits are bold and underlined: never colour alone.
+        """
+        info, width = self.found.info, max(width, 1)
+        words = f"  {ago(info.updated, self.now):<14}"
+        if width >= WITH_LENGTH:
+            words = f" {info.n_chars:>9,}{words}"
+        if width >= WITH_MODEL:
+            words = f"{words} {set_cell_size(one_line(info.model), MODEL_CELLS)}"
+        n_cells = max(width - cell_len(words) - 1, 8)
+        mark = "●" if self.is_open else " "
+        name = set_cell_size(f"{mark} {cut(title(info), n_cells - 2)}", n_cells)
+        line = Content.assemble((name, "bold" if info.name else ""), (words, "$text-muted"))
+        lines = [line.truncate(width)]
+        if self.found.snippet:
+            snippet = Content.assemble(
+                "    ",
+                *(
+                    (text.replace("␊", " "), HIT if is_hit else "$text-muted")
+                    for text, is_hit in self.found.snippet
+                ),
+            )
+            lines.append(snippet.truncate(width, ellipsis=True))
+        return Content("\n").join(lines)
+
+    def render_strips(
+        self, width: int, height: int | None, style: Style, options: RenderOptions
+    ) -> list[Strip]:
+        return self.at(width).render_strips(width, height, style, options)
+
+    def get_optimal_width(self, rules: RulesMap, container_width: int) -> int:
+        return container_width
+
+    def get_height(self, rules: RulesMap, width: int) -> int:
+        return 2 if self.found.snippet else 1
 
 
 def facts(info: SessionInfo, document: Document) -> Content:
