@@ -220,6 +220,22 @@ def test_a_duplicate_goes_its_own_way(sessions: Sessions) -> None:
         sessions.duplicate(sessions.create())
 
 
+def test_a_copy_without_a_name_is_called_by_how_it_begins(
+    sessions: Sessions, tmp_path: Path
+) -> None:
+    id = stored(sessions, "ROMEO:\nBut soft! What light through yonder window breaks?")
+    sessions.duplicate(id)
+    other = Sessions(tmp_path / "sessions.db")
+    mine, theirs = sessions.load(id), other.load(id)
+    mine.append_user("!")
+    theirs.append_user("?")
+    sessions.save(id, mine)
+    other.save(id, theirs)
+    names = [info.name for info in other.list()]
+    assert sorted(names) == ["", *["ROMEO: But soft! Wha… (copy)"] * 2]
+    other.close()
+
+
 def test_finds_words_in_every_branch(sessions: Sessions) -> None:
     document = text_only("But soft, what light through yonder window breaks?")
     document.rewind(20)

@@ -12,7 +12,7 @@ from minigpt_tui.document import Document
 from minigpt_tui.screens.main import MainScreen
 from minigpt_tui.screens.replay import ReplayScreen
 from minigpt_tui.screens.sessions import SessionsScreen
-from minigpt_tui.sessions import Sessions
+from minigpt_tui.sessions import BESIDE, Sessions
 from minigpt_tui.when import ago
 from minigpt_tui.widgets.session_text import Row
 from minigpt_tui.widgets.token_view import TokenView
@@ -303,6 +303,27 @@ async def test_duplicates(database: Path) -> None:
         await d.press("enter")
         await closes(d)
         assert d.text == OLD
+
+
+async def test_texts_of_one_name_are_told_apart_and_an_empty_one_is_called_so(
+    tmp_path: Path,
+) -> None:
+    path, now = tmp_path / "sessions.db", 1e9
+    sessions = Sessions(path, lambda: now)
+    for text, name in (("", ""), (NEW, BESIDE[1]), (NEW, BESIDE[0]), (OLD, BESIDE[0])):
+        document = Document()
+        document.append_user(text or "taken back")
+        document.rewind(len(text))
+        sessions.rename(id := sessions.save(sessions.create(), document), name)
+        now += DAY_S
+    sessions.duplicate(id)
+    sessions.close()
+    async with desk(sessions=path) as d:
+        await browse(d)
+        assert titles(d) == [
+            "ROMEO: What light th… (copy)", "A, beside B: ROMEO: What light …",
+            "A, beside B: KING: A horse!", "B, beside A: KING: A horse!", "(no text)",
+        ]  # fmt: skip
 
 
 async def test_a_damaged_session_says_so(database: Path) -> None:

@@ -20,6 +20,10 @@ _KEEP_DELETED_S = 30 * 24 * 3600.0
 _PREVIEW = 80
 _CONTEXT = 20
 """Characters before a fork that are searched together with the branch."""
+_BEGINNING = 20
+"""Characters of a text that stand for its name in that of a copy."""
+BESIDE = ("A, beside B", "B, beside A")
+"""How the two texts of A/B are called, and all such texts: only their beginnings differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,35 @@ class SessionInfo:
     """Of the newest run."""
     preview: str
     """How its text begins, safe to show, on one line."""
+
+
+def called(name: str, preview: str) -> str:
+    """What to call a text on one line: its name, or how it begins, or where need be both.
+
+    >>> [called("Balcony", "But soft!"), called("", "ROMEO:␊But soft!"), called("", "")]
+    ['Balcony', 'ROMEO: But soft!', '(no text)']
+    >>> called("A, beside B", "ROMEO:␊But soft!")
+    'A, beside B: ROMEO: But soft!'
+    """
+    beginning = one_line(preview).replace("␊", " ").strip() or "(no text)"
+    if name in BESIDE:
+        return f"{name}: {beginning}"
+    return one_line(name).replace("␊", " ") or beginning
+
+
+def _copied(name: str, preview: str) -> str:
+    """What to call a copy of a text.
+
+    >>> _copied("Balcony", "But soft!")
+    'Balcony (copy)'
+    >>> _copied("", "ROMEO:␊But soft! What light through yonder window breaks?")
+    'ROMEO: But soft! Wha… (copy)'
+    """
+    if not name or name in BESIDE:
+        name = called("", preview)
+        if len(name) > _BEGINNING:
+            name = f"{name[:_BEGINNING].rstrip()}…"
+    return f"{name} (copy)"
 
 
 _INFO = "id, name, created, updated, n_chars, model, preview"
@@ -131,7 +164,7 @@ class Sessions:
         row = db.execute(f"SELECT {columns} FROM sessions WHERE id = ?", (id,)).fetchone()
         n_stored, name, is_deleted = row or (0, "", False)
         if n_stored != known.n_nodes or (is_deleted and id not in self._deleted):
-            id, known, row, name = self.create(), _Saved(), None, f"{name} (copy)".strip()
+            id, known, row, name = self.create(), _Saved(), None, _copied(name, str(rest[2]))
         if row is None:
             db.execute(
                 "INSERT INTO sessions (id, name, created, updated) VALUES (?, ?, ?, ?)",
@@ -289,14 +322,17 @@ def _rest(document: Document) -> tuple[object, ...]:
 
 
 def _duplicate(db: sqlite3.Connection, id: int, copy: int, now: float) -> bool:
-    found = db.execute(
-        "INSERT INTO sessions SELECT ?, trim(name || ' (copy)'), ?, ?, NULL, n_nodes, 0, "
+    found = db.execute("SELECT name, preview FROM sessions WHERE id = ?", (id,)).fetchone()
+    if found is None:
+        return False
+    db.execute(
+        "INSERT INTO sessions SELECT ?, ?, ?, ?, NULL, n_nodes, 0, "
         "n_chars, model, preview, head, undo, redo, names FROM sessions WHERE id = ?",
-        (copy, now, now, id),
+        (copy, _copied(*found), now, now, id),
     )
     db.execute("INSERT INTO parts SELECT ?, start, nodes FROM parts WHERE session = ?", (copy, id))
     db.execute("INSERT INTO runs SELECT ?, number, record FROM runs WHERE session = ?", (copy, id))
-    return found.rowcount > 0
+    return True
 
 
 def _index(db: sqlite3.Connection, id: int, document: Document) -> None:

@@ -21,6 +21,7 @@ from minigpt_tui.presets import PRESETS, Changes, apply
 from minigpt_tui.protocol import Engine
 from minigpt_tui.screens.models import ModelPicker
 from minigpt_tui.screens.window import Window
+from minigpt_tui.sessions import BESIDE
 from minigpt_tui.widgets.key_line import KeyLine
 from minigpt_tui.widgets.pane import Pane
 from minigpt_tui.widgets.prompt import Prompt
@@ -106,10 +107,10 @@ class ABScreen(Window):
         self._second_engine = make_engine()
         # ids are of one vocabulary, and another model may have another one
         others = replace(params, logit_bias=()) if other_model else _other_settings(params)
-        keepers = Keeper(sessions, "A, beside B"), Keeper(sessions, "B, beside A")
+        a, b = (Keeper(sessions, name) for name in BESIDE)
         self.both = TwoPanes(
-            Pane("A", writer, params, presets, keepers[0]),
-            Pane("B", Writer(self._second_engine), others, presets, keepers[1]),
+            Pane("A", writer, params, presets, a),
+            Pane("B", Writer(self._second_engine), others, presets, b),
         )
         self._first_models = (model, other_model or model)
         self._first_text = text

@@ -14,7 +14,7 @@ from textual.visual import RenderOptions, Visual
 from minigpt.terminal import one_line, printable
 from minigpt_tui.document import Document
 from minigpt_tui.finding import hits, where
-from minigpt_tui.sessions import Found, SessionInfo
+from minigpt_tui.sessions import Found, SessionInfo, called
 from minigpt_tui.when import ago
 
 PREVIEW_CHARS = 4000
@@ -28,7 +28,7 @@ WITH_LENGTH = 46
 
 def title(info: SessionInfo) -> str:
     """Its name, or how it begins."""
-    return one_line(info.name or info.preview).replace("␊", " ")
+    return called(info.name, info.preview)
 
 
 def cut(text: str, n_cells: int) -> str:
