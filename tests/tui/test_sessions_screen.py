@@ -264,6 +264,23 @@ async def test_deletes_and_undoes(database: Path) -> None:
     assert [info.preview for info in Sessions(database).list()] == [NEW.replace("\n", "␊")]
 
 
+async def test_what_was_deleted_can_be_brought_back_in_a_list_opened_anew(database: Path) -> None:
+    async with desk(sessions=database) as d:
+        await browse(d)
+        await d.press("delete", "delete", "escape")
+        await closes(d)
+    async with desk(sessions=database) as d:
+        await browse(d)
+        assert titles(d) == []
+        await d.press("u")
+        assert said(d) == "“The window” is back."
+        assert titles(d) == ["The window"]
+        await d.press("u")
+        assert titles(d) == ["KING: A horse!", "The window"]
+        await d.press("u")
+        assert said(d) == "There is nothing to bring back."
+
+
 async def test_deleting_what_is_open_begins_a_new_text(database: Path) -> None:
     async with desk(sessions=database) as d:
         await browse(d)

@@ -286,6 +286,17 @@ class Sessions:
         self._deleted.discard(id)
         self._change(id, "deleted", None)
 
+    def bring_back(self) -> SessionInfo | None:
+        """Undo the last `delete`, whenever and in whichever window it was; None: there is none."""
+        rows = self._db.read(
+            f"SELECT {_INFO} FROM sessions WHERE deleted IS NOT NULL ORDER BY deleted DESC LIMIT 1"
+        )
+        if not rows:
+            return None
+        info = SessionInfo(*rows[0])
+        self.restore(info.id)
+        return info
+
     def _change(self, id: int, column: str, value: object) -> None:
         self._db.write(
             lambda db: db.execute(f"UPDATE sessions SET {column} = ? WHERE id = ?", (value, id))

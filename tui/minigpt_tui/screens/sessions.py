@@ -98,8 +98,8 @@ class SessionsScreen(ModalScreen[Chosen], Window):
         self._clock = clock
         self._shown: tuple[Found, ...] = ()
         """What is in the list; without a search, no snippets."""
-        self._deleted: list[int] = []
-        """What undo brings back, the last one first."""
+        self._deleted: set[int] = set()
+        """Here, and not brought back since."""
         self._said = ""
         self._waiting: Timer | None = None
 
@@ -278,18 +278,18 @@ class SessionsScreen(ModalScreen[Chosen], Window):
     def action_delete(self) -> None:
         if (info := self._highlighted) is not None:
             self._sessions.delete(info.id)
-            self._deleted.append(info.id)
+            self._deleted.add(info.id)
             self._said = f"Deleted “{cut(title(info), 40)}”; U brings it back."
             self._list()
 
     def action_undelete(self) -> None:
-        if self._deleted:
-            id = self._deleted.pop()
-            self._sessions.restore(id)
-            self._said = "It is back."
-            self._list(id)
-        else:
+        """The last one that was deleted, also before this list was opened."""
+        if (info := self._sessions.bring_back()) is None:
             self._say(Content("There is nothing to bring back."))
+        else:
+            self._deleted.discard(info.id)
+            self._said = f"“{cut(title(info), 40)}” is back."
+            self._list(info.id)
 
     def action_duplicate(self) -> None:
         if (info := self._highlighted) is None:
