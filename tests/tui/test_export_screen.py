@@ -90,11 +90,22 @@ async def test_an_ending_of_the_users_own_stays() -> None:
         name(d).value = "notes"
         await d.press("down")
         assert name(d).value == "notes"
-        name(d).value = "notes.json"
-        await d.press("down")
-        assert name(d).value == "notes.json"
+        name(d).value = "notes.JSON"
+        await d.pilot.pause()
+        assert name(d).value == "notes.JSON"
         await d.press("down")
         assert name(d).value == "notes.svg"
+
+
+async def test_an_ending_that_is_typed_chooses_the_form(folder: Path) -> None:
+    async with desk() as d:
+        await opened(d)
+        name(d).value = ""
+        await d.press("tab", *"y.json")
+        assert d.app.screen.query_one(OptionList).highlighted == list(Form).index(Form.JSON)
+        await d.press("enter")
+        await closes(d)
+    assert json.loads((folder / "y.json").read_text(encoding="utf-8"))["text"] == "a"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has shorter paths")

@@ -110,9 +110,17 @@ class ExportScreen(ModalScreen[Path | None], Window):
     @on(OptionList.OptionHighlighted)
     def _change_ending(self) -> None:
         field = self.query_one("#export-name", Input)
-        stem, dot, ending = field.value.rpartition(".")
-        if dot and ending in list(Form):  # another one is the user's own
-            field.value = f"{stem}.{self._form}"
+        if _form_of(field.value) is not None:  # another one is the user's own
+            with field.prevent(Input.Changed):
+                field.value = f"{field.value.rpartition('.')[0]}.{self._form}"
+
+    @on(Input.Changed)
+    def _change_form(self, message: Input.Changed) -> None:
+        """An ending that the user types chooses the form, as choosing one writes the ending."""
+        if (form := _form_of(message.value)) is not None:
+            options = self.query_one(OptionList)
+            with options.prevent(OptionList.OptionHighlighted):
+                options.highlighted = list(FORMS).index(form)
 
     @on(OptionList.OptionSelected)
     @on(Input.Submitted)
@@ -162,6 +170,16 @@ class ExportScreen(ModalScreen[Path | None], Window):
         self._say(message.sentence)
         if message.name is not None:
             self.query_one("#export-name", Input).value = message.name
+
+
+def _form_of(name: str) -> Form | None:
+    """The form that a file's name says.
+
+    >>> [_form_of(name) for name in ("a.html", "A.SVG ", "a.htm", "json")]
+    [<Form.HTML: 'html'>, <Form.SVG: 'svg'>, None, None]
+    """
+    _, dot, ending = name.strip().lower().rpartition(".")
+    return Form(ending) if dot and ending in list(Form) else None
 
 
 def write_new(path: Path, content: bytes) -> None:
