@@ -108,6 +108,14 @@ async def test_an_ending_that_is_typed_chooses_the_form(folder: Path) -> None:
     assert json.loads((folder / "y.json").read_text(encoding="utf-8"))["text"] == "a"
 
 
+async def test_without_colours_it_says_where_f6_turns_them_on() -> None:
+    async with desk() as d:
+        await opened(d)
+        svg, html = (str(o.prompt) for o in d.app.screen.query_one(OptionList).options[-2:])
+        assert "F6 in the text" in svg
+        assert "F6 in the text" in html
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has shorter paths")
 async def test_a_name_that_is_taken_and_cannot_be_longer_is_told(folder: Path) -> None:
     longest = "b" * 251 + ".txt"

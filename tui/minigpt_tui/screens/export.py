@@ -95,7 +95,7 @@ class ExportScreen(ModalScreen[Path | None], Window):
         name, words = FORMS[form]
         heat = (
             f"coloured by {self._heat}" if self._heat is not Heat.OFF
-            else "without colours of heat; F6 turns them on"
+            else "without colours; F6 in the text turns them on"
         )  # fmt: skip
         words = words.format(heat=heat)
         return Option(Content.assemble(f"{name:<13}", (f".{form:<6}{words}", "$text-muted")))
