@@ -447,6 +447,7 @@ async def test_the_palette_runs_our_commands() -> None:
         titles = [command.title for command in d.app.get_system_commands(d.main)]
         assert {"New text", "Stop writing", "Copy text", "Save text to file", "Choose model",
                 "Reset sliders", "Help", "Theme", "Quit"} <= set(titles)  # fmt: skip
+        assert not {"Screenshot", "Maximize", "Minimize"} & set(titles)
         await d.press("ctrl+p", *"choose model")
         hits = d.app.screen.query_one(CommandList)
         await until(d.pilot, lambda: hits.option_count == 1 and hits.highlighted == 0)

@@ -34,6 +34,9 @@ from minigpt_tui.screens.main import MainScreen
 from minigpt_tui.theme import NIGHT, PAPER
 
 DEFAULTS = Preferences()
+USELESS = frozenset({"Screenshot", "Maximize", "Minimize"})
+"""Of Textual's commands. The first saves where nobody looks, or fails and does not say why, where
+F5 saves a picture of the text; for the others each widget has the room it can use."""
 SETTLED_S = 2
 """By then all is imported."""
 
@@ -248,15 +251,15 @@ class MinigptApp(App[str]):
         return super().get_key_display(binding).title()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """Those of the table, then Textual's others."""
+        """Those of the table, then those of Textual's others that are of use here."""
         if isinstance(screen, MainScreen):
             for command in COMMANDS:
                 key = self._key_names.get(command.key)
                 says = command.says[0].upper() + command.says[1:] + (f", {key}" if key else "")
                 yield SystemCommand(command.title, says, partial(begin, screen, command))
-        ours = {command.title for command in COMMANDS}
+        ours = {command.title for command in COMMANDS if isinstance(screen, MainScreen)}
         for known in super().get_system_commands(screen):
-            if not isinstance(screen, MainScreen) or known.title not in ours:
+            if known.title not in ours | USELESS:
                 yield known
 
 
