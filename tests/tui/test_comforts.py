@@ -290,7 +290,8 @@ async def test_the_files_are_shown_where_they_are(tmp_path: Path) -> None:
         await until(d.pilot, lambda: d.is_on(Note))
         shown = "\n".join(str(text.render()) for text in d.app.screen.query(Static))
         assert str(tmp_path / "config.toml") in shown
-        assert str(tmp_path / "sessions.db") in shown
+        assert f"Texts\n{tmp_path / 'sessions.db'}\n" in shown
+        assert f"What you sent\n{tmp_path / 'prompts.json'}\n" in shown
 
 
 async def test_the_beginnings_are_for_the_model(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,11 @@ MAX_BYTES = 2**24
 """More than so many characters take in JSON, of which one has at most 12 bytes."""
 
 
+def prompts_beside(sessions: Path) -> Path:
+    """The file of prompts that goes with a database of sessions."""
+    return sessions.with_name("prompts.json")
+
+
 class History:
     """The newest prompts, oldest first, and a place among them for Up and Down.
 

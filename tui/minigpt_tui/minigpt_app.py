@@ -24,6 +24,7 @@ from minigpt.terminal import printable
 from minigpt_tui import preferences as user
 from minigpt_tui.commands import COMMANDS
 from minigpt_tui.engine_client import EngineClient
+from minigpt_tui.history import prompts_beside
 from minigpt_tui.keymap import key_name, key_names, keymap
 from minigpt_tui.messages import Preferred
 from minigpt_tui.owners import AT_FIRST, owners
@@ -212,12 +213,15 @@ class MinigptApp(App[str]):
         from minigpt_tui.screens.note import Note
 
         models = "\n".join(str(path) for path in list_models()) or "none"
-        texts = self._sessions or "kept until you quit, not longer"
+        texts = sent = "kept until you quit, not longer"
+        if self._sessions is not None:
+            texts, sent = str(self._sessions), str(prompts_beside(self._sessions))
         self.push_screen(
             Note(
                 "Where your files are",
                 ("Preferences and keys", str(self._preferences_path or user.config_path())),
-                ("Texts, and what you sent", str(texts)),
+                ("Texts", texts),
+                ("What you sent", sent),
                 ("Models found here", models),
                 ("Saved texts", str(Path.cwd())),
             )

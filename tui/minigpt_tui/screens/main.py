@@ -18,7 +18,7 @@ from minigpt.runtime.library import find_model, shipped_model
 from minigpt.terminal import printable
 from minigpt_tui.commands import BY_NAME
 from minigpt_tui.document import Document
-from minigpt_tui.history import History
+from minigpt_tui.history import History, prompts_beside
 from minigpt_tui.keeper import SAVE_S, Keeper
 from minigpt_tui.messages import EngineSpoke, ParamsChanged, Submitted
 from minigpt_tui.pace import FRAME_S, NOTICE_S, Pace
@@ -170,7 +170,7 @@ class MainScreen(Steady):
     def _open_sessions(self) -> None:
         self.keeper = Keeper(self._sessions)
         if self._sessions is not None:
-            self._history = History(self._sessions.with_name("prompts.json"))
+            self._history = History(prompts_beside(self._sessions))
             self.query_one(Prompt).sent = self._history
         self.save()
 
