@@ -491,20 +491,30 @@ async def test_many_lines_are_undone_at_once() -> None:
         await until(d.pilot, lambda: prompt.text == "")
 
 
-@pytest.mark.parametrize("key", ["f2", "f8", "ctrl+o"])
-async def test_help_is_at_hand_in_every_large_window(key: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "keys",
+    [
+        *(["f2"], ["f5"], ["f8"], ["f9"], ["ctrl+o"], ["ctrl+p"], ["ctrl+t"]),
+        *([*line, "enter"] for line in ("/files", "/replay")),
+        [*"/keep", "enter", "enter"],
+    ],
+    ids="".join,
+)
+async def test_help_is_at_hand_in_every_window(keys: list[str], tmp_path: Path) -> None:
     async with desk(sessions=tmp_path / "sessions.db") as d:
         await d.type("a")
         await d.press("enter")
         d.engine.finish()
         await d.says("ready")
-        await d.press(key)
+        await d.press(*keys)
         await until(d.pilot, lambda: not d.is_on(MainScreen))
         window = d.app.screen
+        await d.press("x")  # where there is a field, it keeps this
         await d.press("f1")
         await until(d.pilot, lambda: d.is_on(HelpScreen))
-        await d.press("escape")
+        await d.press("f1")
         await until(d.pilot, lambda: d.app.screen is window)
+        assert all("x" in field.value for field in window.query(Input) if field.has_focus)
 
 
 async def pressed_at_once(d: Desk, *keys: str) -> None:

@@ -14,6 +14,7 @@ from minigpt_tui.exports import Form
 from minigpt_tui.protocol import Written
 from minigpt_tui.screens import export
 from minigpt_tui.screens.export import ExportScreen, free_name, write_new
+from minigpt_tui.screens.help import HelpScreen
 from minigpt_tui.screens.main import MainScreen
 from tests.tui.scripted_engine import until
 from tests.tui.test_app import Desk, desk
@@ -216,6 +217,23 @@ async def test_while_a_long_text_is_written_the_app_goes_on(
         await d.press("enter")
         await closes(d)
         assert seen == [(1, 2)]
+
+
+async def test_what_is_written_while_the_help_lies_over_it_is_told(folder: Path) -> None:
+    goes_on = threading.Event()
+    async with desk() as d:
+        await opened(d)
+        screen = d.app.screen
+        assert isinstance(screen, ExportScreen)
+        screen._export = lambda *_: b"x" * goes_on.wait(30)  # type: ignore[assignment]
+        await d.press("enter", "f1")
+        await until(d.pilot, lambda: d.is_on(HelpScreen))
+        goes_on.set()
+        words = screen.query_one("#export-said", Static)
+        await until(d.pilot, lambda: "Saved to" in str(words.render()))
+        await d.press("escape", "escape")
+        await closes(d)
+    assert [path.read_bytes() for path in folder.iterdir()] == [b"x"]
 
 
 async def test_escape_gives_it_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

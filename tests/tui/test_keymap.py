@@ -30,7 +30,11 @@ class Desk(Screen[None]):
         yield Knob()
 
 
-class Picker(Screen[None]):
+class Window(Screen[None]):
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("f1", "app.note('help')", id="window.help")]
+
+
+class Picker(Window):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,f1", "dismiss", id="picker.close")]
 
 
@@ -96,6 +100,10 @@ async def test_keys_do_what_the_user_wants(
 def test_keys_that_cannot_be_are_told(keys: dict[str, str], words: str) -> None:
     with pytest.raises(InputError, match=words):
         keymap(keys, OWNERS)
+
+
+def test_a_key_of_a_class_above_can_be_bound_anew() -> None:
+    assert keymap({"picker.close": "f1"}, (Host, Picker)) == {"picker.close": "f1"}
 
 
 def test_two_screens_may_share_a_key() -> None:

@@ -6,6 +6,7 @@ from textual.widgets import Input, OptionList
 from minigpt.runtime.chat import Roles
 from minigpt_tui.candidates import think
 from minigpt_tui.protocol import Generate, Look
+from minigpt_tui.screens.help import HelpScreen
 from minigpt_tui.screens.roles import RolesScreen
 from minigpt_tui.widgets.candidates_panel import CandidatesPanel
 from minigpt_tui.widgets.prompt import Prompt
@@ -260,6 +261,21 @@ async def test_the_name_that_was_clicked_is_taken_whoever_is_offered_by_then() -
         names.action_select()
         screen.offer(["A", "B"])
         await until(d.pilot, lambda: screen.query_one("#me", Input).value == clicked)
+
+
+async def test_names_that_come_while_the_help_lies_over_it_are_offered() -> None:
+    engine = ScriptedEngine()
+    name_speakers = engine.name_speakers
+    engine.name_speakers = lambda: None  # type: ignore[method-assign]
+    async with desk(engine) as d:
+        await d.says("ready")
+        await d.press("ctrl+t", "f1")
+        await until(d.pilot, lambda: d.is_on(HelpScreen))
+        name_speakers()
+        await until(d.pilot, lambda: not engine.unheard)
+        await d.press("escape")
+        await until(d.pilot, lambda: d.is_on(RolesScreen))
+        await until(d.pilot, lambda: d.app.screen.query_one("#me", Input).value == "ROMEO")
 
 
 async def test_a_model_that_knows_no_names_talks_in_paragraphs() -> None:

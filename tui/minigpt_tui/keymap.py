@@ -93,11 +93,12 @@ def key_name(key: str) -> str:
 
 
 def _bindings(owner: type[DOMNode]) -> Iterator[Binding]:
-    """Those that have an id, also of the classes above."""
+    """Those that have an id, also of the classes above, if those below do not bind their keys."""
+    taken: set[str] = set()
     for class_ in owner.__mro__:
-        for binding in class_.__dict__.get("BINDINGS", ()):
-            if isinstance(binding, Binding) and binding.id:
-                yield binding
+        own = [b for b in class_.__dict__.get("BINDINGS", ()) if isinstance(b, Binding) and b.id]
+        yield from (b for b in own if not taken.issuperset(b.key.split(",")))
+        taken.update(key for b in own for key in b.key.split(","))
 
 
 def _meet(a: _Held, b: _Held) -> bool:

@@ -58,8 +58,9 @@ def offer_names(main: "MainScreen") -> None:
     """If somebody is asked who speaks: offer the names that the model has come up with."""
     from minigpt_tui.screens.roles import RolesScreen
 
-    if isinstance(main.app.screen, RolesScreen):
-        main.app.screen.offer(_names(main))
+    for screen in main.app.screen_stack:  # the help may lie over it
+        if isinstance(screen, RolesScreen):
+            screen.offer(_names(main))
 
 
 def _names(main: "MainScreen") -> Sequence[str]:

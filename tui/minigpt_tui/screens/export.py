@@ -162,6 +162,8 @@ class ExportScreen(ModalScreen[Path | None], Window):
 
     @on(Wrote)
     def _end(self, message: Wrote) -> None:
+        self._is_writing = False
+        self._say(f"Saved to {message.path}.")  # if the help lies over this, it stays
         self.dismiss(message.path)
 
     @on(Failed)
