@@ -22,6 +22,8 @@ _CONTEXT = 20
 """Characters before a fork that are searched together with the branch."""
 _BEGINNING = 20
 """Characters of a text that stand for its name in that of a copy."""
+COPY = " (copy)"
+"""The end of its name."""
 BESIDE = ("A, beside B", "B, beside A")
 """How the two texts of A/B are called, and all such texts: only their beginnings differ."""
 
@@ -69,7 +71,7 @@ def _copied(name: str, preview: str) -> str:
         name = called("", preview)
         if len(name) > _BEGINNING:
             name = f"{name[:_BEGINNING].rstrip()}…"
-    return f"{name} (copy)"
+    return f"{name}{COPY}"
 
 
 _INFO = "id, name, created, updated, n_chars, model, preview"

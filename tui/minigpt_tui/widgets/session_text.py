@@ -14,7 +14,7 @@ from textual.visual import RenderOptions, Visual
 from minigpt.terminal import one_line, printable
 from minigpt_tui.document import Document
 from minigpt_tui.finding import hits, where
-from minigpt_tui.sessions import Found, SessionInfo, called
+from minigpt_tui.sessions import COPY, Found, SessionInfo, called
 from minigpt_tui.when import ago
 
 PREVIEW_CHARS = 4000
@@ -32,8 +32,15 @@ def title(info: SessionInfo) -> str:
 
 
 def cut(text: str, n_cells: int) -> str:
-    """A text that takes at most so many cells."""
-    return text if cell_len(text) <= n_cells else f"{set_cell_size(text, n_cells - 1)}…"
+    """A text that takes at most so many cells; where there is room a copy is still called one.
+
+    >>> [cut(text, 16) for text in ("Balcony", "ROMEO: But soft!!", "ROMEO: But soft! (copy)")]
+    ['Balcony', 'ROMEO: But soft…', 'ROMEO: B… (copy)']
+    """
+    if cell_len(text) <= n_cells:
+        return text
+    end = COPY if text.endswith(COPY) and n_cells >= 2 * len(COPY) else ""
+    return f"{set_cell_size(text, n_cells - 1 - len(end))}…{end}"
 
 
 @dataclass(frozen=True, slots=True)
