@@ -14,7 +14,7 @@ from minigpt.runtime.params import SamplingParams
 from minigpt_tui.minigpt_app import MinigptApp
 from minigpt_tui.presets import PRESETS, apply
 from minigpt_tui.protocol import Change, Generate, Open, Opened, Skipped, Stop
-from minigpt_tui.screens.ab import ABScreen
+from minigpt_tui.screens.ab import NO_COMMANDS, ABScreen
 from minigpt_tui.screens.help import HelpScreen
 from minigpt_tui.screens.main import MainScreen
 from minigpt_tui.screens.models import ModelPicker
@@ -230,6 +230,29 @@ async def test_nothing_is_written_from_nothing() -> None:
         await d.press("enter", "enter")
         assert d.first.asked(Generate) == []
         assert d.notices == ["Type a beginning: both go on from it."]
+
+
+async def test_a_command_is_refused_and_two_slashes_are_text() -> None:
+    async with two_panes() as d:
+        prompt = d.screen.query_one(Prompt)
+        prompt.write("/SET TOP_K=5")
+        await d.press("enter")
+        await until(d.pilot, lambda: bool(d.notices))
+        assert d.notices == [NO_COMMANDS]
+        assert d.first.asked(Generate) == d.second.asked(Generate) == []
+        assert prompt.text == "/SET TOP_K=5"
+        await d.press("home", "/", "enter")
+        assert d.first.last_generate.text == d.second.last_generate.text == "/SET TOP_K=5"
+        await d.press("enter")
+        assert d.first.last_generate.text == "/SET TOP_K=5"  # once more
+
+
+async def test_a_text_may_begin_with_a_slash() -> None:
+    async with main_screen() as d:
+        await d.press(*"//AY", "enter", "f10")
+        await until(d.pilot, lambda: bool(d.made))
+        await d.press("enter")
+        assert d.first.last_generate.text == "/AY"
 
 
 async def test_the_place_where_they_part_is_told_and_marked_in_both() -> None:

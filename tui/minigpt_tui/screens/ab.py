@@ -29,6 +29,10 @@ from minigpt_tui.widgets.token_view import TokenView
 from minigpt_tui.widgets.two_panes import TwoPanes
 from minigpt_tui.writer import Notice, State, Writer
 
+NO_COMMANDS = (
+    "Commands belong to the main screen; a text that begins with a slash is typed with two."
+)
+
 
 class ABScreen(Window):
     """Enter lets both write from the prompt, always from its beginning, with the same seed.
@@ -122,7 +126,7 @@ class ABScreen(Window):
         yield self.both
         with Horizontal(id="prompt-row"):
             yield Static("›", id="prompt-mark")
-            yield Prompt(id="prompt")
+            yield Prompt(id="prompt", complete=lambda _: ())  # slashes mean what they do there
         yield KeyLine()
 
     def on_mount(self) -> None:
@@ -131,7 +135,7 @@ class ABScreen(Window):
             pane.writer.open(model)
         prompt = self.query_one(Prompt)
         prompt.placeholder = "Type a beginning; Enter writes on from it, twice"
-        prompt.write(self._first_text)
+        prompt.give_back(self._first_text)
         self.app.theme_changed_signal.subscribe(self, lambda _: self.both.mark())
         self.set_interval(SAVE_S, self._save)
         self._numbers.now()
@@ -205,8 +209,13 @@ class ABScreen(Window):
         if not message.text:
             self._tell(Notice("Type a beginning: both go on from it."))
             return
-        self.query_one(Prompt).write(message.text)  # to be sent again, with other settings
+        self.query_one(Prompt).give_back(message.text)  # to be sent again, with other settings
         self.both.write(message.text)
+
+    @on(Prompt.Commanded)
+    def _refuse(self, message: Prompt.Commanded) -> None:
+        self.query_one(Prompt).write(message.line)
+        self._tell(Notice(NO_COMMANDS, is_error=True))
 
     @on(Pane.Changed)
     def _take_seed(self) -> None:
