@@ -383,6 +383,14 @@ async def test_escape_stops_both_then_goes_back() -> None:
         assert d.app.screen is d.main
 
 
+async def test_escape_on_a_slider_returns_to_the_prompt_first() -> None:
+    async with two_panes() as d:
+        await d.press("tab", "escape")
+        assert d.app.focused is d.screen.query_one(Prompt)
+        await d.press("escape")
+        assert d.app.screen is d.main
+
+
 async def test_the_engine_is_given_back_with_the_model_it_had(tmp_path: Path) -> None:
     async with two_panes() as d:
         d.both.a.writer.open(tmp_path / "other.onnx")

@@ -253,9 +253,12 @@ class ABScreen(Window):
         [*alike, *sliders, stop.view][0].focus()
 
     def action_leave(self) -> None:
-        """Esc: stop both; when both are silent, go back."""
+        """Esc: stop both; when both are silent, to the prompt, and from there go back."""
+        prompt = self.query_one(Prompt)
         if self.both.is_writing:
             self.both.stop()
+        elif self.focused is not prompt:
+            prompt.focus()
         else:
             self.dismiss()
 
