@@ -288,6 +288,7 @@ async def test_what_is_the_same_to_the_end_has_no_mark() -> None:
         assert "◆" not in d.verdict
         await d.press("ctrl+g")  # has nowhere to go
         assert d.both.a.view.cursor is None
+        assert d.notices == ["There is no difference so far."]
 
 
 async def test_one_key_shows_where_they_part_and_the_end_again() -> None:
@@ -510,6 +511,20 @@ async def test_narrow_panes_stand_over_each_other() -> None:
         assert a.view.size.width == b.view.size.width  # or their rows would break elsewhere
         await d.press("f3")
         await until(d.pilot, lambda: isinstance(d.app.focused, Prompt))
+
+
+@pytest.mark.parametrize("size", [(60, 24), (80, 12), (40, 12)])
+async def test_where_there_is_little_room_the_sliders_are_shown_when_asked_for(
+    size: tuple[int, int],
+) -> None:
+    async with two_panes(size) as d:
+        await d.reads("F3 for the sliders")
+        await d.press("f3")
+        await d.reads("Tab to a slider")
+        for pane in d.both.panes:
+            assert d.both.region.contains_region(pane.query_one(Slider).region)
+        await d.press("f3")
+        await d.reads("F3 for the sliders")
 
 
 async def test_help_is_over_it() -> None:

@@ -45,11 +45,13 @@ class ABScreen(Window):
     ABScreen #prompt-row { border-subtitle-color: $text-muted; }
     ABScreen.-roomy Pane SamplingPanel { max-height: 14; }
     ABScreen.-roomy Pane TokenView { padding: 1 1 0 2; }
-    ABScreen.-panel-closed Pane SamplingPanel, ABScreen.-low Pane SamplingPanel { display: none; }
+    ABScreen.-panel-closed Pane SamplingPanel { display: none; }
     ABScreen.-stacked {
         #panes { layout: vertical; }
         #a { padding-right: 0; }
         #b { border-left: none; }
+    }
+    ABScreen.-stacked, ABScreen.-low {
         Pane SamplingPanel { display: none; max-height: 3; }
         &.-panel-open Pane SamplingPanel { display: block; }
     }
@@ -134,7 +136,7 @@ class ABScreen(Window):
             pane.writer.engine.listen(self._wake)
             pane.writer.open(model)
         prompt = self.query_one(Prompt)
-        prompt.placeholder = "Type a beginning; Enter writes on from it, twice"
+        prompt.placeholder = "Type a beginning; Enter writes on from it in both"
         prompt.give_back(self._first_text)
         self.app.theme_changed_signal.subscribe(self, lambda _: self.both.mark())
         self.set_interval(SAVE_S, self._save)
@@ -307,20 +309,23 @@ class ABScreen(Window):
         self._show_seed()
 
     def action_toggle_panel(self) -> None:
-        self.toggle_class("-panel-open" if self.has_class("-stacked") else "-panel-closed")
+        is_small = self.has_class("-stacked") or self.has_class("-low")
+        self.toggle_class("-panel-open" if is_small else "-panel-closed")
         self.call_after_refresh(self._leave_hidden_panel)
 
     def on_resize(self) -> None:
         self.call_after_refresh(self._leave_hidden_panel)
 
     def _leave_hidden_panel(self) -> None:
-        """Keys must not change settings that nobody sees."""
+        """Keys must not change settings that nobody sees, nor hints lead to them."""
+        self._numbers.now()
         for pane in self.both.panes:
             if self.focused and pane.panel in self.focused.ancestors and not pane.panel.display:
                 self.query_one(Prompt).focus()
 
     def action_go_to_difference(self) -> None:
-        self.both.go_to_difference()
+        if not self.both.go_to_difference():
+            self._tell(Notice("There is no difference so far."))
 
     def action_page(self, direction: int) -> None:
         self.both.page(direction)

@@ -12,7 +12,7 @@ from minigpt_tui.parting import Parting
 from minigpt_tui.widgets.pane import Pane
 from minigpt_tui.writer import Notice
 
-ADVICE = "Tab to a slider, or F2 for another model; then Enter writes with both."
+ADVICE = "or F2 for another model; then Enter writes with both."
 
 
 class TwoPanes(Vertical):
@@ -99,7 +99,8 @@ class TwoPanes(Vertical):
             pane.show_heading(self.other(pane), is_chosen=pane is self.chosen)
         said = self._parting.verdict(self.a.text, self.b.text, is_writing=self.is_writing)
         mark = ("◆ ", "bold $accent") if self._parting.has_parted else ""
-        verdict = Content.assemble(mark, said or (ADVICE, "$text-muted"))
+        way = "Tab to a slider" if self.a.panel.display else "F3 for the sliders"
+        verdict = Content.assemble(mark, said or (f"{way}, {ADVICE}", "$text-muted"))
         self.query_one("#verdict", Static).update(verdict, layout=False)
 
     # settings
@@ -136,12 +137,13 @@ class TwoPanes(Vertical):
 
     # moving
 
-    def go_to_difference(self) -> None:
-        """Show the place where the two part, and the next time the end again."""
+    def go_to_difference(self) -> bool:
+        """Show the place where the two part, and the next time the end again; False: none."""
         if self._parting.has_parted:
             for pane in self.panes:
                 at = self._parting.common
                 pane.view.action_move_to(-1 if pane.view.cursor == at else at)
+        return self._parting.has_parted
 
     def page(self, direction: int) -> None:
         """Scroll both, up if `direction` is negative."""
