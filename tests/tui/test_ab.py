@@ -1,5 +1,6 @@
 """Two texts side by side, with two scripted engines."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -253,6 +254,27 @@ async def test_a_text_may_begin_with_a_slash() -> None:
         await until(d.pilot, lambda: bool(d.made))
         await d.press("enter")
         assert d.first.last_generate.text == "/AY"
+
+
+async def test_what_was_sent_on_the_main_screen_is_at_hand_and_the_other_way_round() -> None:
+    async with main_screen() as d:
+        await d.press(*"AY", "enter", "f10")
+        await until(d.pilot, lambda: bool(d.made))
+        prompt = d.screen.query_one(Prompt)
+        prompt.text = ""
+        await d.press("up")
+        assert prompt.text == "AY"
+        await d.press(*"ME", "enter", "f10", "up")
+        assert d.main.query_one(Prompt).text == "AYME"
+
+
+async def test_two_models_at_the_start_know_what_was_sent(tmp_path: Path) -> None:
+    prompts = {"version": 1, "prompts": ["AY"]}
+    (tmp_path / "prompts.json").write_text(json.dumps(prompts), encoding="utf-8")
+    async with two_panes(other_model=MODEL, sessions=tmp_path / "sessions.db") as d:
+        d.screen.query_one(Prompt).text = ""
+        await d.press("up")
+        assert d.screen.query_one(Prompt).text == "AY"
 
 
 async def test_the_place_where_they_part_is_told_and_marked_in_both() -> None:

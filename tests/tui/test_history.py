@@ -35,6 +35,22 @@ def test_the_draft_comes_back_behind_the_newest() -> None:
     assert history.move(1, "one") == "draft"
 
 
+def test_two_places_to_write_in_share_what_is_sent(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.json"
+    history = History(path)
+    history.add("one")
+    assert history.move(-1, "draft") == "one"
+    other = history.beside()
+    other.add("two")
+    assert recalled(other) == ["two", "one"]
+    assert history.move(1, "") == "draft"
+    assert history.move(-1, "draft") == "two"
+    history.save()
+    other.add("three")
+    history.save()
+    assert recalled(History(path)) == ["three", "two", "one"]
+
+
 def test_only_the_newest_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "prompts.json"
     history = History(path)

@@ -1,6 +1,7 @@
 """What was sent from the prompt, also by earlier starts of the app. No Textual here."""
 
 import json
+from copy import copy
 from itertools import accumulate
 from pathlib import Path
 
@@ -36,18 +37,25 @@ class History:
         self._is_damaged = False
         self._unsaved: list[str] = []
         self._prompts = self._read() or []
-        self._at = len(self._prompts)
+        self._back = 0
+        """How many prompts before the draft Up has come."""
         self._draft = ""
 
     def __bool__(self) -> bool:
         return bool(self._prompts)
+
+    def beside(self) -> "History":
+        """The same prompts for a second place to write in, with an Up and Down of its own."""
+        other = copy(self)
+        other._back = 0
+        return other
 
     def add(self, text: str) -> None:
         """Remember what was sent, and go to the end."""
         if text and text not in self._prompts[-1:]:
             self._prompts.append(text)
             self._unsaved.append(text)
-        self._at = len(self._prompts)
+        self._back = 0
 
     def move(self, step: int, draft: str) -> str | None:
         """The prompt before (-1) or after (1); None: there is none.
@@ -56,13 +64,13 @@ class History:
             step: which way.
             draft: what stands in the prompt now; behind the newest one it comes back.
         """
-        at = self._at + step
-        if not 0 <= at <= len(self._prompts):
+        back = self._back - step
+        if not 0 <= back <= len(self._prompts):
             return None
-        if self._at == len(self._prompts):
+        if not self._back:
             self._draft = draft
-        self._at = at
-        return self._prompts[at] if at < len(self._prompts) else self._draft
+        self._back = back
+        return self._prompts[-back] if back else self._draft
 
     def save(self) -> None:
         """Store what is new, behind what another window of the app has stored meanwhile."""
@@ -71,7 +79,7 @@ class History:
         if (stored := self._read()) is None:
             return
         prompts = _newest([*stored, *self._unsaved])
-        self._unsaved = []
+        self._unsaved.clear()  # it may be shared, see `beside`
         content = json.dumps({"version": VERSION, "prompts": prompts}).encode()
         aside = self._path.with_name(self._path.name + ASIDE) if self._is_damaged else None
         try:

@@ -136,7 +136,8 @@ class MinigptApp(App[str]):
 
     def _compare(self, other_model: Path) -> None:
         if isinstance(self.screen, MainScreen):
-            self.screen.compare(other_model)
+            # behind its own start, which reads what was sent before
+            self.screen.call_after_refresh(self.screen.compare, other_model)
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """Keep the cursor of a text field still, if nothing is to move by itself."""

@@ -14,6 +14,7 @@ from textual.widgets import Static
 
 from minigpt.runtime.params import SamplingParams
 from minigpt.terminal import printable
+from minigpt_tui.history import History
 from minigpt_tui.keeper import SAVE_S, Keeper
 from minigpt_tui.messages import EngineSpoke, Submitted
 from minigpt_tui.pace import FRAME_S, NOTICE_S, NUMBERS_S, Pace
@@ -92,6 +93,7 @@ class ABScreen(Window):
         *,
         other_model: Path | None,
         presets: Mapping[str, Changes],
+        sent: History,
         sessions: Path | None,
         last_words: list[str],
     ) -> None:
@@ -105,6 +107,7 @@ class ABScreen(Window):
             text: what the prompt begins with.
             other_model: what B begins with instead.
             presets: what the sliders can be set to by name.
+            sent: what was sent before.
             sessions: the database in which both texts are kept; None: nowhere.
             last_words: gets what can only be said when the app has left the terminal.
         """
@@ -120,6 +123,7 @@ class ABScreen(Window):
         )
         self._first_models = (model, other_model or model)
         self._first_text = text
+        self._sent = sent
         self._is_over = False
         self._frames = Pace(self, FRAME_S, self._draw)
         self._numbers = Pace(self, NUMBERS_S, self.both.show_numbers)
@@ -128,7 +132,8 @@ class ABScreen(Window):
         yield self.both
         with Horizontal(id="prompt-row"):
             yield Static("›", id="prompt-mark")
-            yield Prompt(id="prompt", complete=lambda _: ())  # slashes mean what they do there
+            # there are no commands, but slashes mean what they do on the main screen
+            yield Prompt(id="prompt", sent=self._sent, complete=lambda _: ())
         yield KeyLine()
 
     def on_mount(self) -> None:

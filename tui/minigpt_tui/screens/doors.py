@@ -100,7 +100,8 @@ def compare(
     panel = main.query_one(SamplingPanel)
     screen = ABScreen(
         main.writer.beside(), make_engine, model, panel.params, _beginning(main), other_model=other,
-        presets=panel.presets, sessions=sessions, last_words=main.last_words,
+        presets=panel.presets, sent=main.query_one(Prompt).sent.beside(), sessions=sessions,
+        last_words=main.last_words,
     )  # fmt: skip
     main.app.push_screen(screen, lambda _: main.take_engine_back())
 
