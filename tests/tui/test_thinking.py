@@ -231,6 +231,18 @@ async def test_a_ghost_stands_behind_all_the_words() -> None:
         assert prompt.text == "ABGHOST"
 
 
+@pytest.mark.parametrize("theme", ["ansi-dark", "ansi-light"])
+async def test_a_ghost_is_dim_in_the_colours_of_the_terminal(theme: str) -> None:
+    async with desk() as d:
+        prompt = d.main.query_one(Prompt)
+        d.app.theme = theme
+        await d.type("AB")
+        await until(d.pilot, lambda: prompt.ghost == "GHOST")
+        dim = {s.text: s.style and s.style.dim for s in prompt.render_line(0)}
+        assert dim["HOST"]  # the cursor is on the G
+        assert not dim["A"]
+
+
 async def test_a_ghost_ends_at_a_tab() -> None:
     async with desk(ScriptedEngine(looks=False)) as d:
         await d.type("A")
