@@ -1,6 +1,7 @@
 """The panel in an app that only listens."""
 
 import pytest
+from textual import events
 from textual.app import App, ComposeResult
 from textual.widgets import Input
 
@@ -12,6 +13,7 @@ from minigpt_tui.widgets.more_row import MoreRow
 from minigpt_tui.widgets.preset_row import PresetRow
 from minigpt_tui.widgets.sampling_panel import MAIN, SLIDERS, SamplingPanel
 from minigpt_tui.widgets.slider import Slider
+from tests.tui.scripted_engine import until
 
 
 class Host(App[None]):
@@ -209,6 +211,24 @@ async def test_the_users_defaults_come_back() -> None:
         app.slider("top-k").focus()
         await pilot.press("end", "backspace")
         assert app.panel.params.top_k == 9
+
+
+@pytest.mark.parametrize("typed", ["-5", "9" * 25, "9" * 5000])
+async def test_a_seed_that_is_none_is_told(typed: str) -> None:
+    app = Host()
+    async with app.run_test(notifications=True) as pilot:
+        seed = app.panel.query_one("#seed", Input)
+        seed.focus()
+        await pilot.pause()
+        app.post_message(events.Paste(typed))
+        await until(pilot, lambda: seed.value == typed)
+        await pilot.press("enter")
+        await pilot.pause()
+        (notice,) = app._notifications
+        assert notice.message.startswith("seed must be")
+        assert typed[:20] in notice.message
+        assert app.panel.params.seed == SamplingParams().seed
+        assert seed.value == str(SamplingParams().seed)
 
 
 async def test_other_settings_are_taken_at_once() -> None:

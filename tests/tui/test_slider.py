@@ -57,7 +57,7 @@ class Host(App[None]):
         (TOP_K, ["ctrl+right"], 10),
         (TOP_K, ["3", "0", "0", "enter"], 300),
         (TOP_K, ["2", ".", "6", "enter"], 3),
-        (TOP_K, ["minus", "3", "enter"], 3),
+        (TOP_K, ["minus", "3", "enter"], 0),
         (PENALTY, ["minus", "1", ".", "5", "enter"], -1.5),
         (PENALTY, ["minus", "enter"], 0.0),
         (PENALTY, ["1", "minus", "enter"], 1.0),
@@ -75,6 +75,25 @@ async def test_keys(scale: Scale, keys: list[str], value: float) -> None:
         app.slider.focus()
         await pilot.press(*keys)
         assert app.slider.value == pytest.approx(value)
+
+
+@pytest.mark.parametrize(
+    ("typed", "value", "sentence"),
+    [
+        ("-5", 0.0, "name cannot be -5; it is 0.00 now"),
+        ("999", 100.0, "name cannot be 999; it is 100.0 now"),
+        ("1.2.3", 0.8, "name must be a number, not 1.2.3"),
+        ("1.25", 1.25, None),
+    ],
+)
+async def test_what_cannot_be_set_is_told(typed: str, value: float, sentence: str | None) -> None:
+    app = Host(TEMPERATURE)
+    async with app.run_test(notifications=True) as pilot:
+        app.slider.focus()
+        await pilot.press(*typed, "enter")
+        assert app.slider.value == value
+        told = [notice.message for notice in app._notifications]
+        assert told == ([sentence] if sentence else [])
 
 
 async def test_posts_each_new_value_once() -> None:

@@ -14,9 +14,10 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from minigpt.errors import InputError
-from minigpt.runtime.params import KNOBS, SamplingParams
+from minigpt.runtime.params import KNOBS, SamplingParams, change
 from minigpt_tui import presets
 from minigpt_tui.messages import ParamsChanged
+from minigpt_tui.pace import NOTICE_S
 from minigpt_tui.preferences import choice
 from minigpt_tui.widgets.more_row import MoreRow
 from minigpt_tui.widgets.preset_row import PresetRow
@@ -24,6 +25,7 @@ from minigpt_tui.widgets.scale import Scale
 from minigpt_tui.widgets.slider import Slider
 
 LABEL_CELLS = 13
+SENTENCE_CHARS = 100
 SHORT_NAMES = {
     "repetition_penalty": "repetition",
     "presence_penalty": "presence",
@@ -110,7 +112,7 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         with Horizontal(id="seed-row"):
             yield Static(" seed", id="seed-label")
             yield Input(
-                str(self.params.seed), restrict=r"\d*", max_length=20, compact=True, id="seed",
+                str(self.params.seed), restrict=r"-?\d*", compact=True, id="seed",
                 select_on_focus=True,
             )  # fmt: skip
             yield Static("^R new", id="seed-hint")
@@ -206,13 +208,20 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         try:
             self._take(replace(self.params, seed=int(message.input.value)))
         except (ValueError, InputError):
-            return  # half typed, or too large: the last good seed stays
+            return  # half typed, or none: the last good seed stays
 
     @on(Input.Submitted, "#seed")
     @on(Input.Blurred, "#seed")
     def _show_seed(self, message: Input.Submitted | Input.Blurred) -> None:
-        """The seed that counts, which is not what was typed if that was too large."""
+        """The seed that counts, which is not what was typed if that is none."""
         message.stop()
+        typed = message.input.value
+        try:
+            change(self.params, [f"seed={typed}"])
+        except InputError as error:
+            if typed:
+                sentence = str(error)[:SENTENCE_CHARS]  # of thousands of digits
+                self.notify(sentence, severity="error", timeout=NOTICE_S, markup=False)
         message.input.value = str(self.params.seed)
 
     @on(events.DescendantFocus)

@@ -57,12 +57,20 @@ class Scale:
         near = math.floor(grid + 1e-9) if by > 0 else math.ceil(grid - 1e-9)
         return self.clamped(near * self.step + by)
 
+    @property
+    def highest(self) -> float:
+        """The largest value that is accepted."""
+        return math.inf if self.limit is None else self.limit
+
+    def accepts(self, value: float) -> bool:
+        """Whether a value is within the limits."""
+        return self.low <= value <= self.highest
+
     def clamped(self, value: float) -> float:
         """The nearest value that is accepted."""
-        highest = math.inf if self.limit is None else self.limit
         if self.is_integer:
             value = round(value)
-        return min(max(round(value, 6), self.low), highest)
+        return min(max(round(value, 6), self.low), self.highest)
 
     def format(self, value: float) -> str:
         """A value as text, of at most VALUE_CELLS characters if it is below 1e100.

@@ -10,6 +10,7 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
+from minigpt_tui.pace import NOTICE_S
 from minigpt_tui.widgets.scale import VALUE_CELLS, Scale
 
 COARSE = 10
@@ -119,7 +120,7 @@ class Slider(Widget, can_focus=True):
     def on_key(self, event: events.Key) -> None:
         if event.character and event.character in ".,0123456789":
             self._type(event.character.replace(",", "."))
-        elif event.character == "-" and self.scale.low < 0 and not self.typed:
+        elif event.character == "-" and not self.typed:
             self._type("-")
         elif event.key == "enter" and self.typed:
             self._accept_typed()
@@ -137,10 +138,23 @@ class Slider(Widget, can_focus=True):
         self.typed = (self.typed + character)[:VALUE_CELLS]
 
     def _accept_typed(self) -> None:
+        """Take over what was typed, as far as it is accepted; say so if it is not."""
+        typed, self.typed = self.typed, ""
+        if not typed:
+            return
         try:
-            self.set_to(float(self.typed))
-        except ValueError:  # nothing, or a lone dot
-            self.typed = ""
+            value = float(typed)
+        except ValueError:  # as 1.2.3, or a lone dot
+            self._tell(f"{self._label} must be a number, not {typed}")
+            return
+        self.set_to(value)
+        if not self.scale.accepts(value):
+            self._tell(
+                f"{self._label} cannot be {typed}; it is {self.scale.format(self.value)} now"
+            )
+
+    def _tell(self, sentence: str) -> None:
+        self.notify(sentence, severity="error", timeout=NOTICE_S, markup=False)
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
         if event.button == 1 and self._is_on_track(event):
