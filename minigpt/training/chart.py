@@ -70,7 +70,7 @@ def chart(
     def along(x: float) -> float:
         """How far right, of 1."""
         if log:
-            return math.log(max(x, left) / left) / math.log(max(right / left, 1.01))
+            return math.log(max(x, left) / left) / (math.log(right / left) or 1)
         return (x - left) / (right - left)
 
     def dot(x: float, y: float) -> tuple[int, int]:

@@ -92,6 +92,13 @@ def test_on_a_log_axis_doublings_are_equally_wide() -> None:
     assert re.search("1 └─+ 10 ─+ 100 ─+ 1,000 steps$", lines[-1])
 
 
+def test_a_log_axis_of_few_steps_is_filled_too() -> None:
+    lines = draw([], [(4184, 0.5), (4200, 0.5)], log=True, left=4184, right=4200)
+    row = next(line for line in lines if "●" in line)
+    assert row.rindex("●") == 38  # of 40 columns; behind it is room for names
+    assert "●" in draw([], [(1, 0.5)], log=True, right=1)[5]
+
+
 def test_a_chosen_mark_is_another_sign_over_its_neighbours() -> None:
     crowd = [(50.0, 0.5), (50.1, 0.5), (50.2, 0.5), (90.0, 0.5)]
     (row,) = [line for line in draw([], crowd, chosen=50.0) if "◆" in line]
