@@ -28,6 +28,7 @@ from minigpt_tui.screens.models import ModelPicker
 from minigpt_tui.screens.note import Note
 from minigpt_tui.widgets.candidates_panel import CandidatesPanel
 from minigpt_tui.widgets.choice_list import ChoiceList
+from minigpt_tui.widgets.key_table import KeyTable
 from minigpt_tui.widgets.options import Options
 from minigpt_tui.widgets.prompt import Prompt
 from minigpt_tui.widgets.sampling_panel import SamplingPanel
@@ -405,6 +406,22 @@ async def test_the_help_shows_the_users_own_keys(tmp_path: Path) -> None:
                     if "." in id.strip(".") and id in shown]  # fmt: skip
         await d.press("escape")
         assert d.is_on(MainScreen)
+
+
+async def test_what_a_key_does_stays_in_its_column() -> None:
+    async with desk(size=(40, 24)) as d:
+        await d.press("f1")
+        await until(d.pilot, lambda: bool(d.app.screen.query(KeyTable)))
+        tables = list(d.app.screen.query(KeyTable))
+        await until(d.pilot, lambda: tables[0].size.width > 0)
+        rows = str(tables[0].render()).splitlines()
+        assert len(rows) == tables[0].size.height
+        assert rows[:3] == [
+            "Enter           add your words,",
+            "                or none; the",
+            "                model writes on",
+        ]
+        assert any(row.startswith("/ ↓ ") for t in tables for row in str(t.render()).splitlines())
 
 
 async def test_a_page_of_the_palette_is_turned_where_no_row_has_room() -> None:

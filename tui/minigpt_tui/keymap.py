@@ -19,7 +19,7 @@ NAMED_KEYS = frozenset(key.value for key in Keys) | REPLACED_KEYS.keys()
 
 SHOWN = {
     "left": "←", "right": "→", "up": "↑", "down": "↓", "escape": "Esc", "pageup": "PgUp",
-    "pagedown": "PgDn", "plus": "+", "minus": "-",
+    "pagedown": "PgDn",
 }  # fmt: skip
 """Keys that are not shown as they are called."""
 
@@ -81,13 +81,15 @@ def key_names(keys: Mapping[str, str], owners: Iterable[type[DOMNode]]) -> dict[
 def key_name(key: str) -> str:
     """A key as it is written on a keyboard.
 
-    >>> [key_name(key) for key in ("ctrl+n", "shift+left", "question_mark", "tab", "h", "G")]
-    ['Ctrl+N', 'Shift+←', '?', 'Tab', 'H', 'Shift+G']
+    >>> [key_name(key) for key in ("ctrl+n", "shift+left", "slash", "minus", "tab", "h", "G")]
+    ['Ctrl+N', 'Shift+←', '/', '-', 'Tab', 'H', 'Shift+G']
     """
     *modifiers, name = key.strip().split("+")
     if len(name) == 1 and name.isupper():
         modifiers.append("shift")
-    sign = key_to_character(name) or ""  # that of Tab, say, is nothing to show
+    sign = (
+        key_to_character(REPLACED_KEYS.get(name, name)) or ""
+    )  # that of Tab, say, is nothing to show
     name = SHOWN.get(name) or (sign if sign.isprintable() and sign.strip() else name).title()
     return "+".join((*(modifier.title() for modifier in modifiers), name))
 

@@ -2,17 +2,15 @@
 
 from collections.abc import Mapping
 
-from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import VerticalScroll
-from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from minigpt_tui.screens.window import Window
+from minigpt_tui.widgets.key_table import KeyTable
 
-KEY_CELLS = 17
 AREAS: dict[str, tuple[tuple[str, str], ...]] = {
     "Writing": (
         ("prompt.submit", "add your words, or none; the model writes on"),
@@ -159,11 +157,9 @@ class HelpScreen(ModalScreen[None], Window):
             window.border_subtitle = "↑ ↓ scroll · Esc closes"
             for area, rows in AREAS.items():
                 yield Static(area, classes="heading")
-                yield Static(Content("\n").join(self._row(*row) for row in rows), classes="keys")
+                yield KeyTable([self._row(*row) for row in rows], classes="keys")
             yield Static(PLAIN, markup=False)
 
-    def _row(self, ids: str, meaning: str) -> Content:
+    def _row(self, ids: str, meaning: str) -> tuple[str, str]:
         shown = " ".join(self._keys.get(id, id) for id in ids.split())
-        gap = " " * (KEY_CELLS - cell_len(shown)) or " "
-        words = meaning.format_map(self._keys)
-        return Content.assemble((shown, "bold"), gap, words)
+        return shown, meaning.format_map(self._keys)
