@@ -417,9 +417,9 @@ async def test_what_a_key_does_stays_in_its_column() -> None:
         rows = str(tables[0].render()).splitlines()
         assert len(rows) == tables[0].size.height
         assert rows[:3] == [
-            "Enter           add your words,",
-            "                or none; the",
-            "                model writes on",
+            "Enter            add your words,",
+            "                 or none; the",
+            "                 model writes on",
         ]
         assert any(row.startswith("/ ↓ ") for t in tables for row in str(t.render()).splitlines())
 
@@ -449,19 +449,42 @@ async def test_the_palette_is_drawn_where_no_row_has_room() -> None:
         assert d.app._exception is None
 
 
+async def rests(d: Desk) -> bool:
+    """Whether nothing is laid out any more: a scroll bar could come and go without end."""
+    for _ in range(20):
+        await d.pilot.pause()
+    taken: list[None] = []
+    screen = d.app.screen
+    screen.screen_layout_refresh_signal.subscribe(screen, lambda _: taken.append(None))
+    for _ in range(20):
+        await d.pilot.pause()
+    screen.screen_layout_refresh_signal.unsubscribe(screen)
+    return not taken
+
+
 @pytest.mark.once
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (4, 30), (6, 2)])
 async def test_the_smallest_screen_comes_to_rest(size: tuple[int, int]) -> None:
     async with desk() as d:
         await d.says("ready")
         await d.pilot.resize_terminal(*size)
-        for _ in range(20):
-            await d.pilot.pause()
-        taken: list[None] = []
-        d.main.screen_layout_refresh_signal.subscribe(d.main, lambda _: taken.append(None))
-        for _ in range(20):  # a scroll bar could come and go without end
-            await d.pilot.pause()
-        assert not taken
+        assert await rests(d)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("command", ["help", "model", "about", "save"])
+async def test_the_smallest_window_comes_to_rest(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with desk(size=(80, 12)) as d:
+        await d.press("a", "enter")
+        await d.type(f"/{command}")
+        await d.press("escape", "enter")
+        await until(d.pilot, lambda: not d.is_on(MainScreen))
+        for width in (8, 7, 6):
+            await d.pilot.resize_terminal(width, 12)
+            assert await rests(d), width
 
 
 @pytest.mark.parametrize("size", [(80, 24), (40, 12), (30, 6), (20, 5)])

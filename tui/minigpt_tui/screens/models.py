@@ -46,7 +46,8 @@ class ModelPicker(ModalScreen[Path | None], Window):
         &.-narrow {
             #library { layout: vertical; }
             #list { width: 100%; max-height: 50%; }
-            #card { width: 100%; border-left: none; padding-left: 0; margin-top: 1; }
+            #card { width: 100%; border-left: none; padding-left: 0; margin-top: 1;
+                    scrollbar-gutter: stable; }
         }
     }
     """
