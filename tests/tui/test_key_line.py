@@ -98,7 +98,7 @@ async def test_what_changes_while_it_is_made_anew_is_not_forgotten() -> None:
         await until(pilot, lambda: shown(app) == [("Open", True)])
 
 
-async def test_no_key_shows_beside_the_palette_s() -> None:
+async def test_no_key_shows_beside_the_palette_s_nor_a_part_of_one() -> None:
     class Many(App[None]):
         BINDINGS: ClassVar[list[BindingType]] = [
             Binding(f"f{n}", f"open({n})", f"{n}" * n) for n in range(2, 9)
@@ -108,6 +108,7 @@ async def test_no_key_shows_beside_the_palette_s() -> None:
             yield KeyLine()
 
     app = Many()
+    words = [f"f{n} " + f"{n}" * n for n in range(2, 9)]
     async with app.run_test() as pilot:
         await until(pilot, lambda: len(app.screen.query(FooterKey)) == 8)
         for width in range(20, 60):
@@ -115,3 +116,6 @@ async def test_no_key_shows_beside_the_palette_s() -> None:
             await pilot.pause()
             *_, last = app.screen._compositor.render_strips()
             assert (last.cell_length, last.text[-11:]) == (width, "^p palette ")
+            n = last.text.count(" f")
+            assert last.text[:-12].split() == " ".join(words[:n]).split()
+            assert n == len(words) or width - 12 < len(" " + " ".join(words[: n + 1]))
