@@ -516,7 +516,7 @@ async def test_a_notice_says_whose_it_is() -> None:
         await d.press("enter")
         d.second.say(Skipped(1, "é"))
         await until(d.pilot, lambda: bool(d.notices))
-        assert d.notices == ["B: The model has never seen é: it reads past them."]
+        assert d.notices == ["B: The model has never seen é: it reads past it."]
 
 
 async def test_narrow_panes_stand_over_each_other() -> None:

@@ -110,6 +110,9 @@ def test_names_unknown_characters_once_and_safely() -> None:
     writer.write("", PARAMS)
     engine.say(Skipped(2, "é\x1b"))
     assert writer.hear() == []
+    engine.say(Skipped(2, "é😀"))
+    notices = writer.hear()
+    assert [n.sentence for n in notices] == ["The model has never seen 😀: it reads past it."]
 
 
 def test_a_refused_model_ends_the_run_that_waits_for_it() -> None:
@@ -205,6 +208,18 @@ def test_what_the_model_has_in_view_is_that_of_the_end_after_going_back() -> Non
     assert (writer.document.text, writer.gauge.window) == ("aB", 7)
     writer.checkout(leaf)
     assert (writer.gauge.window, writer.gauge.tokens_per_s) == (12, speed)
+
+
+def test_of_an_empty_text_there_is_nothing_to_tell_after_an_undo() -> None:
+    writer, engine = ready()
+    writer.write("a", PARAMS)
+    slid = Written(CHARS.find("B"), "B", -0.5, 1.5, 2, 32, True)
+    engine.say(Tokens(1, (slid,), 0.5, ()))
+    engine.finish()
+    writer.hear()
+    assert writer.gauge.n_slides == 1
+    writer.undo()
+    assert (writer.document.text, writer.gauge) == ("", Gauge())
 
 
 def test_late_records_are_none_of_a_run_that_waits() -> None:

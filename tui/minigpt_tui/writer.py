@@ -384,8 +384,12 @@ class Writer:
         self.gauge = self.gauge.after(batch)
 
     def _turn_to_the_end(self) -> None:
-        """Know what is in view where the text ends now; how fast the last run was stays true."""
-        self.gauge = replace(self.gauge, window=self._gauge_at_the_end().window)
+        """Know what is in view where the text ends now.
+
+        How fast the last run was stays true, but nothing of it is left in an empty text.
+        """
+        last = self.gauge if len(self.document) else Gauge()
+        self.gauge = replace(last, window=self._gauge_at_the_end().window)
 
     def _gauge_at_the_end(self) -> Gauge:
         """With nothing of runs that another model, or another text, has had."""
@@ -399,4 +403,5 @@ class Writer:
         if news:
             names = " ".join(map(visible, news[:20]))
             more = f" and {len(news) - 20} more" if len(news) > 20 else ""
-            yield Notice(f"The model has never seen {names}{more}: it reads past them.")
+            past = "it" if len(news) == 1 else "them"
+            yield Notice(f"The model has never seen {names}{more}: it reads past {past}.")
