@@ -65,7 +65,7 @@ class Visit:
 @asynccontextmanager
 async def visit(document: Document, size: tuple[int, int] = (80, 24)) -> AsyncIterator[Visit]:
     app: App[None] = App()
-    async with app.run_test(size=size) as pilot:
+    async with app.run_test(size=size, notifications=True) as pilot:
         app.register_theme(NIGHT)
         app.theme = NIGHT.name
         screen, answers = BranchesScreen(document), list[int | None]()
@@ -101,7 +101,7 @@ async def test_a_line_tells_place_text_fork_and_length() -> None:
         assert v.line(0).startswith("    It is the east, and Juliet is the sun.  ")
         assert v.line(0).endswith("  38")
         assert v.line(1).startswith("    ├─ It is the ›moon.↵Farewell!")
-        assert v.line(1).endswith("10 →       25")
+        assert v.line(1).endswith("11 →       25")
         assert v.line(2).startswith("▌●  └─ It is the ›lark, the herald")
         assert v.line(3).startswith("       └─ …is the lark,›of the morn")
 
@@ -122,7 +122,7 @@ async def test_the_preview_follows() -> None:
     async with visit(romeo()) as v:
         preview = v.screen.query_one(BranchPreview)
         await v.press("up")
-        assert "leaves “It is the east,…” at character 10" in v.said("branches-about")
+        assert "leaves “It is the east,…” at character 11" in v.said("branches-about")
         assert preview.render_line(0).text.rstrip() == "▎ It is the moon."
         assert preview.render_line(1).text.rstrip() == "▎ Farewell!"
         shared, own = list(preview.render_line(0))[1:3]
@@ -215,6 +215,15 @@ async def test_a_mark_is_taken_away_by_the_same_key_or_escape() -> None:
         await v.press("c", "escape")
         assert v.tree.marked is None
         assert v.answers == []
+
+
+async def test_one_branch_has_none_to_be_compared_with() -> None:
+    document = Document()
+    document.append_user("Ay me!")
+    async with visit(document) as v:
+        await v.press("c")
+        assert v.tree.marked is None
+        assert ["only one branch" in n.message for n in v.pilot.app._notifications] == [True]
 
 
 async def test_the_mouse_does_it_all() -> None:

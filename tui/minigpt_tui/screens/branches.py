@@ -140,7 +140,8 @@ class BranchesScreen(Window):
         left = None if at is None else self.document.branch(self.tree_view.rows[at].first)
         about = [("● " if branch.is_current else "", "bold $primary"), (called(branch), "bold")]
         if left is not None:
-            about.append((f"  leaves {called(left)} at character {branch.fork:,}", "$text-muted"))
+            where = f"  leaves {called(left)} at character {branch.fork + 1:,}"
+            about.append((where, "$text-muted"))
         self.query_one("#branches-about", Static).update(Content.assemble(*about))
         self.query_one(BranchPreview).show(
             *around_fork(self.document, branch.first, SHARED_CHARS, OWN_CHARS)
@@ -214,7 +215,9 @@ class BranchesScreen(Window):
         tree = self.tree_view
         if (branch := tree.branch) is None:
             return
-        if tree.marked is None:
+        if len(tree.rows) == 1:
+            self.notify("There is only one branch, and so none to compare it with.", markup=False)
+        elif tree.marked is None:
             self._mark(branch.first)
         elif tree.marked == branch.first:
             self._mark(None)

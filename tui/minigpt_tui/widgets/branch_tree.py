@@ -164,7 +164,7 @@ class BranchTree(ScrollView, can_focus=True):
         cells = MARKS_CELLS + self._text_cells
         strip = Strip(parts).adjust_cell_length(cells, base)
         if width - MARKS_CELLS >= WITH_NUMBERS:
-            fork = f"{branch.fork:,} →" if branch.fork else ""
+            fork = f"{branch.fork + 1:,} →" if branch.fork else ""  # the first is 1, as elsewhere
             numbers = f"{fork:>{NUMBERS_CELLS - 9}}{branch.length:>9,}"
             strip = Strip([*strip, Segment(numbers, style("shared"))])
         return strip.adjust_cell_length(width, base)
