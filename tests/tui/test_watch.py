@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 from textual.content import Content
 from textual.pilot import Pilot
 from textual.widgets import OptionList, Static
@@ -257,6 +258,24 @@ async def test_the_picker_opens_a_run(tmp_path: Path, monkeypatch: pytest.Monkey
             await until(pilot, lambda: "two" in app.screen.query_one(RunHead).render().plain)
             await pilot.press("f9")
             assert isinstance(app.screen, WatchScreen)
+
+
+async def test_a_name_that_is_cut_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a-run-of-18-letters", "just-18-characters", "漢字漢字漢字漢字漢字"):
+        (folder := tmp_path / "checkpoints" / name).mkdir(parents=True)
+        append(folder, lines(records()))
+    app = MinigptApp(ScriptedEngine(), MODEL)
+    async with app.run_test() as pilot:
+        await pilot.press("f9")
+        await until(pilot, lambda: bool(app.screen.query(OptionList)))
+        prompts = [str(o.prompt) for o in app.screen.query_one(OptionList).options]
+        assert sorted(p[2:].partition("  ")[0].strip() for p in prompts) == [
+            "a-run-of-18-lette…",
+            "just-18-characters",
+            "漢字漢字漢字漢字 …",
+        ]
+        assert len({cell_len(p) for p in prompts}) == 1
 
 
 async def test_a_folder_without_runs_says_what_to_do(

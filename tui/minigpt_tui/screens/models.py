@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.cells import set_cell_size
 from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -18,6 +19,7 @@ from minigpt.terminal import one_line, printable
 from minigpt_tui.cards import Card, read_card
 from minigpt_tui.screens.window import Window
 from minigpt_tui.widgets.options import Options
+from minigpt_tui.widgets.session_text import cut
 
 NAME_CELLS = 21
 NONE = """There is no .onnx file in this folder or in checkpoints/.
@@ -183,4 +185,5 @@ class ModelPicker(ModalScreen[Path | None], Window):
         mark = "●" if path.resolve() == self._current else " "
         card = self._cards.get(path)
         loss = "" if card is None else f"{card.loss:.3f}" if card.card else "refused"
-        return f"{mark} {one_line(self._called(path))[:NAME_CELLS]:<{NAME_CELLS}} {loss:>7}"
+        name = set_cell_size(cut(one_line(self._called(path)), NAME_CELLS), NAME_CELLS)
+        return f"{mark} {name} {loss:>7}"

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from rich.cells import set_cell_size
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -21,6 +22,7 @@ from minigpt.training.runs import RunSummary, find_runs
 from minigpt_tui.screens.window import Window
 from minigpt_tui.widgets.options import Options
 from minigpt_tui.widgets.run_head import STATES
+from minigpt_tui.widgets.session_text import cut
 
 FOLDER = Path("checkpoints")
 NAME_CELLS = 18
@@ -104,6 +106,6 @@ def _describe(run: RunSummary) -> str:
     except OSError:
         date = "gone"
     return (
-        f"{mark} {one_line(run.name)[:NAME_CELLS]:<{NAME_CELLS}} {steps:>15}  "
+        f"{mark} {set_cell_size(cut(one_line(run.name), NAME_CELLS), NAME_CELLS)} {steps:>15}  "
         f"{loss_text(run.best_val_loss):<6}  {date}  {word}"
     )
