@@ -14,6 +14,7 @@ from textual import events
 from textual.command import CommandList
 from textual.content import Content
 from textual.geometry import Offset, Size
+from textual.keys import _character_to_key
 from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.selection import Selection
@@ -76,6 +77,14 @@ class Desk:
 
     def slider(self, name: str) -> Slider:
         return self.main.query_one(f"#{name}", Slider)
+
+    async def press_at_once(self, *keys: str) -> None:
+        """As they come over a slow line: the app hears of the last before the first is done."""
+        for key in keys:
+            is_sign = len(key) == 1
+            name = _character_to_key(key) if is_sign else key
+            self.app.post_message(events.Key(name, key if is_sign else None))
+        await self.pilot.pause()
 
     async def type(self, text: str) -> None:
         self.main.query_one(Prompt).insert(text)

@@ -10,7 +10,6 @@ import pytest
 from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import Binding
-from textual.keys import key_to_character
 from textual.widgets import Input, OptionList, Static
 
 from minigpt.runtime.chat import Roles
@@ -557,13 +556,6 @@ async def test_help_is_at_hand_in_every_window(keys: list[str], tmp_path: Path) 
         assert all("x" in field.value for field in window.query(Input) if field.has_focus)
 
 
-async def pressed_at_once(d: Desk, *keys: str) -> None:
-    """As they come over a slow line: the app hears of the last before it has done the first."""
-    for key in keys:
-        d.app.post_message(events.Key(key, key_to_character(key)))
-    await d.pilot.pause()
-
-
 @pytest.mark.parametrize(
     ("keys", "text"),
     [
@@ -575,13 +567,13 @@ async def pressed_at_once(d: Desk, *keys: str) -> None:
 )
 async def test_keys_that_come_together_act_in_their_order(keys: tuple[str, ...], text: str) -> None:
     async with desk() as d:
-        await pressed_at_once(d, *keys)
+        await d.press_at_once(*keys)
         await until(d.pilot, lambda: d.main.query_one(Prompt).text == text)
 
 
 async def test_what_is_typed_behind_enter_is_not_sent() -> None:
     async with desk() as d:
-        await pressed_at_once(d, "a", "b", "enter", "d", "e")
+        await d.press_at_once("a", "b", "enter", "d", "e")
         await until(d.pilot, lambda: d.main.query_one(Prompt).text == "de")
         assert d.engine.last_generate.text == "ab"
 
@@ -589,7 +581,7 @@ async def test_what_is_typed_behind_enter_is_not_sent() -> None:
 async def test_a_user_s_own_key_acts_in_its_order() -> None:
     async with desk() as d:
         d.app.set_keymap({"prompt.newline": "ctrl+b"})
-        await pressed_at_once(d, "a", "ctrl+b", "b")
+        await d.press_at_once("a", "ctrl+b", "b")
         await until(d.pilot, lambda: d.main.query_one(Prompt).text == "a\nb")
 
 

@@ -109,6 +109,15 @@ async def test_an_ending_that_is_typed_chooses_the_form(folder: Path) -> None:
     assert json.loads((folder / "y.json").read_text(encoding="utf-8"))["text"] == "a"
 
 
+async def test_keys_that_come_together_make_a_name_in_their_order() -> None:
+    async with desk() as d:
+        await opened(d)
+        name(d).focus()
+        await until(d.pilot, lambda: name(d).has_focus)
+        await d.press_at_once("ctrl+u", *"yx", "backspace", ".", "h", "t", "m", "l")
+        await until(d.pilot, lambda: name(d).value == "y.html")
+
+
 async def test_without_colours_it_says_where_f6_turns_them_on() -> None:
     async with desk() as d:
         await opened(d)

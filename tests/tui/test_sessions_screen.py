@@ -219,6 +219,15 @@ async def test_a_search_shows_where_the_words_stand(database: Path) -> None:
         assert d.text == OLD
 
 
+async def test_keys_that_come_together_are_searched_for(database: Path) -> None:
+    async with desk(sessions=database) as d:
+        await browse(d)
+        await d.press_at_once("/", *"dream", "backspace", "/", "s")
+        search = d.app.screen.query_one("#sessions-search", Input)
+        await until(d.pilot, lambda: search.value == "drea/s")
+        await until(d.pilot, lambda: said(d) == "0 found")  # and nothing was duplicated
+
+
 async def test_down_in_the_search_goes_to_the_list(database: Path) -> None:
     async with desk(sessions=database) as d:
         await browse(d)

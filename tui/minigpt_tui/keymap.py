@@ -87,9 +87,8 @@ def key_name(key: str) -> str:
     *modifiers, name = key.strip().split("+")
     if len(name) == 1 and name.isupper():
         modifiers.append("shift")
-    sign = (
-        key_to_character(REPLACED_KEYS.get(name, name)) or ""
-    )  # that of Tab, say, is nothing to show
+    # that of Tab, say, is nothing to show
+    sign = key_to_character(REPLACED_KEYS.get(name, name)) or ""
     name = SHOWN.get(name) or (sign if sign.isprintable() and sign.strip() else name).title()
     return "+".join((*(modifier.title() for modifier in modifiers), name))
 

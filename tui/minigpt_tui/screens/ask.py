@@ -12,6 +12,7 @@ from textual.widgets import Input, Static
 from minigpt.errors import InputError
 from minigpt.terminal import printable
 from minigpt_tui.screens.window import Window
+from minigpt_tui.widgets.in_turn import Line
 
 
 class Ask(ModalScreen[str | None], Window):
@@ -42,7 +43,7 @@ class Ask(ModalScreen[str | None], Window):
             window.border_title = self._title
             window.border_subtitle = "Enter saves · Esc closes"
             yield Static(self._question, markup=False)
-            yield Input(compact=True)
+            yield Line(compact=True)
             yield Static("", id="trouble", markup=False)
 
     @on(Input.Submitted)

@@ -14,6 +14,7 @@ from minigpt_tui.screens.compare import CompareScreen
 from minigpt_tui.screens.window import Window
 from minigpt_tui.widgets.branch_preview import OWN_CHARS, SHARED_CHARS, BranchPreview
 from minigpt_tui.widgets.branch_tree import BranchTree
+from minigpt_tui.widgets.in_turn import Line
 from minigpt_tui.widgets.key_line import KeyLine
 
 GROW_S = 0.5
@@ -83,7 +84,7 @@ class BranchesScreen(Window):
                 yield Static("leaves at → length", id="branches-heading")
                 with Container(id="branches-list"):
                     yield BranchTree(self.document, id="branches-tree")
-                    yield Input(
+                    yield Line(
                         id="branches-name", compact=True, max_length=NAME_CHARS,
                         placeholder="a name; empty takes it away",
                     )  # fmt: skip

@@ -25,6 +25,7 @@ from minigpt_tui.document import Document
 from minigpt_tui.exports import Form, export
 from minigpt_tui.heat import Heat, Palette
 from minigpt_tui.screens.window import Window
+from minigpt_tui.widgets.in_turn import Line
 from minigpt_tui.widgets.options import Options
 
 FORMS = {
@@ -82,7 +83,7 @@ class ExportScreen(ModalScreen[Path | None], Window):
             window.border_subtitle = "Enter saves · Tab to the name · Esc closes"
             yield Options(*map(self._option, FORMS), markup=False, compact=True)
             name = f"minigpt-{datetime.now():%Y%m%d-%H%M%S}.{Form.TEXT}"
-            yield Input(name, id="export-name", select_on_focus=False)
+            yield Line(name, id="export-name", select_on_focus=False)
             yield Static(id="export-said", markup=False)
 
     def on_mount(self) -> None:

@@ -14,6 +14,7 @@ from minigpt.errors import InputError
 from minigpt.runtime.chat import MAX_NAME, Roles
 from minigpt.terminal import printable
 from minigpt_tui.screens.window import Window
+from minigpt_tui.widgets.in_turn import Line
 from minigpt_tui.widgets.options import Options
 
 PLAIN = "Without names, each of you writes a paragraph."
@@ -48,10 +49,10 @@ class RolesScreen(ModalScreen[Roles | None], Window):
             window.border_subtitle = "Enter begins · ↑ ↓ name · Tab field · Esc closes"
             with Horizontal(classes="field"):
                 yield Static("you speak as")
-                yield Input(max_length=MAX_NAME, compact=True, id="me", select_on_focus=True)
+                yield Line(max_length=MAX_NAME, compact=True, id="me", select_on_focus=True)
             with Horizontal(classes="field"):
                 yield Static("the model as")
-                yield Input(max_length=MAX_NAME, compact=True, id="you", select_on_focus=True)
+                yield Line(max_length=MAX_NAME, compact=True, id="you", select_on_focus=True)
             yield Options(markup=False, compact=True, id="names")
             yield Static("", id="trouble", markup=False)
             yield Static(PLAIN, classes="keys")

@@ -19,6 +19,7 @@ from minigpt.terminal import one_line
 from minigpt_tui.finding import words_in
 from minigpt_tui.screens.window import Window
 from minigpt_tui.sessions import Found, SessionInfo, Sessions
+from minigpt_tui.widgets.in_turn import Line
 from minigpt_tui.widgets.options import Options
 from minigpt_tui.widgets.session_text import Row, cut, excerpt, facts, title
 
@@ -54,7 +55,8 @@ class SessionsScreen(ModalScreen[Chosen], Window):
     BINDINGS = [
         Binding("f1", "app.help", "Help", show=False, id="sessions.help"),
         Binding("escape,ctrl+o", "close", "Close", id="sessions.close"),
-        Binding("slash,ctrl+f", "search", "Search", id="sessions.search"),
+        # priority, or letters typed right after would be commands
+        Binding("slash,ctrl+f", "search", "Search", priority=True, id="sessions.search"),
         Binding("down", "list", show=False, id="sessions.list"),
         Binding("r", "rename", "Rename", id="sessions.rename"),
         Binding("d", "duplicate", "Duplicate", id="sessions.duplicate"),
@@ -109,11 +111,11 @@ class SessionsScreen(ModalScreen[Chosen], Window):
             window.border_subtitle = (
                 "Enter open · R rename · D duplicate · Del delete · P replay · Esc close"
             )
-            yield Input(placeholder="/ searches in all that was written", id="sessions-search")
+            yield Line(placeholder="/ searches in all that was written", id="sessions-search")
             with Container(id="sessions-body"):
                 with Container(id="sessions-list"):
                     yield Options(markup=False, compact=True)
-                    yield Input(id="sessions-rename", placeholder="a name; empty for none")
+                    yield Line(id="sessions-rename", placeholder="a name; empty for none")
                 yield Static(id="sessions-preview", markup=False)
             yield Static(id="sessions-empty", markup=False)
             yield Static(id="sessions-said", markup=False)
@@ -225,8 +227,11 @@ class SessionsScreen(ModalScreen[Chosen], Window):
     def _choose(self, id: int | None, *, anew: bool = False) -> None:
         self.dismiss(Chosen(id, anew, self._current in self._deleted))
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return action != "search" or not isinstance(self.focused, Input)
+
     def action_search(self) -> None:
-        self.query_one("#sessions-search").focus()
+        self.set_focus(self.query_one("#sessions-search"))  # at once: the next key is for it
 
     def action_list(self) -> None:
         """Down in the search: to what was found."""

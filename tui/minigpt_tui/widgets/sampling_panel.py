@@ -19,6 +19,7 @@ from minigpt_tui import presets
 from minigpt_tui.messages import ParamsChanged
 from minigpt_tui.pace import NOTICE_S
 from minigpt_tui.preferences import choice
+from minigpt_tui.widgets.in_turn import Line
 from minigpt_tui.widgets.more_row import MoreRow
 from minigpt_tui.widgets.preset_row import PresetRow
 from minigpt_tui.widgets.scale import Scale
@@ -111,7 +112,7 @@ class SamplingPanel(VerticalScroll, can_focus=False):
             yield self._slider(name)
         with Horizontal(id="seed-row"):
             yield Static(" seed", id="seed-label")
-            yield Input(
+            yield Line(
                 str(self.params.seed), restrict=r"-?\d*", compact=True, id="seed",
                 select_on_focus=True,
             )  # fmt: skip
