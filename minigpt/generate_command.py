@@ -109,11 +109,11 @@ def _write_samples(request: _Request, n: int, stop: list[str], *, as_json: bool)
     """Several texts, a line of dashes between them."""
     from minigpt.runtime.batch import samples
 
-    texts, logprobs = [""] * n, [0.0] * n
     stream = samples(
         request.model.decoder, request.model.tokenizer, request.ids, request.params, n,
         stop=stop, pattern=request.pattern,
     )  # fmt: skip
+    texts, logprobs = [""] * n, [0.0] * n  # after n was checked: it may be beyond all memory
     for i, token in stream:
         texts[i] += token.text
         logprobs[i] += token.logprob

@@ -157,7 +157,8 @@ def test_generate_several_texts(capsys: pytest.CaptureFixture[str]) -> None:
     long = ("generate", LAPTOP, "--prompt", "ROMEO:", "--max-new-tokens", 100)
     for several in (("--n", 2), ("--beams", 2)):
         assert "was full 2 times" in run(capsys, *long, *several)[2]
-    assert "between 1 and 256" in refused(capsys, *base, "--n", 257)
+    for many in (257, 10**10, 10**20):
+        assert f"between 1 and 256 texts at once, not {many}" in refused(capsys, *base, "--n", many)
 
 
 def test_generate_the_likeliest_text(capsys: pytest.CaptureFixture[str]) -> None:
