@@ -68,10 +68,8 @@ def export(arguments: argparse.Namespace) -> int:
         raise InputError("say what to write: --onnx FILE, --genai DIR, or both")
     if arguments.onnx == arguments.genai:
         raise InputError(f"--onnx and --genai cannot both be {arguments.onnx}; give two names")
-    if arguments.onnx is not None and arguments.onnx.is_dir():
-        raise InputError(f"{arguments.onnx} is a folder; --onnx needs the name of a file")
     for path in wanted:
-        refuse_to_overwrite(path, force=arguments.force)
+        refuse_to_overwrite(path, force=arguments.force, folder=path is arguments.genai)
     found = _load_checkpoint(arguments.checkpoint)
     if not math.isfinite(found.card.val_loss):
         raise InputError(

@@ -75,14 +75,15 @@ def open_atomically(path: Path, *, keep_old_as: Path | None = None) -> Iterator[
 
     Raises:
         InputError: the folder does not exist, is not writable, or the disk is full, or the system
-            has no such names. Older files at `path` and `keep_old_as` are untouched then, and
-            nothing is left behind.
+            has no such names, or what is at `path` is no file. Whatever is at `path` and
+            `keep_old_as` is untouched then, and nothing is left behind.
     """
     temporary: Path | None = None
     if is_no_name(path.name):
         raise InputError(f"cannot write {path}: Windows takes none of {_NOT_IN_NAMES} in a name")
     try:
         path = path.resolve()
+        _refuse_no_file(path)
         with _beside(path).open("x+b") as file:
             temporary = Path(file.name)
             yield file
@@ -122,6 +123,22 @@ def _rotate(new: Path, path: Path, old: Path) -> None:
 def is_no_name(name: str) -> bool:
     """Whether Windows has no files of that name: after a colon it would write behind a file."""
     return _IS_WINDOWS and not set(_NOT_IN_NAMES).isdisjoint(name)
+
+
+def _refuse_no_file(path: Path) -> None:
+    """Refuse to replace a folder, a pipe or a device: root would lose /dev/null."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+        raise InputError(f"cannot write {path}: it is {what}; choose another name")
+
+
+def _refuse_no_folder(path: Path) -> None:
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path} is a file, not a folder; choose another name")
 
 
 def _beside(path: Path) -> Path:
@@ -184,8 +201,7 @@ def write_folder_atomically(folder: Path, files: Mapping[str, bytes]) -> None:
     import shutil
 
     folder = folder.resolve()
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file, not a folder; choose another name")
+    _refuse_no_folder(folder)
     for path in folder.rglob("*"):
         if not path.is_dir() and path.relative_to(folder).as_posix() not in files:
             raise InputError(
@@ -233,14 +249,22 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def refuse_to_overwrite(path: Path, *, force: bool) -> None:
+def refuse_to_overwrite(path: Path, *, force: bool, folder: bool = False) -> None:
     """Check an output path before hours of work, not after.
 
+    Args:
+        path: what will be written.
+        force: whether an older one may be replaced.
+        folder: whether it will be a folder, not a file.
+
     Raises:
-        InputError: something is there and `force` is not set, or its folder cannot be written to.
+        InputError: one is there and `force` is not set, or something else is there, or its folder
+            cannot be written to.
     """
-    if path.exists() and not force:
-        raise InputError(f"{path} exists; choose another name, or add --force to replace it")
+    if path.exists():
+        (_refuse_no_folder if folder else _refuse_no_file)(path)
+        if not force:
+            raise InputError(f"{path} exists; choose another name, or add --force to replace it")
     if not path.parent.is_dir():
         raise InputError(f"the folder {path.parent} does not exist; create it first")
     probe = _beside(path.parent / "minigpt")

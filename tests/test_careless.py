@@ -111,11 +111,22 @@ def test_exports_that_cannot_be(capsys: pytest.CaptureFixture[str], tmp_path: Pa
     (tmp_path / "folder").mkdir()
     for force in ((), ("--force",)):
         said = refused(capsys, "export", tmp_path, "--onnx", tmp_path / "folder", *force)
-        assert "is a folder; --onnx needs the name of a file" in said
+        assert f"cannot write {tmp_path / 'folder'}: it is a folder; choose another" in said
+    (tmp_path / "file").touch()
+    said = refused(capsys, "export", tmp_path, "--genai", tmp_path / "file")
+    assert "file is a file, not a folder" in said
     name = tmp_path / "both"
     said = refused(capsys, "export", tmp_path, "--onnx", name, "--genai", name)
     assert "give two names" in said
     assert not name.exists()
+
+
+def test_a_text_is_not_downloaded_to_a_folder(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for force in ((), ("--force",)):
+        said = refused(capsys, "data", "shakespeare", "--out", tmp_path, *force)
+        assert said.endswith(f"cannot write {tmp_path}: it is a folder; choose another name")
 
 
 def test_a_model_that_was_never_trained_says_so(

@@ -1,5 +1,6 @@
 import errno
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -96,11 +97,29 @@ def test_a_folder_that_is_not_to_be_written_to_is_refused(
         refuse_to_overwrite(tmp_path / "a", force=True)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes with names")
+def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    for path in (pipe, link):
+        for force in (False, True):
+            with pytest.raises(InputError, match="it is not a regular file; choose another"):
+                refuse_to_overwrite(path, force=force)
+        with pytest.raises(InputError, match="it is not a regular file; choose another"):
+            write_atomically(path, b"")
+    with pytest.raises(InputError, match="is a file, not a folder"):
+        refuse_to_overwrite(pipe, force=True, folder=True)
+    assert pipe.is_fifo()
+    assert link.is_symlink()
+    assert {path.name for path in tmp_path.iterdir()} == {"pipe", "link"}
+
+
 @pytest.mark.parametrize("name", [".", "/"])
 def test_a_folder_is_no_name_for_a_file(name: str) -> None:
-    refuse_to_overwrite(Path(), force=True)
-    with pytest.raises(InputError, match="cannot write"):
-        write_atomically(Path(name), b"")
+    for write in (partial(refuse_to_overwrite, force=True), partial(write_atomically, content=b"")):
+        with pytest.raises(InputError, match=r"cannot write .*: it is a folder"):
+            write(Path(name))
 
 
 def test_a_colon_names_no_file_on_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
