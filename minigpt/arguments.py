@@ -50,7 +50,8 @@ def make_parser() -> argparse.ArgumentParser:
     _chat_arguments(command("chat", commands.chat, "Talk with a model, line by line."))
 
     export = command("export", commands.export, "Export a checkpoint to .onnx.")
-    export.add_argument("checkpoint", type=Path, help="a folder that minigpt train wrote")
+    export.add_argument("checkpoint", type=Path,
+                        help="a folder that minigpt train wrote, or its name")  # fmt: skip
     export.add_argument("--onnx", type=Path, metavar="FILE", help="file to write")
     export.add_argument("--genai", type=Path, metavar="DIR",
                         help="folder for onnxruntime-genai, optimum, transformers.js")  # fmt: skip

@@ -70,10 +70,11 @@ def export(arguments: argparse.Namespace) -> int:
         raise InputError(f"--onnx and --genai cannot both be {arguments.onnx}; give two names")
     for path in wanted:
         refuse_to_overwrite(path, force=arguments.force, folder=path is arguments.genai)
-    found = _load_checkpoint(arguments.checkpoint)
+    run = _run_path(arguments.checkpoint)
+    found = _load_checkpoint(run)
     if not math.isfinite(found.card.val_loss):
         raise InputError(
-            f"{arguments.checkpoint} was saved before the run was first evaluated; export another "
+            f"{run} was saved before the run was first evaluated; export another "
             "checkpoint, or train on with --resume"
         )
     card = replace(found.card, name=arguments.name or found.card.name)
@@ -194,7 +195,7 @@ def open_model(name: str | None, device: str) -> "Model":
     """A model from an .onnx file (onnxruntime) or from a checkpoint (PyTorch)."""
     from minigpt.runtime import library
 
-    path = library.find_model(name)
+    path = library.find_model(name, runs=True)
     if path.is_dir() or path.suffix == ".safetensors":
         return _open_checkpoint(path, device)
     return library.load(path, device=device)
@@ -209,6 +210,14 @@ def _open_checkpoint(path: Path, device: str) -> "Model":
     found = _load_checkpoint(path)
     decoder = TorchDecoder(checkpoint.build_model(found).to(device))
     return Model(path, found.model, found.tokenizer, found.card, decoder)
+
+
+def _run_path(path: Path) -> Path:
+    """A run's folder by its path, or by its name in ./checkpoints."""
+    from minigpt.runtime.library import CHECKPOINTS, find_run
+
+    is_one = path.is_file() or any(path.glob(CHECKPOINTS))
+    return path if is_one else find_run(str(path)) or path
 
 
 def _load_checkpoint(path: Path) -> "Checkpoint":

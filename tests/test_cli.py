@@ -534,6 +534,33 @@ def test_the_whole_path(
     assert "say what to write" in refused(capsys, "export", trained)
 
 
+def test_a_run_is_found_by_name(
+    trained: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    text_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("mine", "other"):
+        copied(trained, tmp_path / "checkpoints" / name)
+    (tmp_path / "mine").mkdir()  # hides no run, as it hides no model
+    monkeypatch.chdir(tmp_path)
+    few = ("--max-new-tokens", 20)
+    by_path = run(capsys, "generate", "checkpoints/mine", *few)
+    assert run(capsys, "generate", "mine", *few) == by_path
+    assert json.loads(run(capsys, "info", "mine", "--json")[1])["file"] == str(
+        Path("checkpoints", "mine")
+    )
+    assert run(capsys, "eval", "mine", text_file)[0] == 0
+    assert "minigpt export makes a file" in refused(capsys, "look", "other", "--text", "a")
+    assert run(capsys, "export", "mine", "--onnx", "checkpoints/mine.onnx")[0] == 0
+    # now there is a file, too, which comes first
+    assert json.loads(run(capsys, "info", "mine", "--json")[1])["file"].endswith("mine.onnx")
+    assert run(capsys, "export", "mine", "--onnx", "checkpoints/again.onnx")[0] == 0
+    for command in (("info",), ("export", "--onnx", "c.onnx")):
+        assert "yours" in refused(capsys, command[0], "yours", *command[1:])
+
+
 def test_a_folder_for_other_runtimes(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:  # they import numpy; the terminal app lists models before its
     from minigpt.tokenizer import CharTokenizer
 
 SHIPPED_NAME = "shakespeare.onnx"
+RUNS = Path("checkpoints")
+"""Where `minigpt train` writes, if it is not told otherwise."""
+CHECKPOINTS = "*.safetensors"
 _PACKAGE = Path(__file__).parent.parent
 
 
@@ -159,7 +162,7 @@ def shipped_model() -> Path:
     return installed if installed.exists() else _PACKAGE.parent / "checkpoints" / SHIPPED_NAME
 
 
-def list_models(folders: Iterable[Path] = (Path("checkpoints"), Path())) -> list[Path]:
+def list_models(folders: Iterable[Path] = (RUNS, Path())) -> list[Path]:
     """The shipped models and the .onnx files of some folders, by default ./checkpoints and here."""
     shipped = shipped_model()
     found = [shipped]
@@ -170,8 +173,12 @@ def list_models(folders: Iterable[Path] = (Path("checkpoints"), Path())) -> list
     return list(unique.values())
 
 
-def find_model(name: str | None) -> Path:
+def find_model(name: str | None, *, runs: bool = False) -> Path:
     """The path that a person means: a path, the name of a listed model, or None for the shipped.
+
+    Args:
+        name: a listed model's comes before a run's.
+        runs: whether the folder of a run in ./checkpoints may be found by name too.
 
     Raises:
         InputError: there is no such file or name; the message lists the names there are.
@@ -179,17 +186,35 @@ def find_model(name: str | None) -> Path:
     if name is None:
         return shipped_model()
     path, by_name = Path(name), {model.stem: model for model in list_models()}
+    run = find_run(name)
     try:
         # a folder that is only called like a model, and no run's, is not what is meant
-        is_other = name in by_name and path.is_dir() and not any(path.glob("*.safetensors"))
+        is_named = name in by_name or (runs and run is not None)
+        is_other = is_named and path.is_dir() and not any(path.glob(CHECKPOINTS))
         if path.exists() and not is_other:
             return path
     except (OSError, ValueError):  # too long for a path, or a NUL in it: then it is none
         pass
-    if name not in by_name:
+    if name in by_name:
+        return by_name[name]
+    if run is None:
         names = ", ".join(by_name) or "none"
         raise InputError(f"there is no file or model {name[:80]!r}; models found here: {names}")
-    return by_name[name]
+    if not runs:
+        raise InputError(
+            f"there is no model file {name!r}, but a training run, {run}: minigpt export makes a "
+            "file of it"
+        )
+    return run
+
+
+def find_run(name: str) -> Path | None:
+    """The run of that name in ./checkpoints, if there is one with a checkpoint in it."""
+    folder = RUNS / name
+    try:
+        return folder if any(folder.glob(CHECKPOINTS)) else None
+    except (OSError, ValueError):  # as in `find_model`
+        return None
 
 
 def load(

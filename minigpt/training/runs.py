@@ -10,11 +10,11 @@ from typing import Any, Literal
 from minigpt.config import GPTConfig, ModelCard, from_json
 from minigpt.errors import InputError
 from minigpt.files import open_regular
+from minigpt.runtime.library import CHECKPOINTS
 from minigpt.settings import RUN_FILE, read_run_file
 from minigpt.training.lock import LOCK, is_locked
 from minigpt.training.metrics import METRICS, read_metrics
 
-CHECKPOINTS = "*.safetensors"
 MAX_HEADER_BYTES = 64 * 2**20
 """Far more than names, configs and the table of guesses take."""
 
