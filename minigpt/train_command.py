@@ -149,9 +149,10 @@ def _train(
                 "still take the model before its first step")  # fmt: skip
         return EXIT_STOPPED[received() or signal.SIGTERM]
     if event.why == "patience":
-        say(f"ended at step {event.step}: the last {run.train.patience} evaluations brought no "
-             "better validation loss")  # fmt: skip
-    Console(stderr=True).print(verdict(yardsticks, event.best_val_loss))
+        n = run.train.patience
+        say(f"ended at step {event.step}: the last {f'{n} evaluations' if n > 1 else 'evaluation'} "
+             "brought no better validation loss")  # fmt: skip
+    Console(stderr=True).print(verdict(yardsticks, event.best_val_loss, progress.best_step))
     say(f"{kept} are in {folder}; "
          f"export it: minigpt export {folder} --onnx {folder.name}.onnx")  # fmt: skip
     return 0

@@ -722,7 +722,10 @@ def test_patience_ends_a_run_and_says_so(
     assert code == 0
     assert "ended at step 10: the last 2 evaluations brought no better validation loss" in err
     assert "this model" in err
+    assert "No evaluation was better than the model before its first step" in " ".join(err.split())
     assert " patience book" in " ".join(run(capsys, "runs", tmp_path / "run")[1].split())
+    _, _, err = run(capsys, *base, "--force", "--patience", 1, *rates)
+    assert "ended at step 5: the last evaluation brought no better validation loss" in err
 
 
 def test_minutes_become_a_fixed_number_of_steps(

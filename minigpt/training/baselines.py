@@ -70,7 +70,7 @@ def witten_bell(train: Ids, val: Ids, vocab_size: int, *, order: int) -> float:
             vocab_size,
         )
         probability[known] = new
-    return -float(np.log(probability).mean())
+    return 0.0 - float(np.log(probability).mean())  # a minus alone would make -0.0 of none
 
 
 def _extend(

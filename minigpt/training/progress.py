@@ -59,6 +59,8 @@ class Progress:
     gradient_norm: float | None = None
     val_losses: list[tuple[int, float]] = field(default_factory=list)
     best_val_loss: float | None = None
+    best_step: int | None = None
+    """Where that was; 0: at the model before its first step."""
     memorising: bool = False
     """Whether it was seen to learn the training text by heart; stays so."""
     stopping: bool = False
@@ -123,7 +125,7 @@ class Progress:
     def _evaluated(self, event: Evaluation) -> None:
         self.val_losses.append((event.step, event.val_loss))
         if event.best:
-            self.best_val_loss = event.val_loss
+            self.best_val_loss, self.best_step = event.val_loss, event.step
         self._train_losses.append(fmean(self._losses) if self._losses else math.nan)
         self._losses.clear()
         if len(self.val_losses) > RISES:
@@ -188,8 +190,14 @@ def plain_view(
     yield show
 
 
-def verdict(baselines: Baselines, val_loss: float) -> RenderableType:
-    """The model beside the yardsticks, for the end of a run."""
+def verdict(baselines: Baselines, val_loss: float, best_step: int | None) -> RenderableType:
+    """The model beside the yardsticks, for the end of a run.
+
+    Args:
+        baselines: the yardsticks.
+        val_loss: the lowest of the run.
+        best_step: where that was, if it is known.
+    """
     table = Table(box=None, padding=(0, 2))
     table.add_column("")
     table.add_column("validation loss", justify="right")
@@ -201,10 +209,15 @@ def verdict(baselines: Baselines, val_loss: float) -> RenderableType:
     ]
     for name, loss in sorted(rows, key=lambda row: -row[1]):
         table.add_row(name, f"{loss:.4f}", style="bold" if name == "this model" else "")
-    if val_loss < baselines.five_gram:
-        words = "It has learned more than counting can."
-    elif val_loss == baselines.five_gram:
+    if val_loss == baselines.five_gram:
         words = "It is as good as counting, and no better."
+    elif best_step == 0:
+        words = (
+            "No evaluation was better than the model before its first step, so that untrained "
+            "model is what is kept: try lower learning rates, more steps, or more text."
+        )
+    elif val_loss < baselines.five_gram:
+        words = "It has learned more than counting can."
     else:
         words = "Counting does better still: train longer, or on more text."
     return Group(table, Text(words))

@@ -72,7 +72,7 @@ def test_what_a_resumed_run_recalls_has_no_speed() -> None:
     resumed.recall([YARDSTICKS, *past])
     assert resumed.tokens_per_s is resumed.seconds_left is resumed.began is None
     assert (resumed.curve, resumed.val_losses) == (whole.curve, whole.val_losses)
-    assert (resumed.loss, resumed.best_val_loss) == (whole.loss, 4.0)
+    assert (resumed.loss, resumed.best_val_loss, resumed.best_step) == (whole.loss, 4.0, 0)
     resumed.update(step(5), now=100)
     resumed.update(step(6), now=101)
     assert resumed.tokens_per_s == pytest.approx(100)
@@ -165,11 +165,20 @@ def test_plain_lines_tell_the_share_of_a_known_peak(monkeypatch: pytest.MonkeyPa
     assert "tokens/s 100 MFU 40.0% left" in lines[-1]
 
 
-@pytest.mark.parametrize(("loss", "words"), [(1.5, "more than counting"), (1.9, "Counting does")])
-def test_the_verdict_is_honest(loss: float, words: str) -> None:
+@pytest.mark.parametrize(
+    ("loss", "best_step", "words"),
+    [
+        (1.5, 5, "more than counting"),
+        (1.9, None, "Counting does"),
+        (1.5, 0, "that untrained model is what is kept"),
+        (4.2, 0, "that untrained model is what is kept"),
+        (1.67, 0, "as good as counting"),  # of one letter there is nothing to learn
+    ],
+)
+def test_the_verdict_is_honest(loss: float, best_step: int | None, words: str) -> None:
     out = io.StringIO()
-    Console(file=out, width=80).print(verdict(YARDSTICKS, loss))
-    assert words in out.getvalue()
+    Console(file=out, width=80).print(verdict(YARDSTICKS, loss, best_step))
+    assert words in " ".join(out.getvalue().split())
     assert "1.6700" in out.getvalue()
 
 
