@@ -145,7 +145,7 @@ class _Chat:
 
     def _say(self, typed: str) -> None:
         if unknown := self._model.tokenizer.unknown(typed):
-            say(f"note: the model has never seen {unknown[:40]!a} and skips it")
+            say(f"note: the model has never seen {unknown[:40]!r} and skips it")
         self._text += self._roles.prompt(self._text, typed)
         self._answer()
 

@@ -106,7 +106,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     corpus = read_corpus(arguments.text)
     model = open_model(arguments.model, arguments.device)
     if unknown := model.tokenizer.unknown(corpus.text):
-        say(f"warning: the model has never seen {unknown[:40]!a}; skipped in the text")
+        say(f"warning: the model has never seen {unknown[:40]!r}; skipped in the text")
     if arguments.memorized:
         from minigpt.memorized_command import compare
 

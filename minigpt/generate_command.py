@@ -212,7 +212,7 @@ def _prompt_ids(model: Model, prompt: str) -> list[int]:
             f"it knows {model.tokenizer.chars[:100]!r}"
         )
     if unknown := model.tokenizer.unknown(prompt):
-        say(f"warning: the model has never seen {unknown[:40]!a}; skipped in the prompt")
+        say(f"warning: the model has never seen {unknown[:40]!r}; skipped in the prompt")
     if len(ids) > (window := model.config.block_size):
         say(f"warning: the prompt has {len(ids)} characters; the model reads its last {window}")
     return ids

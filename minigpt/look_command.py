@@ -86,7 +86,7 @@ def _ids(file: OnnxFile, text: str) -> list[int]:
     if not ids:
         raise InputError(f"the model knows no character of the text {text[:40]!r}")
     if unknown := tokenizer.unknown(text):
-        say(f"warning: the model has never seen {unknown[:40]!a}; skipped in the text")
+        say(f"warning: the model has never seen {unknown[:40]!r}; skipped in the text")
     if len(ids) > window:
         say(f"warning: the text has {len(ids)} characters; the model reads its last {window}")
     return ids[-window:]

@@ -101,7 +101,7 @@ def test_generate_bans_and_biases(capsys: pytest.CaptureFixture[str]) -> None:
     assert out == "x" * 100
     for bad in ("x", "=1", "x=", "x=nan", "x=many", "xy=1", "€=1"):
         assert "bias" in refused(capsys, *base, "--bias", bad)
-    assert "no character '\\u20ac' to ban" in refused(capsys, *base, "--ban", "€")
+    assert "no character '€' to ban" in refused(capsys, *base, "--ban", "€")
     assert "no characters to write" in refused(capsys, *base, "--pattern", "a", "--ban", "a")
     assert run(capsys, *base, "--pattern", "ab|cd", "--ban", "b")[1] == "cd"
     assert "below" not in refused(capsys, *base, "--bias", "a=-1e307")
@@ -135,7 +135,7 @@ def test_look_shows_the_ladder_and_where_a_head_looked(capsys: pytest.CaptureFix
 
 def test_look_tells_what_it_cannot_show(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     _, _, err = run(capsys, "look", LAPTOP, "--text", "€" + "a" * 65)
-    assert "\\u20ac" in err
+    assert "never seen '€'" in err
     assert "its last 64" in err
     assert "from 1 to 4 with" in refused(capsys, "look", LAPTOP, "--text", "a", "--layer", 5)
     assert "from 1 to 4 with" in refused(
@@ -185,9 +185,9 @@ def test_generate_as_json(capsys: pytest.CaptureFixture[str]) -> None:
 def test_unknown_characters_are_told_and_skipped(capsys: pytest.CaptureFixture[str]) -> None:
     base = ("generate", "--max-new-tokens", 20, "--prompt")
     _, plain, _ = run(capsys, *base, "ROMEO")
-    code, out, err = run(capsys, *base, "RO€ME\x1bO€")
+    code, out, err = run(capsys, *base, "RO€ME\x1bO\u202eï€")
     assert (code, out) == (0, plain)
-    assert "'\\u20ac\\x1b'" in err
+    assert "never seen '€\\x1b\\u202eï'" in err  # what commands a terminal is not shown as it is
 
 
 def test_a_prompt_of_unknown_characters_alone_is_refused(
@@ -317,7 +317,7 @@ def test_eval_tells_what_is_memorized(capsys: pytest.CaptureFixture[str], tmp_pa
     base = ("eval", LAPTOP, text, "--memorized", *settings)
     code, out, err = run(capsys, *base, "--json")
     unknown, other, short = err.splitlines()
-    assert "never seen '\\u20ac'" in unknown
+    assert "never seen '€'" in unknown
     assert "names another training text" in other
     assert "only 10 characters" in short
     everything = {"20": 1.0, "30": 1.0, "50": 1.0}
@@ -1092,6 +1092,14 @@ def test_bytes_that_are_no_text_are_skipped_in_a_prompt() -> None:
     )  # fmt: skip
     assert len(done.stdout) == 5
     assert b"never seen" in done.stderr
+
+
+def test_a_stderr_that_cannot_show_a_character_is_no_failure() -> None:
+    command = [sys.executable, "-m", "minigpt.cli", "generate", "--prompt", "O€", "--ban", "€"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii:strict", "PYTHONUTF8": "0"}
+    done = subprocess.run(command, capture_output=True, check=False, env=environment)
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"minigpt: the model has no character '?' to ban")
 
 
 def test_commands_without_their_packages_name_the_install_line(

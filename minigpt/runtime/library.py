@@ -98,7 +98,7 @@ class Model:
         """
         biases = {**(bias or {}), **dict.fromkeys(ban, -math.inf)}
         if unknown := [c for c in biases if c not in self.tokenizer.chars or len(c) != 1]:
-            raise InputError(f"the model has no character {unknown[0]!a} to ban or bias")
+            raise InputError(f"the model has no character {unknown[0]!r} to ban or bias")
         ids = {self.tokenizer.encode(c)[0]: value for c, value in biases.items()}
         return SamplingParams(**settings, logit_bias=tuple(ids.items()))  # type: ignore[arg-type]
 
