@@ -120,7 +120,10 @@ def describe_run(
         before = asdict(resume.model) | asdict(resume.train)
         now = asdict(model) | asdict(train)
         changed = ", ".join(f"{k} {before[k]} -> {now[k]}" for k in now if now[k] != before[k])
-        raise InputError(f"a resumed run keeps its settings; these would change: {changed}")
+        raise InputError(
+            f"a resumed run keeps its settings; these would change: {changed}; resume without what "
+            "sets them, or begin a new run in another folder by --out"
+        )
     compile_it = arguments.device == "cuda" if arguments.compile is None else arguments.compile
     return Run(
         model=model, train=train, corpus=corpus, folder=folder, world=world, compile=compile_it

@@ -115,12 +115,7 @@ def _train(
             say(COMPILING)
         event: Event = next(events)
         assert isinstance(event, Begin)
-        if event.not_compiled:
-            say(one_line(f"note: training without torch.compile, which fails here with "
-                         f"{event.not_compiled:.300}"))  # fmt: skip
-        if event.differs:
-            say(f"warning: {event.differs} since the last save; going on, but not to the very "
-                 "same bytes")  # fmt: skip
+        _tell_what_begins(run, event)
         step = event.step if resume else None
         log = begin(run, step)
         if not resume:
@@ -185,6 +180,18 @@ def _announce(run: Run) -> None:
         check_fits(run.model, "int4")
     except InputError as error:
         say(f"note: this model cannot be exported, in no precision: {error}")
+
+
+def _tell_what_begins(run: Run, event: Begin) -> None:
+    if event.not_compiled:
+        say(one_line(f"note: training without torch.compile, which fails here with "
+                     f"{event.not_compiled:.300}"))  # fmt: skip
+    if event.step == run.train.max_steps:
+        say(f"note: {run.folder} is finished: its {event.step:,} steps were done before; more of "
+            "them are a new run, by --max-steps and another --out")  # fmt: skip
+    if event.differs:
+        say(f"warning: {event.differs} since the last save; going on, but not to the very same "
+            "bytes")  # fmt: skip
 
 
 def _scope(run: Run) -> str:

@@ -604,9 +604,11 @@ def test_a_resumed_run_keeps_text_and_settings(
     nowhere = trained / "nowhere"
     assert "nothing to resume" in refused(capsys, "train", text_file, "--out", nowhere, "--resume")
     base = ("train", "--corpus", "pydoc", "--out", trained, "--resume")
-    assert "max_steps 10 -> 12" in refused(capsys, *base, "--max-steps", 12)
+    said = refused(capsys, *base, "--max-steps", 12)
+    assert "max_steps 10 -> 12; resume without what sets them, or begin a new run in" in said
     code, _, err = run(capsys, *base)
     assert code == 0
+    assert f"note: {trained} is finished: its 10 steps were done before" in err
     assert "this model" in err
 
 
