@@ -120,9 +120,10 @@ def evaluate(arguments: argparse.Namespace) -> int:
     train_ids, val_ids = split(ids)
     chosen = {"val": val_ids, "train": train_ids, "all": ids}[arguments.split].tolist()
     if len(chosen) < 2:
+        others = ", or --split all" if len(ids) >= 2 else ""
         raise InputError(
-            f"the {arguments.split} split of this text has {len(chosen)} characters, evaluation "
-            "needs 2; give a longer text, or --split all"
+            f"evaluation needs 2 characters, and the {arguments.split} split of this text has "
+            f"{len(chosen)} that the model knows; give a longer text{others}"
         )
     loss = evaluation.evaluate(model.decoder, chosen)
     if arguments.json:

@@ -186,7 +186,8 @@ def check_length(ids: Ids, block_size: int) -> None:
     """
     train, val = split(ids)
     if len(train) <= block_size or len(val) < 2:
+        smaller = ", or --set block_size=N" if len(val) >= 2 else ""  # else none would do
         raise InputError(
             f"the text has {len(ids)} characters, too few for windows of {block_size}: give it at "
-            f"least {max(20, int((block_size + 1) / TRAIN_SHARE) + 1)}, or --set block_size=N"
+            f"least {max(20, int((block_size + 1) / TRAIN_SHARE) + 1)}{smaller}"
         )

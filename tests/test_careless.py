@@ -89,6 +89,20 @@ def test_a_text_that_is_foretold_has_a_loss_of_nothing(
     assert run(capsys, "eval", tmp_path / "run", text)[1].startswith("0.0000 nats")
 
 
+def test_a_text_too_short_to_score_is_told_what_helps(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    text = tmp_path / "a.txt"
+    text.write_text("so", encoding="utf-8")
+    said = refused(capsys, "eval", LAPTOP, text)
+    assert "has 1 that the model knows; give a longer text, or --split all" in said
+    assert run(capsys, "eval", LAPTOP, text, "--split", "all")[0] == 0
+    text.write_text("s", encoding="utf-8")
+    for split in ("val", "all"):
+        said = refused(capsys, "eval", LAPTOP, text, "--split", split)
+        assert said.endswith("; give a longer text")
+
+
 def test_a_batch_beyond_all_is_refused_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("torch")
     said = refused(capsys, "train", "--corpus", "pydoc", "--set", "batch_size=1000000000")
