@@ -96,7 +96,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _train_arguments(train: argparse.ArgumentParser) -> None:
     _run_arguments(train)
-    train.add_argument("--out", type=Path, help="folder to write; default checkpoints/NAME")
+    train.add_argument("--out", type=_run_folder, help="folder to write; default checkpoints/NAME")
     train.add_argument("--max-steps", type=_at_least(1), help="optimizer steps")
     train.add_argument("--minutes", type=float, metavar="M",
                        help="measure first, then plan as many steps as fit")  # fmt: skip
@@ -244,6 +244,13 @@ def _no_file(corpus: str) -> str:
             f"must be pydoc, not {corpus!r}: a text file is given without --corpus"
         )
     return corpus
+
+
+def _run_folder(text: str) -> Path:
+    """Refuse what gives the run no name: "", which would be the folder we are in, and the root."""
+    if not text or not (Path(text).name or Path(text).resolve().name):
+        raise argparse.ArgumentTypeError(f"must be a folder with a name, not {text!r}")
+    return Path(text)
 
 
 def _at_least(least: int) -> Callable[[str], int]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minigpt.errors import InputError
-from minigpt.terminal import one_line, print_json, say
+from minigpt.terminal import one_line, print_json, say, shell_word
 
 if TYPE_CHECKING:
     from minigpt.runtime.library import Model
@@ -188,7 +188,7 @@ def data(arguments: argparse.Namespace) -> int:
 
     size = download_shakespeare(arguments.out, force=arguments.force)
     say(f"{arguments.out}: {size:,} bytes, checksum right; "
-         f"train on it: minigpt train {arguments.out}")  # fmt: skip
+         f"train on it: minigpt train {shell_word(arguments.out)}")  # fmt: skip
     return 0
 
 

@@ -40,6 +40,17 @@ def one_line(text: str) -> str:
     return printable(text).replace("\n", "␊")
 
 
+def shell_word(text: str | Path) -> str:
+    """`text` as one word of a command that can be pasted: my run is 'my run', or "my run"."""
+    if _IS_WINDOWS:  # where single quotes are letters
+        from subprocess import list2cmdline
+
+        return list2cmdline([str(text)])
+    import shlex
+
+    return shlex.quote(str(text))
+
+
 def set_up_streams() -> None:
     """Let nothing fail that is written: a terminal that cannot show a character shows "?".
 

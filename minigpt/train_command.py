@@ -34,7 +34,7 @@ from minigpt.run_folder import (
 )
 from minigpt.runtime.onnx_file import check_fits
 from minigpt.settings import read_run_file, to_toml
-from minigpt.terminal import one_line, say
+from minigpt.terminal import one_line, say, shell_word
 from minigpt.torch_decoder import check_device
 from minigpt.training import checkpoint, tensorboard
 from minigpt.training.baselines import MOST_COUNTED, baselines
@@ -104,7 +104,7 @@ def _train(
     folder, corpus = run.folder, run.corpus
     _announce(run)
     title = (
-        f"{folder.name}: {run.model.n_params():,} parameters, {len(corpus.ids):,} characters, "
+        f"{run.name}: {run.model.n_params():,} parameters, {len(corpus.ids):,} characters, "
         f"{run.model.vocab_size} distinct"
     )
     progress = Progress(title, run.train.max_steps, yardsticks, tokens_per_s_at_peak(run))
@@ -148,8 +148,8 @@ def _train(
         say(f"ended at step {event.step}: the last {f'{n} evaluations' if n > 1 else 'evaluation'} "
              "brought no better validation loss")  # fmt: skip
     Console(stderr=True).print(verdict(yardsticks, event.best_val_loss, progress.best_step))
-    say(f"{kept} are in {folder}; "
-         f"export it: minigpt export {folder} --onnx {folder.name}.onnx")  # fmt: skip
+    command = f"minigpt export {shell_word(folder)} --onnx {shell_word(f'{run.name}.onnx')}"
+    say(f"{kept} are in {folder}; export it: {command}")
     return 0
 
 

@@ -1,6 +1,7 @@
 """What a careless or a curious person types: each mistake is one sentence, and nothing is lost."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from minigpt.cli import main
+from minigpt.terminal import shell_word
 from tests.test_cli import LAPTOP, TRAIN, refused, run
 
 
@@ -87,6 +89,26 @@ def test_a_text_that_is_foretold_has_a_loss_of_nothing(
     assert "It is as good as counting, and no better." in err
     assert "-0.0000" not in err
     assert run(capsys, "eval", tmp_path / "run", text)[1].startswith("0.0000 nats")
+
+
+def test_a_run_of_any_name_can_be_exported_by_what_it_says_last(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    folder = tmp_path / "we ird [1]"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    base = ("train", "--corpus", "pydoc", *TRAIN, "--max-steps", 2, "--out")
+    assert "folder with a name, not ''" in told(capsys, *base, "")
+    assert "folder with a name, not '/'" in told(capsys, *base, "/")
+    assert list(folder.iterdir()) == []
+    _, _, err = run(capsys, *base, ".")
+    assert "\nwe ird [1]: " in err
+    words = shlex.split(err.splitlines()[-1].partition("export it: minigpt ")[2])
+    assert words == ["export", ".", "--onnx", "we ird [1].onnx"]
+    assert '"name": "we ird [1]"' in run(capsys, "info", ".", "--json")[1]
+    _, _, err = run(capsys, *base, folder, "--force")
+    assert err.endswith(f"minigpt export {shell_word(folder)} --onnx {shell_word(words[-1])}\n")
 
 
 def test_a_text_too_short_to_score_is_told_what_helps(

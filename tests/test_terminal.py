@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigpt import terminal
-from minigpt.terminal import one_line, printable, set_up_streams, while_read
+from minigpt.terminal import one_line, printable, set_up_streams, shell_word, while_read
 
 
 @given(st.text())
@@ -29,6 +29,15 @@ def test_a_line_stays_one() -> None:
 def test_ordinary_text_is_untouched() -> None:
     text = "Wherefore\n\tart thou, Röméo? 你好 🎭"
     assert printable(text) == text
+
+
+@pytest.mark.parametrize(("is_windows", "word"), [(False, "'a b\\c'"), (True, '"a b\\c"')])
+def test_a_path_in_a_command_can_be_pasted(
+    monkeypatch: pytest.MonkeyPatch, is_windows: bool, word: str
+) -> None:
+    monkeypatch.setattr(terminal, "_IS_WINDOWS", is_windows)
+    assert shell_word("book.txt") == "book.txt"
+    assert shell_word("a b\\c") == word
 
 
 @pytest.mark.parametrize("encoding", ["", "cp1252"])

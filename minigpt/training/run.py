@@ -23,6 +23,12 @@ class Run:
     """Whether torch.compile makes the steps faster, after half a minute's wait."""
 
     @property
+    def name(self) -> str:
+        """The folder's, which "." and ".." do not tell."""
+        has_name = self.folder.name not in ("", "..")
+        return self.folder.name if has_name else self.folder.resolve().name
+
+    @property
     def parts(self) -> tuple[Ids, Ids]:
         """What is trained on, and what of the validation part is scored."""
         train, val = split(self.corpus.ids)

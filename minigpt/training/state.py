@@ -291,7 +291,7 @@ class Training:
     def _snapshot(self, *, full: bool) -> Checkpoint:
         run = self._run
         card = ModelCard(
-            name=run.folder.name,
+            name=run.name,
             corpus=run.corpus.name,
             corpus_sha256=run.corpus.sha256,
             corpus_chars=len(run.corpus.ids),
