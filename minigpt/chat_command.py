@@ -37,7 +37,7 @@ COMMANDS = {
     "/roles ROMEO JULIET": "be the first, speak with the second; alone: who could answer",
     "/save FILE": "write the conversation to a file",
     "/help": "show this",
-    "/quit": f"end, as {_END} does",
+    "/quit": f"end, as /exit and {_END} do",
 }
 """What can be typed instead of something to say, and what it does."""
 
@@ -133,7 +133,7 @@ class _Chat:
                 self._save(rest)
             case "/help":
                 _explain()
-            case "/quit":
+            case "/quit" | "/exit":
                 return False
             case _:
                 near = get_close_matches(command, _NAMES, n=1, cutoff=0)[0]

@@ -89,11 +89,13 @@ def _write_one(
         sys.stderr.write(printable(prompt))  # so that a person reads the text from its beginning
         sys.stderr.flush()
     n_slides = 0
-    for token in stream:
-        n_slides += token.slid
-        _write(printable(token.text) if on_terminal else token.text)
-    if on_terminal:
-        _write("\n")
+    try:
+        for token in stream:
+            n_slides += token.slid
+            _write(printable(token.text) if on_terminal else token.text)
+    finally:  # Ctrl-C too: the shell's prompt has a line of its own
+        if on_terminal:
+            _write("\n")
     _tell_of_slides(model, n_slides)
     return 0
 

@@ -188,8 +188,9 @@ def test_what_cannot_be_done_is_one_sentence(
 
 
 def test_a_person_is_told_who_is_who(chat: Chat) -> None:
-    code, answers, err = chat(("hello", "/quit", "hello"), *ROLES, by_hand=True)
-    assert (code, len(answers)) == (0, 1)
+    for end in ("/quit", "/exit"):
+        code, answers, err = chat(("hello", end, "hello"), *ROLES, by_hand=True)
+        assert (code, len(answers)) == (0, 1)
     assert "you are ROMEO, JULIET answers" in err
     assert err.count("ROMEO> ") == 2
     assert answers == chat(("hello",), *ROLES)[1]
@@ -252,6 +253,19 @@ def test_a_pipe_is_ended_by_ctrl_c(
     with pytest.raises(KeyboardInterrupt):
         chat_command.run_chat(arguments, model)
     assert capsys.readouterr().out == "ab"
+
+
+def test_ctrl_c_ends_the_line_that_a_text_is_written_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`minigpt generate` has no other use for that key."""
+    rows = [[0.0, 9.0, 0.0], [9.0, 0.0, 0.0], [9.0, 0.0, 0.0]]
+    for on_terminal, written in ((True, "ba\n"), (False, "ba")):
+        model = Model(Path("m"), GPTConfig(), CharTokenizer("ab\n"), CARD, Pressing(rows, 64))
+        monkeypatch.setattr("minigpt.commands.open_model", lambda *_, model=model: model)
+        monkeypatch.setattr(sys.stdout, "isatty", lambda on_terminal=on_terminal: on_terminal)
+        assert main(["generate", "--temperature", "0", "--prompt", "a"]) == 130
+        assert capsys.readouterr() == (written, "")
 
 
 def test_a_model_without_names_goes_by_paragraphs(small_onnx: Path, chat: Chat) -> None:
