@@ -1,7 +1,7 @@
 """What can be said to the `minigpt` command: its arguments, and their help."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,24 @@ class _Paths(argparse.Action):
         setattr(namespace, self.dest, [path for each in values for path in matching(each)])
 
 
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """As `parse_args`, but the command that does not know an argument says so: its help helps."""
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:
+        own: argparse.ArgumentParser = getattr(arguments, "parser", parser)
+        own.error(f"unrecognized arguments: {' '.join(unknown)}")
+    return arguments
+
+
 def make_parser() -> argparse.ArgumentParser:
-    """Of the whole command; what it returns has `run`, the function of `commands.py`."""
+    """Of the whole command; what it parses has `run`, of `commands.py`, and its own `parser`."""
     parser = Parser(prog="minigpt", description="A small GPT.")
     parser.add_argument("--version", action="version", version=f"minigpt {__version__}")
     subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
 
     def command(name: str, run: Callable[[Any], int], summary: str) -> argparse.ArgumentParser:
         sub = subparsers.add_parser(name, help=summary, description=summary)
-        sub.set_defaults(run=run)
+        sub.set_defaults(run=run, parser=sub)
         return sub
 
     _train_arguments(command("train", commands.train, "Train a model on text."))

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from minigpt.arguments import make_parser
+from minigpt.arguments import make_parser, parse
 from minigpt.errors import NO_VISUAL_C, InputError
 from minigpt.terminal import one_line, say, set_up_streams, while_read
 
@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     set_up_streams()
     try:
         parser = make_parser()
-        arguments = parser.parse_args(argv)
+        arguments = parse(parser, argv)
         if not hasattr(arguments, "run"):
             parser.print_help(sys.stderr)
             return EXIT_INPUT_ERROR
