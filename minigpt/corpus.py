@@ -28,6 +28,7 @@ SHAKESPEARE_URL = (
 SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
 TRAIN_SHARE = 0.9
 WANTED = "a UTF-8 text file"
+_HAS_NUL = "{} is not text: it has NUL bytes; give " + WANTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,18 @@ def check_characters(characters: str, path: Path) -> None:
     if not characters.strip():
         raise InputError(f"{path} is empty; give a text file with something to learn from")
     if "\0" in characters:
-        raise InputError(f"{path} is not text: it has NUL bytes; give a UTF-8 text file")
+        raise InputError(_HAS_NUL.format(path))
+
+
+def check_beginning(path: Path) -> None:
+    """Refuse what is no text at the first sight, before anything else is wrong with a command.
+
+    Raises:
+        InputError: the file is missing, or NUL is among its first bytes.
+    """
+    with open_regular(path, WANTED) as file:
+        if b"\0" in file.read(2**16):
+            raise InputError(_HAS_NUL.format(path))
 
 
 def _line(path: Path, at: int) -> int:

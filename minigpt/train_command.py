@@ -14,6 +14,7 @@ from types import FrameType
 
 from rich.console import Console
 
+from minigpt.corpus import check_beginning
 from minigpt.errors import InputError
 from minigpt.run_arguments import (
     IDS_FOLDER,
@@ -71,6 +72,8 @@ def run_training(arguments: argparse.Namespace) -> int:
         if not world.first:
             return _train_along(arguments, folder, cache, world)
         try:
+            for path in arguments.text:
+                check_beginning(path)
             if arguments.resume:
                 check_there_is_a_run(folder)
                 lock(folder, until_the_end)

@@ -587,11 +587,16 @@ def test_outputs_that_cannot_be_written(
 
 
 def test_a_run_is_not_overwritten_unasked(
-    trained: Path, capsys: pytest.CaptureFixture[str]
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = {p.name: p.read_bytes() for p in trained.iterdir()}
     base = ("train", "--corpus", "pydoc", "--max-steps", 10, "--out", trained)
     assert "--resume" in refused(capsys, *base, *TRAIN)
+    # what is no text is told first: a run of that name is no matter then
+    model = tmp_path / f"{trained.name}.onnx"
+    assert "does not exist" in refused(capsys, "train", model, "--out", trained)
+    model.write_bytes(shipped_model().read_bytes()[:9999])
+    assert "is not text" in refused(capsys, "train", model, "--out", trained)
     # nor by a command that is wrong in another way
     assert "too few" in refused(capsys, *base, "--force", "--set", "block_size=999999")
     assert {p.name: p.read_bytes() for p in trained.iterdir()} == before
