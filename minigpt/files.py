@@ -82,7 +82,7 @@ def open_atomically(path: Path, *, keep_old_as: Path | None = None) -> Iterator[
     if is_no_name(path.name):
         raise InputError(f"cannot write {path}: Windows takes none of {_NOT_IN_NAMES} in a name")
     try:
-        path = path.resolve()
+        path = _resolved(path)
         _refuse_no_file(path)
         with _beside(path).open("x+b") as file:
             temporary = Path(file.name)
@@ -123,6 +123,13 @@ def _rotate(new: Path, path: Path, old: Path) -> None:
 def is_no_name(name: str) -> bool:
     """Whether Windows has no files of that name: after a colon it would write behind a file."""
     return _IS_WINDOWS and not set(_NOT_IN_NAMES).isdisjoint(name)
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except RuntimeError:  # until Python 3.12; later, looking at it fails
+        raise InputError(f"cannot write {path}: its links lead in a circle") from None
 
 
 def _refuse_no_file(path: Path) -> None:
@@ -200,7 +207,7 @@ def write_folder_atomically(folder: Path, files: Mapping[str, bytes]) -> None:
     """
     import shutil
 
-    folder = folder.resolve()
+    folder = _resolved(folder)
     _refuse_no_folder(folder)
     for path in folder.rglob("*"):
         if not path.is_dir() and path.relative_to(folder).as_posix() not in files:
@@ -261,7 +268,7 @@ def refuse_to_overwrite(path: Path, *, force: bool, folder: bool = False) -> Non
         InputError: one is there and `force` is not set, or something else is there, or its folder
             cannot be written to.
     """
-    if path.exists():
+    if _resolved(path).exists():
         (_refuse_no_folder if folder else _refuse_no_file)(path)
         if not force:
             raise InputError(f"{path} exists; choose another name, or add --force to replace it")

@@ -115,6 +115,15 @@ def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"pipe", "link"}
 
 
+@pytest.mark.skipif(os.name == "nt", reason="there a link needs a right of its own")
+def test_a_circle_of_links_is_not_written_to(tmp_path: Path) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(InputError, match=r"cannot write .*loop: "):
+        write_atomically(loop, b"")
+    assert [path.name for path in tmp_path.iterdir()] == ["loop"]
+
+
 @pytest.mark.parametrize("name", [".", "/"])
 def test_a_folder_is_no_name_for_a_file(name: str) -> None:
     for write in (partial(refuse_to_overwrite, force=True), partial(write_atomically, content=b"")):
