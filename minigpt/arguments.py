@@ -257,7 +257,7 @@ def _no_file(corpus: str) -> str:
 
 def _run_folder(text: str) -> Path:
     """Refuse what gives the run no name: "", which would be the folder we are in, and the root."""
-    if not text or not (Path(text).name or Path(text).resolve().name):
+    if not text or not Path(text).resolve().name:
         raise argparse.ArgumentTypeError(f"must be a folder with a name, not {text!r}")
     return Path(text)
 

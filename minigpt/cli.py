@@ -22,7 +22,7 @@ LIBRARY_MISSING = (126, 1114)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
     # Before numpy is imported: its BLAS would start threads, which takes 50 ms, for nothing. On
-    # ARM, PyTorch has the same one, and would obey.
+    # Linux for ARM, PyTorch has the same one, and would obey.
     if not (hasattr(os, "uname") and os.uname().machine == "aarch64"):
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     set_up_streams()

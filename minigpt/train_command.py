@@ -182,7 +182,7 @@ def _announce(run: Run) -> None:
     try:
         check_fits(run.model, "int4")
     except InputError as error:
-        say(f"note: this model cannot be exported, in no precision: {error}")
+        say(f"note: this model cannot be exported in any precision: {error}")
 
 
 def _tell_what_begins(run: Run, event: Begin) -> None:

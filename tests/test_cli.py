@@ -500,7 +500,7 @@ def test_a_model_that_no_file_can_hold_is_named_before_it_is_trained(
     arguments = ("--corpus", "pydoc", "--out", tmp_path / "run", "--max-steps", 1, *TRAIN)
     code, _, err = run(capsys, "train", *arguments)
     assert code == 0
-    assert "note: this model cannot be exported, in no precision: a window of " in err
+    assert "note: this model cannot be exported in any precision: a window of " in err
 
 
 def test_a_run_leaves_its_files(trained: Path) -> None:

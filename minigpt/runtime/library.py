@@ -211,6 +211,8 @@ def find_model(name: str | None, *, runs: bool = False) -> Path:
 def find_run(name: str) -> Path | None:
     """The run of that name in ./checkpoints, if there is one with a checkpoint in it."""
     folder = RUNS / name
+    if name in ("", ".", "..") or folder.name != name:  # a path, which is no name
+        return None
     try:
         return folder if any(folder.glob(CHECKPOINTS)) else None
     except (OSError, ValueError):  # as in `find_model`

@@ -160,7 +160,8 @@ class Muon:
         gradients = [_gradient(p) for p in parameters]
         averages = [self.state[p]["average"] for p in parameters]
         torch._foreach_lerp_(averages, gradients, 1 - self.momentum)
-        return torch._foreach_lerp(gradients, averages, self.momentum)
+        torch._foreach_lerp_(gradients, averages, self.momentum)  # which nobody needs any more
+        return gradients
 
 
 Optimizer = AdamW | Muon

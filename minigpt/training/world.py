@@ -150,10 +150,8 @@ def joined(device: str, *, shard: bool = False) -> Iterator[World]:
     importlib.import_module("torch.distributed.fsdp")
 
     # the others wait for the first one's evaluations, and while it reads a large text
-    on_gpu = None if device == "cpu" else torch.device(device)  # else it is guessed at the end
-    dist.init_process_group(
-        "nccl" if on_gpu else "gloo", timeout=timedelta(days=1), device_id=on_gpu
-    )
+    gpu = None if device == "cpu" else torch.device(device)  # NCCL would guess it at the barrier
+    dist.init_process_group("nccl" if gpu else "gloo", timeout=timedelta(days=1), device_id=gpu)
     sharing = None
     try:
         if shard:

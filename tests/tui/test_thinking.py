@@ -231,6 +231,37 @@ async def test_a_ghost_stands_behind_all_the_words() -> None:
         assert prompt.text == "ABGHOST"
 
 
+async def test_a_ghost_is_that_of_the_words() -> None:
+    async with desk(ScriptedEngine(looks=False)) as d:
+        prompt = d.main.query_one(Prompt)
+        await d.type("AB")
+        look = d.engine.asked(Look)[-1]
+        assert isinstance(look, Look)
+        d.engine.see(look)
+        await until(d.pilot, lambda: prompt.ghost == "GHOST")
+        await d.press("G")
+        assert prompt.ghost == "HOST"  # its beginning is typed
+        await d.press("backspace")
+        assert prompt.ghost == "GHOST"
+        await d.press("backspace")
+        assert (prompt.text, prompt.ghost) == ("A", "")
+        await d.press("B")
+        assert (prompt.text, prompt.ghost) == ("AB", "GHOST")
+        prompt.write("CD")  # as Up does
+        await d.press("left", "right")
+        assert (prompt.text, prompt.ghost) == ("CD", "")
+
+
+async def test_the_cursor_is_seen_after_every_key() -> None:
+    async with desk() as d:
+        prompt = d.main.query_one(Prompt)
+        await d.type("AB")
+        for key in ("left", "backspace", "end"):
+            prompt._cursor_visible = False  # as while it blinks
+            await d.press(key)
+            assert prompt._cursor_visible, key
+
+
 @pytest.mark.parametrize("theme", ["ansi-dark", "ansi-light"])
 async def test_a_ghost_is_dim_in_the_colours_of_the_terminal(theme: str) -> None:
     async with desk() as d:

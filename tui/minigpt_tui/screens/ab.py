@@ -221,7 +221,10 @@ class ABScreen(Window):
 
     @on(Prompt.Commanded)
     def _refuse(self, message: Prompt.Commanded) -> None:
-        self.query_one(Prompt).write(message.line)
+        prompt = self.query_one(Prompt)
+        if prompt.text:  # typed behind it meanwhile
+            prompt.sent.add(prompt.text)
+        prompt.write(message.line)
         self._tell(Notice(NO_COMMANDS, is_error=True))
 
     @on(Pane.Changed)

@@ -531,9 +531,11 @@ class MainScreen(Steady):
         """Keys must not change settings, nor write candidates, that nobody sees."""
         panel, focused = self.query_one(SidePanel), self.focused
         is_inside = focused is not None and panel in focused.ancestors
-        if focused is None or (is_inside and not panel.display):  # Textual may have seen it first
+        # Textual may have seen it first; or nobody looks here, and it gives the keys back itself
+        is_lost = focused is None and self.app.app_focus
+        if is_lost or (is_inside and not panel.display):
             self.query_one(Prompt).focus()
-        elif is_inside:
+        elif focused is not None and is_inside:
             focused.scroll_visible(animate=False)
 
     def action_mark(self, step: int) -> None:

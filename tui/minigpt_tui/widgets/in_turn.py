@@ -5,7 +5,7 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 
-async def obey(widget: Widget, event: events.Key) -> bool:
+async def act_at_once(widget: Widget, event: events.Key) -> bool:
     """Do at once what the widget's own bindings say of a key; False: none does.
 
     A character is typed when the widget hears of it; a binding is looked for when the key has gone
@@ -18,8 +18,9 @@ async def obey(widget: Widget, event: events.Key) -> bool:
     """
     if widget.check_consume_key(event.key, event.character):
         return False
+    # for both Textual has no public name; the second is the user's own keys
     own = widget._bindings.copy()
-    own.apply_keymap(widget.app._keymap)  # the user's own keys
+    own.apply_keymap(widget.app._keymap)
     for binding in own.key_to_bindings.get(event.key, ()):
         if not binding.priority and await widget.app.run_action(binding.action, widget):
             event.stop()
@@ -31,5 +32,6 @@ class Line(Input):
     """Textual's line, with its keys in order."""
 
     async def _on_key(self, event: events.Key) -> None:
-        if await obey(self, event):
+        if await act_at_once(self, event):
+            self._restart_blink()
             event.prevent_default()

@@ -15,7 +15,7 @@ from minigpt.terminal import printable
 from minigpt_tui.commands import Choice, is_command, is_whole
 from minigpt_tui.history import History
 from minigpt_tui.messages import Submitted
-from minigpt_tui.widgets.in_turn import obey
+from minigpt_tui.widgets.in_turn import act_at_once
 
 MAX_PASTE_CHARS = 20_000
 """Far more than any model here has in view; a line editor need not carry a book."""
@@ -58,8 +58,8 @@ class Prompt(TextArea):
         Binding("down", "later", "Later prompt", show=False, id="prompt.later"),
     ]
 
-    _put_away = ("", "")
-    """The ghost that shows again when the cursor is back behind these words."""
+    _thought = ("", "")
+    """Words, and what the model would go on with behind them."""
 
     def __init__(
         self,
@@ -121,12 +121,15 @@ class Prompt(TextArea):
         self.call_after_refresh(self.scroll_cursor_visible)
 
     def watch_selection(self) -> None:
-        """A ghost goes on from the end: nothing is to be read, or accepted, in the middle."""
-        if self.cursor_location != self.document.end:
-            if self.suggestion:
-                self._put_away, self.suggestion = (self.text, self.suggestion), ""
-        elif self._put_away[0] == self.text:
-            self.suggestion = self.suggestion or self._put_away[1]
+        self.update_suggestion()
+
+    def update_suggestion(self) -> None:
+        """A ghost goes on from the end of its words: nowhere else is it to be read, or accepted."""
+        words, ghost = self._thought
+        is_at_end, text = self.cursor_location == self.document.end, self.text
+        # of words that agree with it, what is left of it
+        goes_on = text.startswith(words) and (words + ghost).startswith(text)
+        self.suggestion = ghost[len(text) - len(words) :] if is_at_end and goes_on else ""
 
     @on(events.Blur)
     def _offer_nothing(self) -> None:
@@ -178,8 +181,8 @@ class Prompt(TextArea):
         ghost = ghost.partition("\t")[0]
         unshaded = len(self.text) - len(shades)
         self._shades = [*(None for _ in range(unshaded)), *shades]
-        self._put_away, self.suggestion = (self.text, ghost), ""
-        self.watch_selection()
+        self._thought = (self.text, ghost)
+        self.update_suggestion()
         self.notify_style_update()  # lines are cached by what is typed, not by how it is shaded
         self.refresh()
 
@@ -255,7 +258,8 @@ class Prompt(TextArea):
             self.write(text)
 
     async def _on_key(self, event: events.Key) -> None:
-        if await obey(self, event) or event.key == "enter":  # which Textual's would insert
+        if await act_at_once(self, event) or event.key == "enter":  # which Textual's would insert
+            self._restart_blink()
             event.prevent_default()
 
     async def _on_paste(self, event: events.Paste) -> None:
