@@ -15,6 +15,10 @@ from minigpt.errors import InputError
 
 Done = TypeVar("Done")
 
+BALLAST_BYTES = 2**26
+"""Held while a batch that fits is looked for: a run comes to its threads and blocks in another
+order than the search, and what just fitted in the one at times did not in the other."""
+
 _WORDS = (
     "can't allocate memory", "not enough memory", "bad_alloc", "out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
@@ -145,9 +149,11 @@ def step_or_advice(
     words = (
         f"batch_size {config.batch_size} x block_size {model.block_size} does not fit into memory"
     )
-    batch_size = config.batch_size
+    batch_size, ballast = config.batch_size, None
     while batch_size > 0:
         try:
+            if batch_size < config.batch_size and ballast is None:
+                ballast = torch.empty(BALLAST_BYTES, dtype=torch.uint8)
             done = step(replace(config, batch_size=batch_size))
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
