@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -22,6 +23,7 @@ order than the search, and what just fitted in the one at times did not in the o
 _WORDS = (
     "can't allocate memory", "not enough memory", "bad_alloc", "out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
+    "can't start new thread",
     "could not create a primitive",  # oneDNN, which has no memory for the code that it makes
 )  # fmt: skip
 
@@ -135,7 +137,7 @@ def step_or_advice(
 ) -> Done:
     """Do a step; where memory is short, look for the batch that fits, and say it.
 
-    It is found by trying halves, so what is said is what works here.
+    It is found by trying, so what is said is what works here.
 
     Args:
         step: does it with the settings that it is given.
@@ -146,29 +148,43 @@ def step_or_advice(
     Raises:
         InputError: memory is short.
     """
+    try:
+        return step(config)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
     words = (
         f"batch_size {config.batch_size} x block_size {model.block_size} does not fit into memory"
     )
-    batch_size, ballast = config.batch_size, None
-    while batch_size > 0:
-        try:
-            if batch_size < config.batch_size and ballast is None:
-                ballast = torch.empty(BALLAST_BYTES, dtype=torch.uint8)
-            done = step(replace(config, batch_size=batch_size))
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            if not alone:
-                raise InputError(f"{words}; --set half of it, and twice the accumulation") from None
-            batch_size //= 2
-        else:
-            if batch_size == config.batch_size:
-                return done
-            break
-    if batch_size == 0:
+    if not alone:
+        raise InputError(f"{words}; --set half of it, and twice the accumulation")
+    batch_size = _largest_that_fits(step, config)
+    if not batch_size:
         raise InputError(f"{words}, nor does a batch of one: --set a smaller block_size or n_embd")
     accumulation = config.accumulation * -(-config.batch_size // batch_size)
     raise InputError(
         f"{words}; try --set batch_size={batch_size}, and --set accumulation={accumulation} to "
         "learn from as much in a step"
     )
+
+
+def _largest_that_fits(step: Callable[[TrainConfig], object], config: TrainConfig) -> int:
+    """The largest half, quarter and so on of a batch for which there is memory; 0 if there is none.
+
+    The smallest comes first: what a failure leaves of the heap is in pieces, some 200 MB at times.
+    And all are done in a new thread: in one in which oneDNN had no memory for its code once it
+    makes none ever again, as Xbyak keeps its first error, a variable of the thread, for good.
+    """
+    fits = 0
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            ballast = torch.empty(BALLAST_BYTES, dtype=torch.uint8)
+            for n_halvings in reversed(range(1, config.batch_size.bit_length())):
+                batch_size = config.batch_size >> n_halvings
+                pool.submit(step, replace(config, batch_size=batch_size)).result()
+                fits = batch_size
+            del ballast
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    return fits

@@ -1,4 +1,5 @@
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -8,12 +9,12 @@ pytest.importorskip("torch")
 import torch
 
 from minigpt.cli import main
-from minigpt.config import GPTConfig
+from minigpt.config import GPTConfig, TrainConfig
 from minigpt.corpus import Corpus
 from minigpt.errors import InputError
 from minigpt.training import memory, state
 from minigpt.training.loop import train
-from minigpt.training.memory import is_out_of_memory, must_fit
+from minigpt.training.memory import is_out_of_memory, must_fit, step_or_advice
 from minigpt.training.optim import state_tensors
 from minigpt.training.scoring import next_token_loss
 from tests.stops import in_child
@@ -131,6 +132,19 @@ def test_what_a_container_leaves(
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(f"{content}\n" if content else "", encoding="ascii")
     assert memory._free_in_group(tmp_path) == free
+
+
+def test_what_fits_is_found_where_one_failure_brings_more() -> None:
+    """oneDNN's code generator is of no use any more in a thread in which it failed once."""
+    failed = threading.local()
+
+    def step(config: TrainConfig) -> None:
+        if config.batch_size > 10 or hasattr(failed, "once"):
+            failed.once = True
+            raise RuntimeError("could not create a primitive")
+
+    with pytest.raises(InputError, match="try --set batch_size=6, and --set accumulation=17 to"):
+        step_or_advice(step, TrainConfig(batch_size=100), GPTConfig())
 
 
 @pytest.mark.parametrize("by", ["limit", "promise", "container"])
