@@ -109,7 +109,7 @@ def read_card(path: Path) -> tuple[GPTConfig, ModelCard]:
     return config, card
 
 
-def check_window(config: GPTConfig) -> None:
+def _check_window(config: GPTConfig) -> None:
     """See that keys, values and logits of a whole window are not too much for any machine.
 
     Raises:
@@ -127,9 +127,9 @@ def check_fits(config: GPTConfig, precision: Precision) -> None:
     """See that a file can hold a model, and that `open_onnx` would take it.
 
     Raises:
-        InputError: its weights take more than a file can hold, or as `check_window`.
+        InputError: its weights take more than a file can hold, or as `_check_window`.
     """
-    check_window(config)
+    _check_window(config)
     n_bytes = sum(weight.n_bytes for weight in Graph(config, precision).weights.values())
     most = MAX_FILE_BYTES - 2 * MAX_METADATA_BYTES  # the texts, and then the nodes
     if n_bytes > most:
@@ -249,7 +249,7 @@ def _check_graph(model: Model, config: GPTConfig, card: ModelCard) -> None:
         raise InputError(
             f"its precision must be one of {', '.join(PRECISIONS)}, not {card.precision[:20]!r}"
         )
-    check_window(config)
+    _check_window(config)
     expected = Graph(config, card.precision)
     if model.nodes != expected.nodes:
         raise InputError("its graph is not the one that minigpt export writes for its config")

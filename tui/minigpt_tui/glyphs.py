@@ -1,4 +1,6 @@
-"""Characters as things to point at, and bars of block characters. No Textual here."""
+"""Characters as things to point at, bars of block characters, cut texts. No Textual here."""
+
+from rich.cells import cell_len, set_cell_size
 
 from minigpt.terminal import printable
 
@@ -24,3 +26,15 @@ def bar(cells: float) -> str:
     """
     eighths = int(cells * 8)
     return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
+
+
+def cut(text: str, n_cells: int, *, end: str = "") -> str:
+    """A text that takes at most so many cells; where there is room, an `end` that it has stays.
+
+    >>> [cut("ROMEO: But soft! (copy)", 16, end=end) for end in ("", " (copy)")]
+    ['ROMEO: But soft…', 'ROMEO: B… (copy)']
+    """
+    if cell_len(text) <= n_cells:
+        return text
+    end = end if text.endswith(end) and n_cells >= 2 * cell_len(end) else ""
+    return f"{set_cell_size(text, n_cells - 1 - cell_len(end))}…{end}"

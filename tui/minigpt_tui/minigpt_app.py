@@ -257,14 +257,15 @@ class MinigptApp(App[str]):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Those of the table, then those of Textual's others that are of use here."""
+        hidden = {*USELESS}
         if isinstance(screen, MainScreen):
             for command in COMMANDS:
+                hidden.add(command.title)
                 key = self._key_names.get(command.key)
                 says = command.says[0].upper() + command.says[1:] + (f", {key}" if key else "")
                 yield SystemCommand(command.title, says, partial(begin, screen, command))
-        ours = {command.title for command in COMMANDS if isinstance(screen, MainScreen)}
         for known in super().get_system_commands(screen):
-            if known.title not in ours | USELESS:
+            if known.title not in hidden:
                 yield known
 
 

@@ -17,9 +17,9 @@ from textual.widgets.option_list import Option
 from minigpt.runtime.library import list_models
 from minigpt.terminal import one_line, printable
 from minigpt_tui.cards import Card, read_card
+from minigpt_tui.glyphs import cut
 from minigpt_tui.screens.window import Window
 from minigpt_tui.widgets.options import Options
-from minigpt_tui.widgets.session_text import cut
 
 NAME_CELLS = 21
 NONE = """There is no .onnx file in this folder or in checkpoints/.

@@ -19,10 +19,10 @@ from minigpt.terminal import one_line
 from minigpt.training.metrics import METRICS
 from minigpt.training.progress import loss_text
 from minigpt.training.runs import RunSummary, find_runs
+from minigpt_tui.glyphs import cut
 from minigpt_tui.screens.window import Window
 from minigpt_tui.widgets.options import Options
 from minigpt_tui.widgets.run_head import STATES
-from minigpt_tui.widgets.session_text import cut
 
 FOLDER = Path("checkpoints")
 NAME_CELLS = 18

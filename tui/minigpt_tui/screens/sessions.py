@@ -21,7 +21,7 @@ from minigpt_tui.screens.window import Window
 from minigpt_tui.sessions import Found, SessionInfo, Sessions
 from minigpt_tui.widgets.in_turn import Line
 from minigpt_tui.widgets.options import Options
-from minigpt_tui.widgets.session_text import Row, cut, excerpt, facts, title
+from minigpt_tui.widgets.session_text import Row, excerpt, facts, short_title
 
 MOST = 500
 """Sessions in the list; the others are found by searching."""
@@ -284,7 +284,7 @@ class SessionsScreen(ModalScreen[Chosen], Window):
         if (info := self._highlighted) is not None:
             self._sessions.delete(info.id)
             self._deleted.add(info.id)
-            self._said = f"Deleted “{cut(title(info), 40)}”; U brings it back."
+            self._said = f"Deleted “{short_title(info, 40)}”; U brings it back."
             self._list()
 
     def action_undelete(self) -> None:
@@ -293,7 +293,7 @@ class SessionsScreen(ModalScreen[Chosen], Window):
             self._say(Content("There is nothing to bring back."))
         else:
             self._deleted.discard(info.id)
-            self._said = f"“{cut(title(info), 40)}” is back."
+            self._said = f"“{short_title(info, 40)}” is back."
             self._list(info.id)
 
     def action_duplicate(self) -> None:
@@ -304,5 +304,5 @@ class SessionsScreen(ModalScreen[Chosen], Window):
         except InputError as error:
             self._say(Content(one_line(str(error))))
         else:
-            self._said = f"Duplicated “{cut(title(info), 40)}”."
+            self._said = f"Duplicated “{short_title(info, 40)}”."
             self._list(copy)

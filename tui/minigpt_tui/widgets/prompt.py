@@ -107,7 +107,8 @@ class Prompt(TextArea):
         if self._moved and self._moved[0] == self.text and self._moved[1] < len(choices):
             return self._moved[1]
         # nothing typed fits everything, and Enter must not do what happens to be first
-        return None if not choices or self.text.endswith(("/", " ")) else 0
+        is_open = self.text.endswith(("/", " "))
+        return None if not choices or is_open or is_whole(self.text) else 0
 
     @on(TextArea.Changed)
     @on(events.Focus)
@@ -217,8 +218,7 @@ class Prompt(TextArea):
             self.post_message(self.WentLeft())
 
     def action_submit(self) -> None:
-        has_moved = self._moved is not None and self._moved[0] == self.text
-        if self.marked is not None and (has_moved or not is_whole(self.text)):
+        if self.marked is not None:
             choice = self.choices[self.marked]
             is_news = choice.line != self.text
             self.take(choice)

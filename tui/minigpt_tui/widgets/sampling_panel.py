@@ -216,11 +216,10 @@ class SamplingPanel(VerticalScroll, can_focus=False):
     def _show_seed(self, message: Input.Submitted | Input.Blurred) -> None:
         """The seed that counts, which is not what was typed if that is none."""
         message.stop()
-        typed = message.input.value
-        try:
-            change(self.params, [f"seed={typed}"])
-        except InputError as error:
-            if typed:
+        if typed := message.input.value:
+            try:
+                change(self.params, [f"seed={typed}"])
+            except InputError as error:
                 sentence = str(error)[:SENTENCE_CHARS]  # of thousands of digits
                 self.notify(sentence, severity="error", timeout=NOTICE_S, markup=False)
         message.input.value = str(self.params.seed)

@@ -14,6 +14,7 @@ from textual.visual import RenderOptions, Visual
 from minigpt.terminal import one_line, printable
 from minigpt_tui.document import Document
 from minigpt_tui.finding import hits, where
+from minigpt_tui.glyphs import cut
 from minigpt_tui.sessions import COPY, Found, SessionInfo, called
 from minigpt_tui.when import ago
 
@@ -31,16 +32,9 @@ def title(info: SessionInfo) -> str:
     return called(info.name, info.preview)
 
 
-def cut(text: str, n_cells: int) -> str:
-    """A text that takes at most so many cells; where there is room a copy is still called one.
-
-    >>> [cut(text, 16) for text in ("Balcony", "ROMEO: But soft!!", "ROMEO: But soft! (copy)")]
-    ['Balcony', 'ROMEO: But soft…', 'ROMEO: B… (copy)']
-    """
-    if cell_len(text) <= n_cells:
-        return text
-    end = COPY if text.endswith(COPY) and n_cells >= 2 * len(COPY) else ""
-    return f"{set_cell_size(text, n_cells - 1 - len(end))}…{end}"
+def short_title(info: SessionInfo, n_cells: int) -> str:
+    """That, in so many cells; a copy is still called one."""
+    return cut(title(info), n_cells, end=COPY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +62,7 @@ class Row(Visual):
             words = f"{words} {set_cell_size(one_line(info.model), MODEL_CELLS)}"
         n_cells = max(width - cell_len(words) - 1, 8)
         mark = "●" if self.is_open else " "
-        name = set_cell_size(f"{mark} {cut(title(info), n_cells - 2)}", n_cells)
+        name = set_cell_size(f"{mark} {short_title(info, n_cells - 2)}", n_cells)
         line = Content.assemble((name, "bold" if info.name else ""), (words, "$text-muted"))
         lines = [line.truncate(width)]
         if self.found.snippet:
