@@ -151,9 +151,20 @@ def info(arguments: argparse.Namespace) -> int:
         print_json(facts)
     else:
         for key, value in facts.items():
-            shown = repr(value) if key == "characters" else str(value)
-            print(f"{key:16} {one_line(shown)}")
+            shown = repr(value) if key == "characters" else _plain(value)
+            print(f"{key:16} {one_line(shown)}")  # a line each: no value can look like another fact
     return 0
+
+
+def _plain(value: object) -> str:
+    """A fact as a person reads it."""
+    if isinstance(value, dict):
+        return "; ".join(f"{key} {_plain(each)}" for key, each in value.items())
+    if isinstance(value, bool | None):
+        return {True: "yes", False: "no", None: "none"}[value]
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
 def look(arguments: argparse.Namespace) -> int:

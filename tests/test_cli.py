@@ -292,8 +292,10 @@ def test_info_tells_the_card(capsys: pytest.CaptureFixture[str]) -> None:
     assert card["parameters"] == 4_755_200
     assert card["bytes"] == shipped_model().stat().st_size
     _, text, _ = run(capsys, "info")
-    assert "val_loss" in text
     assert card["corpus_sha256"] in text
+    for fact in ("parameters       4,755,200\n", "; n_layer 6; ", "val_loss         1.4055\n"):
+        assert fact in text
+    assert "{" not in text
 
 
 def test_eval_as_json(capsys: pytest.CaptureFixture[str], text_file: Path) -> None:
