@@ -45,7 +45,7 @@ class PresetRow(Widget, can_focus=True):
     ]
 
     current: reactive[str] = reactive("")
-    is_changed: reactive[bool] = reactive(False)
+    is_changed: reactive[bool] = reactive(False, bindings=True)
 
     @dataclass
     class Chosen(Message):
@@ -66,6 +66,10 @@ class PresetRow(Widget, can_focus=True):
     def show(self, name: str, *, is_changed: bool) -> None:
         """Show which preset is in force."""
         self.current, self.is_changed = name, is_changed
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        # nothing to bring back: Enter is what it is on a slider
+        return self.is_changed or (action, parameters) != ("choose", (0,))
 
     def action_choose(self, step: int) -> None:
         at = self.names.index(self.current) + step
