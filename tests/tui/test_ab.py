@@ -22,6 +22,7 @@ from minigpt_tui.screens.models import ModelPicker
 from minigpt_tui.sessions import Sessions
 from minigpt_tui.widgets.pane import Pane
 from minigpt_tui.widgets.pane_header import PaneHeader
+from minigpt_tui.widgets.preset_row import PresetRow
 from minigpt_tui.widgets.prompt import Prompt
 from minigpt_tui.widgets.sampling_panel import SamplingPanel
 from minigpt_tui.widgets.slider import Slider
@@ -344,6 +345,35 @@ async def test_a_header_tells_speed_surprise_and_what_is_different() -> None:
         assert "0.72 bits/char" in d.header(a)  # 0.5 nats
         assert "tok/s" not in d.header(b)
         assert "bits" not in d.header(b)
+
+
+async def test_a_header_tells_the_settings_that_its_text_was_written_with() -> None:
+    async with two_panes() as d:
+        await d.press("enter")
+        d.first.finish()
+        await until(d.pilot, lambda: not d.both.a.writer.is_running)
+        await d.slide(d.both.a, temperature=0.0)
+        await until(d.pilot, lambda: "was temperature 0.80" in d.header(d.both.a))
+        await d.slide(d.both.b, temperature=1.2)  # which acts at once: that one still writes
+        await until(d.pilot, lambda: "temperature 1.20" in d.header(d.both.b))
+        await d.press("enter")
+        await until(d.pilot, lambda: "temperature 0.00" in d.header(d.both.a))
+        assert "was" not in d.header(d.both.a) + d.header(d.both.b)
+
+
+async def test_enter_on_a_preset_writes_or_brings_it_back() -> None:
+    async with two_panes() as d:
+        await d.press("tab", "right")
+        assert isinstance(d.app.focused, PresetRow)
+        chosen = d.both.a.params
+        assert chosen != DEFAULTS
+        await d.press("enter")
+        assert d.first.last_generate.params == chosen
+        await d.slide(d.both.a, temperature=0.1)
+        assert d.both.a.params != chosen
+        await d.press("enter")
+        assert d.both.a.params == chosen
+        assert len(d.first.asked(Generate)) == 1
 
 
 async def test_a_slider_acts_on_its_own_text_alone() -> None:

@@ -75,6 +75,7 @@ class Pane(Vertical):
         self.keeper = keeper
         """Keeps all that is written here as one session, each text as a branch."""
         self._first_params = params
+        self._written_with: SamplingParams | None = None
         self._presets = presets
         self._tally = Tally(self.writer.document)
 
@@ -102,6 +103,11 @@ class Pane(Vertical):
         return self.panel.params
 
     @property
+    def text_params(self) -> SamplingParams:
+        """Those that the text was written with; before there is one, the settings as they are."""
+        return self._written_with or self.params
+
+    @property
     def text(self) -> str:
         """What is written."""
         return self.writer.document.text
@@ -111,6 +117,7 @@ class Pane(Vertical):
         self.writer.stop()
         self.writer.document.rewind(0)
         self.writer.write(text, self.params)
+        self._written_with = self.params
         self.view.shade(None)
         self.view.release()
         self.view.follow()
@@ -154,17 +161,26 @@ class Pane(Vertical):
         self.query_one(PaneHeader).heading = Heading(
             self.letter,
             _name(mine, others),
-            _model_traits(mine, others) + _setting_traits(self.params, other.params),
+            _model_traits(mine, others) + self._setting_traits(other),
             self.writer.state,
             self.writer.gauge.tokens_per_s,
             self._tally.written.bits_per_char,
             is_chosen,
         )
 
+    def _setting_traits(self, other: "Pane") -> tuple[str, ...]:
+        """Those that the text was written with; "was" says that they are other ones by now."""
+        traits = _setting_traits(self.text_params, other.text_params)
+        if not traits or self.text_params == self.params:
+            return traits
+        return (f"was {traits[0]}", *traits[1:])
+
     @on(ParamsChanged)
     def _change(self, message: ParamsChanged) -> None:
         message.stop()
         self.writer.change(message.params)
+        if self.writer.is_running:
+            self._written_with = message.params
         self.post_message(self.Changed(self))
 
     @on(events.Click, "PaneHeader")
