@@ -2,6 +2,7 @@
 
 import copy
 import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,10 @@ from minigpt.runtime.decoder import check_feed, check_rewind
 from minigpt.runtime.distribution import Logits
 from minigpt.runtime.draft import Draft
 from minigpt.tokenizer import CharTokenizer
+
+# A run that a shell has put in the background ignores Ctrl-C, and so would what is tested.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples on every run, and no stop-watch: machines are noisy.
 settings.register_profile("minigpt", deadline=None, derandomize=True, database=None)

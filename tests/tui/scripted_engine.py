@@ -1,5 +1,6 @@
 """An engine that says what a test tells it to, and the waiting that goes with it."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -123,12 +124,11 @@ class ScriptedEngine(Engine):
 
 async def until(pilot: Pilot[Any], condition: Callable[[], bool]) -> None:
     """Let the app work until something is so; a frame may be a thirtieth of a second away."""
-    for _ in range(500):
-        if condition():
-            await pilot.pause()
-            return
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline, "it never came to be"
         await pilot.pause(0.01)
-    raise AssertionError("it never came to be")
+    await pilot.pause()
 
 
 MODEL = Path("scripted.onnx")

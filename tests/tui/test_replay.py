@@ -178,7 +178,7 @@ class Desk:
             assert not any(notice.is_error for notice in notices), notices
             if condition():
                 return
-            assert self._spoke.wait(30)
+            assert self._spoke.wait(300)
             self._spoke.clear()
 
     def written(self) -> None:

@@ -47,11 +47,12 @@ def server() -> Iterator[Served]:
     found = re.search(r"http://127\.0\.0\.1:\d+/\S+/", child.stderr.readline())
     assert found
     while True:  # it listens a moment later
+        assert child.poll() is None
         with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
             break
     yield Served(child, found[0])
     child.send_signal(signal.SIGINT)
-    assert child.wait(30) == 0
+    assert child.wait(300) == 0
     assert child.stderr.read() == ""
 
 
@@ -86,7 +87,7 @@ def test_a_port_that_is_taken_is_told(capsys: pytest.CaptureFixture[str]) -> Non
 async def test_the_page_writes_with_the_model(page: str) -> None:
     from aiohttp import ClientSession
 
-    async with asyncio.timeout(60), ClientSession() as web:
+    async with asyncio.timeout(300), ClientSession() as web:
         async with web.get(page) as answer:
             assert answer.status == 200
             assert "connect-src ws://127.0.0.1" in answer.headers["Content-Security-Policy"]
@@ -123,7 +124,7 @@ async def test_strangers_are_not_let_in(page: str) -> None:
 async def test_the_end_comes_also_while_somebody_looks_on(server: Served) -> None:
     from aiohttp import ClientSession
 
-    async with asyncio.timeout(60), ClientSession() as web:
+    async with asyncio.timeout(300), ClientSession() as web:
         app = await web.ws_connect(f"{server.page}ws?width=80&height=24")
         await app.receive_bytes()
         server.child.send_signal(signal.SIGTERM)
@@ -212,7 +213,7 @@ async def tab(folder: Path) -> AsyncIterator[Tab]:
 
 @pytest.mark.skipif(BROWSER is None, reason="neither chromium nor google-chrome is installed")
 async def test_a_browser_shows_it(page: str, tmp_path: Path) -> None:
-    async with asyncio.timeout(60), tab(tmp_path) as browser:
+    async with asyncio.timeout(300), tab(tmp_path) as browser:
         await browser.ask("Network.enable")
         await browser.ask("Page.navigate", url=page)
         await browser.sees(b"ready")

@@ -328,6 +328,8 @@ def child(script: str, folder: Path) -> subprocess.Popen[str]:
         "from minigpt_tui.document import Document\n"
         "from minigpt_tui.protocol import Score, Written\n"
         "from minigpt_tui.sessions import Sessions\n"
+        "import minigpt_tui.database\n"
+        "minigpt_tui.database._BUSY_S = 120  # a machine may be that busy\n"
         "sessions, document = Sessions(default_path()), Document()\n"
         "id = sessions.create()\n"
     )

@@ -256,6 +256,7 @@ async def test_the_cursor_is_seen_after_every_key() -> None:
     async with desk() as d:
         prompt = d.main.query_one(Prompt)
         await d.type("AB")
+        prompt.blink_timer._callback = lambda: None  # it is not to blink while one looks
         for key in ("left", "backspace", "end"):
             prompt._cursor_visible = False  # as while it blinks
             await d.press(key)
@@ -266,6 +267,7 @@ async def test_the_cursor_is_seen_after_every_key() -> None:
 async def test_a_ghost_is_dim_in_the_colours_of_the_terminal(theme: str) -> None:
     async with desk() as d:
         prompt = d.main.query_one(Prompt)
+        prompt.cursor_blink = False  # else at times there is none
         d.app.theme = theme
         await d.type("AB")
         await until(d.pilot, lambda: prompt.ghost == "GHOST")
