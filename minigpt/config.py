@@ -240,8 +240,8 @@ def find_preset(name: str) -> Preset:
     return PRESETS[name]
 
 
-def to_json(record: GPTConfig | TrainConfig | ModelCard) -> str:
-    """The form stored in checkpoints and exported files."""
+def to_json(record: GPTConfig | ModelCard) -> str:
+    """The form stored in exported files; checkpoints have the fields themselves."""
     return json.dumps(asdict(record), sort_keys=True)
 
 
@@ -255,21 +255,26 @@ def from_json(schema: type[Record], text: str) -> Record:
         values = json.loads(text)
     except (ValueError, RecursionError):
         raise InputError(f"its {schema.__name__} is not valid JSON: the file is damaged") from None
+    return from_fields(schema, values)
+
+
+def from_fields(schema: type[Record], values: object) -> Record:
+    """The record of these fields: all there, none other, each of its type.
+
+    Raises:
+        InputError: it is otherwise, or a value is out of range.
+    """
     if not isinstance(values, dict):
         raise InputError(f"its {schema.__name__} is not a JSON object: the file is damaged")
-    return schema(**_typed_fields(schema, values))
-
-
-def _typed_fields(schema: type[Record], values: Mapping[str, object]) -> dict[str, Any]:
-    """`values` checked against a dataclass's fields: all there, none other, each of its type."""
-    types = {f.name: f.type for f in fields(schema)}
+    types: dict[str, Any] = {f.name: f.type for f in fields(schema)}
     if set(values) != set(types):
         wrong = sorted(set(values) ^ set(types))[0]
         raise InputError(
             f"its {schema.__name__} has other fields ({wrong!r:.40}): it was written by another "
             "version of minigpt"
         )
-    return {name: checked(name, types[name], value) for name, value in values.items()}
+    checked_ones: dict[str, Any] = {k: checked(k, types[k], value) for k, value in values.items()}
+    return schema(**checked_ones)
 
 
 def checked(name: str, wanted: object, value: object) -> object:

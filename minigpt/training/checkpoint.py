@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from minigpt import __version__
-from minigpt.config import GPTConfig, ModelCard, TrainConfig, from_json, to_json
+from minigpt.config import GPTConfig, ModelCard, TrainConfig, from_fields
 from minigpt.errors import InputError
 from minigpt.files import open_atomically, read_bytes
 from minigpt.model import GPT
@@ -142,11 +142,11 @@ def load(path: Path) -> Checkpoint:
 def _from_parts(info: dict[str, Any], tensors: dict[str, Tensor]) -> Checkpoint:
     weights = {k: v for k, v in tensors.items() if not k.startswith(_OPTIMIZER)}
     checkpoint = Checkpoint(
-        model=from_json(GPTConfig, json.dumps(info["model"])),
+        model=from_fields(GPTConfig, info["model"]),
         # older ones know no average
-        train=from_json(TrainConfig, json.dumps({"ema_decay": 0.0, **info["train"]})),
+        train=from_fields(TrainConfig, {"ema_decay": 0.0, **info["train"]}),
         tokenizer=CharTokenizer.from_json(json.dumps(info["tokenizer"])),
-        card=from_json(ModelCard, json.dumps(info["card"])),
+        card=from_fields(ModelCard, info["card"]),
         excerpt=str(info["excerpt"]),
         draft=str(info["draft"]),
         best_val_loss=float(info["best_val_loss"]),
@@ -242,10 +242,10 @@ def _to_bytes(checkpoint: Checkpoint) -> bytes:
         "sharded": checkpoint.machine.sharded,
         "device": checkpoint.machine.device,
         "bfloat16": checkpoint.machine.bfloat16,
-        "model": json.loads(to_json(checkpoint.model)),
-        "train": json.loads(to_json(checkpoint.train)),
+        "model": asdict(checkpoint.model),
+        "train": asdict(checkpoint.train),
         "tokenizer": json.loads(checkpoint.tokenizer.to_json()),
-        "card": json.loads(to_json(checkpoint.card)),
+        "card": asdict(checkpoint.card),
         "excerpt": checkpoint.excerpt,
         "draft": checkpoint.draft,
         "best_val_loss": checkpoint.best_val_loss,

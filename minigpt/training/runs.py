@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from minigpt.config import GPTConfig, ModelCard, from_json
+from minigpt.config import GPTConfig, ModelCard, from_fields
 from minigpt.errors import InputError
 from minigpt.files import open_regular
 from minigpt.runtime.library import CHECKPOINTS
@@ -206,8 +206,8 @@ def _read_header(path: Path) -> RunHeader:
             end = 8 + length + max(tensor["data_offsets"][1] for tensor in header.values())
             whole = file.seek(0, 2) == end
         found = RunHeader(
-            model=from_json(GPTConfig, json.dumps(info["model"])),
-            card=from_json(ModelCard, json.dumps(info["card"])),
+            model=from_fields(GPTConfig, info["model"]),
+            card=from_fields(ModelCard, info["card"]),
             # its other settings may be newer than ours
             plan=Plan(int(info["train"]["max_steps"]), int(info["train"].get("patience", 0))),
         )
