@@ -52,6 +52,16 @@ EXCERPT_CHARS = 8192
 """Of validation text in a checkpoint: enough for a loss to two digits, seconds to compare on."""
 
 
+class Diverged(InputError):
+    """The loss, its gradient or a weight is not a number any more."""
+
+    def __init__(self, step: int, why: str) -> None:
+        super().__init__(
+            f"training diverged at step {step} ({why}); start again with lower rates, --set "
+            "muon_learning_rate= and learning_rate=; the last checkpoint is untouched"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Taken:
     """A step whose numbers a GPU may still be working on."""
@@ -74,7 +84,7 @@ class Taken:
             self.arrived.synchronize()
         loss, norm = self.numbers.tolist()
         if not math.isfinite(loss) or not math.isfinite(norm):
-            raise _diverged(self.step, f"loss {loss}, gradient norm {norm}")
+            raise Diverged(self.step, f"loss {loss}, gradient norm {norm}")
         return Step(self.step, loss, self.learning_rate, norm, self.tokens)
 
 
@@ -254,7 +264,7 @@ class Training:
         world = self._run.world
         finite = all(own_part(p).isfinite().all() for p in self.model.parameters())
         if world.any(not finite):
-            raise _diverged(self.step, "weights that are not finite")
+            raise Diverged(self.step, "weights that are not finite")
         if world.takes_part:
             snapshot = self._snapshot(full=True)
             if world.first:
@@ -314,14 +324,3 @@ class Training:
             ),
             machine=self.machine,
         )
-
-
-class Diverged(InputError):
-    """The loss, its gradient or a weight is not a number any more."""
-
-
-def _diverged(step: int, why: str) -> Diverged:
-    return Diverged(
-        f"training diverged at step {step} ({why}); start again with lower rates, --set "
-        "muon_learning_rate= and learning_rate=; the last checkpoint is untouched"
-    )
