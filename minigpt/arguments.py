@@ -190,13 +190,8 @@ def _chat_arguments(chat: argparse.ArgumentParser) -> None:
 def _sampling_arguments(parser: argparse.ArgumentParser) -> None:
     """The settings of the draw: a flag for every Knob, and characters to ban or favour."""
     defaults = SamplingParams()
-    for name, knob in KNOBS.items():
-        default = getattr(defaults, name)
-        parser.add_argument(
-            f"--{name.replace('_', '-')}", type=type(default), default=default,
-            metavar=name.split("_")[-1][0].upper(),
-            help=f"{knob.help}; default {default}",
-        )  # fmt: skip
+    for name in KNOBS:
+        _knob_argument(parser, name, default := getattr(defaults, name), default)
     parser.add_argument("--ban", default="", metavar="CHARS", help="never write these characters")
     parser.add_argument(
         "--bias",
@@ -205,6 +200,16 @@ def _sampling_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="C=N",
         help="add N to the logit of character C, e.g. --bias e=-2; may be given more than once",
     )
+
+
+def _knob_argument(
+    parser: argparse.ArgumentParser, name: str, shown: float, default: object, when: str = ""
+) -> None:
+    parser.add_argument(
+        f"--{name.replace('_', '-')}", type=type(shown), default=default,
+        metavar=name.split("_")[-1][0].upper(),
+        help=f"{when}{KNOBS[name].help}; default {shown}",
+    )  # fmt: skip
 
 
 def _evaluate_arguments(evaluate: argparse.ArgumentParser) -> None:
@@ -220,12 +225,9 @@ def _evaluate_arguments(evaluate: argparse.ArgumentParser) -> None:
     )
     defaults = SamplingParams(max_new_tokens=commands.MEMORIZED_CHARS)
     for name in ("max_new_tokens", "temperature", "seed"):
-        default = getattr(defaults, name)
-        evaluate.add_argument(
-            f"--{name.replace('_', '-')}", type=type(default), default=argparse.SUPPRESS,
-            metavar=name.split("_")[-1][0].upper(),
-            help=f"with --memorized: {KNOBS[name].help}; default {default}",
-        )  # fmt: skip
+        _knob_argument(
+            evaluate, name, getattr(defaults, name), argparse.SUPPRESS, "with --memorized: "
+        )
     _device_argument(evaluate)
     _json_argument(evaluate)
 

@@ -22,7 +22,7 @@ from minigpt.generate_command import biases
 from minigpt.runtime.chat import Roles, Turn, answer, choose_roles, likely_speakers, speakers, words
 from minigpt.runtime.library import Model
 from minigpt.runtime.params import KNOBS, SamplingParams, change
-from minigpt.terminal import one_line, printable, say
+from minigpt.terminal import one_line, say, write
 
 _IS_WINDOWS = os.name == "nt"
 _END = "Ctrl-Z and Enter" if _IS_WINDOWS else "Ctrl-D"
@@ -222,7 +222,7 @@ class _Chat:
     def _answer(self) -> None:
         """Let the model speak on, to stdout."""
         if not (self._by_hand and self._on_screen):
-            _write("\n" if self._n_answers else "")
+            write("\n" if self._n_answers else "")
         elif speaker := self._last(mine=False).speaker:
             sys.stderr.write(f"{one_line(speaker)}: ")
             sys.stderr.flush()
@@ -234,10 +234,10 @@ class _Chat:
         with _ctrl_c_caught() if self._by_hand else contextlib.nullcontext(Event()) as pressed:
             for token in tokens:
                 self._text += token.text
-                _write(printable(token.text) if self._on_screen else token.text)
+                write(token.text)
                 if pressed.is_set():
                     break
-        _write("\n")
+        write("\n")
         if pressed.is_set():  # told, because the terminal drops what it has not yet shown by then
             said = self._text[self._last(mine=False).start :]
             say(f"stopped after: {one_line(said[-40:])}")
@@ -300,8 +300,3 @@ def _split(text: str) -> list[str]:
         return shlex.split(text)
     except ValueError as error:
         raise InputError(f"{text[:40]!r} cannot be read: {error}") from None
-
-
-def _write(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()

@@ -11,7 +11,7 @@ from minigpt.runtime.draft import Draft
 from minigpt.runtime.library import Model
 from minigpt.runtime.params import KNOBS, OF_CHANCE, SamplingParams, neutral
 from minigpt.runtime.window import slides_within
-from minigpt.terminal import print_json, printable, say
+from minigpt.terminal import print_json, printable, say, write
 
 if TYPE_CHECKING:  # most texts follow no pattern: see `generation.py`
     from minigpt.runtime.pattern import Pattern
@@ -92,10 +92,10 @@ def _write_one(
     try:
         for token in stream:
             n_slides += token.slid
-            _write(printable(token.text) if on_terminal else token.text)
+            write(token.text)
     finally:  # Ctrl-C too: the shell's prompt has a line of its own
         if on_terminal:
-            _write("\n")
+            write("\n")
     _tell_of_slides(model, n_slides)
     return 0
 
@@ -144,15 +144,9 @@ def _write_texts(
         found = {"texts": texts, "logprobs": logprobs, "slides": n_slides}
         print_json({**request.about, **found})
     else:
-        shown = [printable(text) for text in texts] if sys.stdout.isatty() else texts
-        _write("\n----\n".join(shown) + "\n")
+        write("\n----\n".join(texts) + "\n")
         _tell_of_slides(request.model, n_slides)
     return 0
-
-
-def _write(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
 
 
 def biases(pairs: list[str]) -> dict[str, float]:

@@ -57,9 +57,7 @@ def set_up_streams() -> None:
     Pipes and files are in UTF-8; on Windows they would be in a code page of the last century.
     """
     for name in ("stdout", "stderr"):
-        if (
-            getattr(sys, name) is None
-        ):  # closed by who started us; the next file would get its place
+        if getattr(sys, name) is None:  # closed by who started us: the next file would be it
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
     encoded = "utf-8" if _IS_WINDOWS and "PYTHONIOENCODING" not in os.environ else None
     for stream in (sys.stdin, sys.stdout, sys.stderr):
@@ -116,6 +114,12 @@ def say(sentence: str) -> None:
     with contextlib.suppress(BrokenPipeError), while_read():  # nobody listens: no reason to stop
         sys.stderr.write(printable(sentence) + "\n")
         sys.stderr.flush()
+
+
+def write(text: str) -> None:
+    """A piece of a command's product on stdout, at once; on a terminal only what is safe."""
+    sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
+    sys.stdout.flush()
 
 
 def print_json(value: Mapping[str, object]) -> None:
