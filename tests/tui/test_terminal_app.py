@@ -177,7 +177,7 @@ def test_what_a_stranger_writes_into_a_model_file_commands_nothing(tmp_path: Pat
     with terminal(str(path)) as t:
         t.until("a␛]0;owned␇�31m".encode())
         t.until(b"ready")
-        t.type("\x1b[200~\x1b]0;owned\x07漢\x1b[201~".encode())
+        t.type("\x1b[200~\x1b[0m\r/quit\r\x1b]0;owned\x07漢\x1b[201~".encode())
         t.until("漢".encode())
         t.type(b"\x11")
         assert t.end() == 0
