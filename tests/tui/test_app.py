@@ -246,6 +246,19 @@ async def test_history_goes_up_and_down_and_keeps_the_draft() -> None:
         assert prompt.text == "draft"
 
 
+async def test_up_and_down_go_through_the_rows_of_a_long_line_first() -> None:
+    async with desk(size=(40, 24)) as d:
+        prompt, long = d.main.query_one(Prompt), "word " * 12
+        for text in ("one", long):
+            prompt.write(text)
+            await d.press("enter")
+        found = []
+        for key in ("up", "up", "down", "up", "up", "down", "down"):
+            await d.press(key)
+            found.append(prompt.text)
+        assert found == [long, long, long, long, "one", long, ""]
+
+
 async def test_ctrl_j_makes_a_new_line() -> None:
     async with desk() as d:
         await d.press("a", "ctrl+j", "b", "enter")

@@ -24,7 +24,7 @@ MAX_PASTE_CHARS = 20_000
 class Prompt(TextArea):
     """Enter sends, Ctrl+J (or Shift+Enter, where a terminal tells it) makes a new line.
 
-    Up in the first line and Down in the last go through what was sent before. Left in an empty one
+    Up in the first row and Down in the last go through what was sent before. Left in an empty one
     leaves it for the text. What the model would go on with stands behind the words as a ghost,
     which Tab or Right accepts.
 
@@ -238,7 +238,7 @@ class Prompt(TextArea):
     def action_earlier(self) -> None:
         if self.choices:
             self._move_mark(-1)
-        elif self.cursor_location[0] > 0:
+        elif not self.navigator.is_first_wrapped_line(self.cursor_location):
             self.action_cursor_up()
         else:
             self._recall(-1)
@@ -246,7 +246,7 @@ class Prompt(TextArea):
     def action_later(self) -> None:
         if self.choices:
             self._move_mark(1)
-        elif self.cursor_location[0] < self.document.line_count - 1:
+        elif not self.navigator.is_last_wrapped_line(self.cursor_location):
             self.action_cursor_down()
         else:
             self._recall(1)
