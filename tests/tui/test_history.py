@@ -10,10 +10,10 @@ from minigpt_tui.history import MAX_CHARS, MAX_PROMPTS, History
 
 def recalled(history: History) -> list[str]:
     """All that Up shows, the newest first."""
-    found = []
-    while (text := history.move(-1, "")) is not None:
+    found = [""]
+    while (text := history.move(-1, found[-1])) is not None:
         found.append(text)
-    return found
+    return found[1:]
 
 
 def test_the_next_start_knows_what_was_sent(tmp_path: Path) -> None:
@@ -35,6 +35,19 @@ def test_the_draft_comes_back_behind_the_newest() -> None:
     assert history.move(1, "one") == "draft"
 
 
+def test_what_is_edited_comes_back_until_something_is_sent() -> None:
+    history = History()
+    for text in ("one", "two"):
+        history.add(text)
+    assert history.move(-1, "draft") == "two"
+    assert history.move(-1, "two more") == "one"
+    assert history.move(1, "one more") == "two more"
+    assert history.move(1, "two more") == "draft"
+    assert recalled(history) == ["two more", "one more"]
+    history.add("three")
+    assert recalled(history) == ["three", "two", "one"]
+
+
 def test_two_places_to_write_in_share_what_is_sent(tmp_path: Path) -> None:
     path = tmp_path / "prompts.json"
     history = History(path)
@@ -43,8 +56,8 @@ def test_two_places_to_write_in_share_what_is_sent(tmp_path: Path) -> None:
     other = history.beside()
     other.add("two")
     assert recalled(other) == ["two", "one"]
-    assert history.move(1, "") == "draft"
-    assert history.move(-1, "draft") == "two"
+    assert history.move(1, "one more") == "two"
+    assert history.move(1, "two") == "draft"
     history.save()
     other.add("three")
     history.save()

@@ -37,9 +37,10 @@ class History:
         self._is_damaged = False
         self._unsaved: list[str] = []
         self._prompts = self._read() or []
-        self._back = 0
-        """How many prompts before the draft Up has come."""
-        self._draft = ""
+        self._at: int | None = None
+        """Which of the prompts Up has come to; None: the draft behind them."""
+        self._edited: dict[int | None, str] = {}
+        """The draft, and what became of the prompts that Up and Down left since one was sent."""
 
     def __bool__(self) -> bool:
         return bool(self._prompts)
@@ -47,7 +48,7 @@ class History:
     def beside(self) -> "History":
         """The same prompts for a second place to write in, with an Up and Down of its own."""
         other = copy(self)
-        other._back = 0
+        other._at, other._edited = None, {}
         return other
 
     def add(self, text: str) -> None:
@@ -55,22 +56,23 @@ class History:
         if text and text not in self._prompts[-1:]:
             self._prompts.append(text)
             self._unsaved.append(text)
-        self._back = 0
+        self._at, self._edited = None, {}
 
-    def move(self, step: int, draft: str) -> str | None:
-        """The prompt before (-1) or after (1); None: there is none.
+    def move(self, step: int, text: str) -> str | None:
+        """The prompt before (-1) or after (1), as it was left; None: there is none.
 
         Args:
             step: which way.
-            draft: what stands in the prompt now; behind the newest one it comes back.
+            text: what stands in the prompt now; it comes back until something is sent.
         """
-        back = self._back - step
-        if not 0 <= back <= len(self._prompts):
+        end = len(self._prompts)
+        at = (end if self._at is None else self._at) + step
+        if not 0 <= at <= end:
             return None
-        if not self._back:
-            self._draft = draft
-        self._back = back
-        return self._prompts[-back] if back else self._draft
+        self._edited[self._at] = text
+        self._at = at if at < end else None
+        left = self._edited.get(self._at)
+        return self._prompts[at] if left is None else left
 
     def save(self) -> None:
         """Store what is new, behind what another window of the app has stored meanwhile."""
