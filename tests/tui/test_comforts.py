@@ -12,6 +12,7 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding
 from textual.widgets import Input, OptionList, Static
 
+from minigpt.errors import InputError
 from minigpt.runtime.chat import Roles
 from minigpt_tui import preferences
 from minigpt_tui.commands import COMMANDS
@@ -389,6 +390,14 @@ def test_the_help_names_every_key() -> None:
                     "ab.page.up", "ab.page.down", "ab.top", "ab.bottom"}  # fmt: skip
     ids = {b.id for owner in owners(MinigptApp) for b in bindings(owner)}
     assert ids - explained - obvious - with_shift - as_elsewhere == set()
+
+
+def test_a_key_of_the_main_screen_is_none_of_the_prompt() -> None:
+    keys = {"interrupt": "ctrl+c", "stop": "escape", "heat": "f6", "quit": "ctrl+x"}
+    MinigptApp(ScriptedEngine(), MODEL, preferences=Preferences(keys=keys))
+    for id, key in (("stop", "ctrl+x"), ("help", "question_mark"), ("runs", "enter")):
+        with pytest.raises(InputError, match=f"{id!r} cannot have the key"):
+            MinigptApp(ScriptedEngine(), MODEL, preferences=Preferences(keys={id: key}))
 
 
 async def test_the_help_shows_the_users_own_keys(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
 from textual.screen import Screen
 from textual.widget import Widget
+from textual.widgets import TextArea
 
 from minigpt.errors import InputError
 from minigpt_tui.keymap import keymap
@@ -28,6 +29,10 @@ class Desk(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield Knob()
+
+
+class Field(TextArea):
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "send", id="field.send")]
 
 
 class Window(Screen[None]):
@@ -100,6 +105,44 @@ async def test_keys_do_what_the_user_wants(
 def test_keys_that_cannot_be_are_told(keys: dict[str, str], words: str) -> None:
     with pytest.raises(InputError, match=words):
         keymap(keys, OWNERS)
+
+
+WRITING: tuple[type[DOMNode], ...] = (Host, Desk, Field)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"help": "ctrl+x"},
+        {"help": "?"},
+        {"help": "?,ctrl+x"},
+        {"help": "enter"},
+        {"quit": "é"},
+        {"quit": "ctrl+b,space"},
+        {"field.send": "s"},
+    ],
+    ids=str,
+)
+def test_a_key_that_the_prompt_needs_is_refused(keys: dict[str, str]) -> None:
+    with pytest.raises(InputError, match="it is the prompt's, for what you write"):
+        keymap(keys, (*OWNERS, Field), WRITING)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"help": "f1,?"},
+        {"heat": "h"},
+        {"heat": "ctrl+b"},
+        {"quit": "ctrl+x"},
+        {"field.send": "ctrl+x"},
+        {"field.send": "f12", "help": "enter"},
+        {"knob.less": "x"},
+    ],
+    ids=str,
+)
+def test_a_key_that_works_while_one_writes_is_not(keys: dict[str, str]) -> None:
+    assert keymap(keys, (*OWNERS, Field), WRITING).keys() == keys.keys()
 
 
 def test_a_key_of_a_class_above_can_be_bound_anew() -> None:

@@ -1,6 +1,6 @@
 """The user's own keys, checked, as `App.set_keymap` takes them."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import combinations
 from typing import NamedTuple
 
@@ -9,6 +9,7 @@ from textual.binding import Binding
 from textual.dom import DOMNode
 from textual.keys import REPLACED_KEYS, Keys, _character_to_key, key_to_character
 from textual.screen import Screen
+from textual.widgets import TextArea
 
 from minigpt.errors import InputError
 from minigpt_tui.preferences import choice
@@ -22,6 +23,10 @@ SHOWN = {
     "pagedown": "PgDn",
 }  # fmt: skip
 """Keys that are not shown as they are called."""
+EDITING = frozenset(
+    key.strip() for b in TextArea.BINDINGS if isinstance(b, Binding) for key in b.key.split(",")
+)
+"""What a text field has for itself."""
 
 
 class _Held(NamedTuple):
@@ -32,16 +37,23 @@ class _Held(NamedTuple):
     key: str
 
 
-def keymap(keys: Mapping[str, str], owners: Iterable[type[DOMNode]]) -> dict[str, str]:
+def keymap(
+    keys: Mapping[str, str],
+    owners: Iterable[type[DOMNode]],
+    while_writing: Collection[type[DOMNode]] = (),
+) -> dict[str, str]:
     """The keys of the bindings that the user has changed.
 
     Args:
         keys: of each binding's id the keys that the user wants, with commas between them.
         owners: all classes that have bindings: the app, its screens and its widgets.
+        while_writing: those whose keys are for when the user writes, too: the prompt, and what
+            is around it.
 
     Raises:
-        InputError: no binding has such an id, there is no such key, or two bindings would have one
-            key in one place, so that one of them could never be reached. The sentence names them.
+        InputError: no binding has such an id, there is no such key, two bindings would have one
+            key in one place, so that one of them could never be reached, or one has a key that
+            the prompt needs. The sentence names them.
     """
     bindings = [(owner, binding) for owner in owners for binding in _bindings(owner)]
     ids = sorted({str(binding.id) for _, binding in bindings})
@@ -61,6 +73,11 @@ def keymap(keys: Mapping[str, str], owners: Iterable[type[DOMNode]]) -> dict[str
                 f"the key bindings {a.binding.id!r} and {b.binding.id!r} both have the key "
                 f"{a.key!r}; give one of them another"
             )
+    taken = EDITING.union(h.key for h in held if issubclass(h.owner, TextArea))
+    for owner, binding in bindings:
+        if binding.id in wanted and owner in while_writing:
+            others = frozenset[str]() if issubclass(owner, TextArea) else taken
+            _spare_prompt(binding, wanted[binding.id].split(","), others)
     return wanted
 
 
@@ -87,10 +104,15 @@ def key_name(key: str) -> str:
     *modifiers, name = key.strip().split("+")
     if len(name) == 1 and name.isupper():
         modifiers.append("shift")
-    # that of Tab, say, is nothing to show
-    sign = key_to_character(REPLACED_KEYS.get(name, name)) or ""
-    name = SHOWN.get(name) or (sign if sign.isprintable() and sign.strip() else name).title()
+    sign = _sign(name).strip()
+    name = SHOWN.get(name) or (sign or name).title()
     return "+".join((*(modifier.title() for modifier in modifiers), name))
+
+
+def _sign(key: str) -> str:
+    """What a key types; that of Tab, say, is nothing to show."""
+    sign = key_to_character(REPLACED_KEYS.get(key, key)) or ""
+    return sign if sign.isprintable() else ""
 
 
 def _bindings(owner: type[DOMNode]) -> Iterator[Binding]:
@@ -112,6 +134,23 @@ def _meet(a: _Held, b: _Held) -> bool:
         return True
     outer = min((a, b), key=lambda held: _depth(held.owner))
     return outer.binding.priority and _depth(a.owner) != _depth(b.owner)
+
+
+def _spare_prompt(binding: Binding, keys: Collection[str], taken: Collection[str]) -> None:
+    """See that a binding works while the user writes, and can take nothing that is typed.
+
+    Raises:
+        InputError: it does not, or could.
+    """
+    typed = [key for key in keys if _sign(key)]
+    own = binding.key.split(",")  # those have their way, as Ctrl+C has when nothing is selected
+    deaf = [key for key in keys if key not in own and (key in taken or key in typed)]
+    lost = typed if binding.priority else deaf if len(deaf) == len(keys) else []
+    if lost:
+        raise InputError(
+            f"the key binding {binding.id!r} cannot have the key {lost[0]!r}: it is the prompt's, "
+            "for what you write; give it another"
+        )
 
 
 def _depth(owner: type[DOMNode]) -> int:

@@ -33,6 +33,7 @@ from minigpt_tui.protocol import Engine
 from minigpt_tui.screens.by_name import begin
 from minigpt_tui.screens.main import MainScreen
 from minigpt_tui.theme import NIGHT, PAPER
+from minigpt_tui.widgets.prompt import Prompt
 
 DEFAULTS = Preferences()
 USELESS = frozenset({"Screenshot", "Maximize", "Minimize"})
@@ -97,7 +98,8 @@ class MinigptApp(App[str]):
         self.last_words: list[str] = []
         """What is to be said when the app has left the terminal."""
         self._sessions = sessions
-        keys = keymap(preferences.keys, owners(MinigptApp)) if preferences.keys else {}
+        own = preferences.keys
+        keys = keymap(own, owners(MinigptApp), (MinigptApp, MainScreen, Prompt)) if own else {}
         self.set_keymap(keys)
         self._key_names = key_names(keys, (MinigptApp, *AT_FIRST))
         self.theme = choice("theme", preferences.theme, self.available_themes)
