@@ -498,6 +498,21 @@ async def test_pasted_control_characters_become_symbols() -> None:
         assert prompt.text == "a␛[31m␀\nb��"
 
 
+@pytest.mark.parametrize("keys", [["tab"], ["left"], ["f10", "tab"]], ids=" ".join)
+async def test_what_is_pasted_beside_the_prompt_goes_there(keys: list[str]) -> None:
+    async with desk() as d:
+        await d.type("a")
+        await d.press("enter")
+        d.engine.finish()
+        await d.says("ready")
+        await d.press(*keys)
+        prompt = d.app.screen.query_one(Prompt)
+        await until(d.pilot, lambda: not prompt.has_focus)
+        d.app.post_message(events.Paste("bc"))
+        await until(d.pilot, lambda: prompt.text.endswith("bc"))
+        assert prompt.has_focus
+
+
 async def test_what_is_pasted_to_the_palette_is_harmless_too() -> None:
     async with desk() as d:
         await d.press("ctrl+p")

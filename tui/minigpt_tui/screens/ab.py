@@ -236,6 +236,10 @@ class ABScreen(Window):
             for pane in self.both.panes:
                 pane.view.release()
 
+    def on_paste(self, event: events.Paste) -> None:
+        """In the text, or on a slider: words can only be meant for the prompt."""
+        self.query_one(Prompt).paste(event)
+
     @on(TokenView.WentRight)
     def _leave_the_text(self) -> None:
         self.query_one(Prompt).focus()

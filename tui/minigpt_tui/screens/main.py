@@ -310,6 +310,10 @@ class MainScreen(Steady):
             view.focus()
             view.action_move(-1)
 
+    def on_paste(self, event: events.Paste) -> None:
+        """In the text, or on a slider: words can only be meant for the prompt."""
+        self.query_one(Prompt).paste(event)
+
     @on(TokenView.WentRight)
     def _leave_the_text(self) -> None:
         self.query_one(Prompt).focus()

@@ -264,7 +264,12 @@ class Prompt(TextArea):
 
     async def _on_paste(self, event: events.Paste) -> None:
         event.prevent_default()
+        self.paste(event)
+
+    def paste(self, event: events.Paste) -> None:
+        """Take what is pasted, also elsewhere, where nobody else does."""
         event.stop()
+        self.focus()
         text = event.text
         if len(text) > MAX_PASTE_CHARS:
             self.notify(
