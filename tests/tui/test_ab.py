@@ -579,6 +579,14 @@ async def test_where_there_is_little_room_the_sliders_are_shown_when_asked_for(
         await d.reads("F3 for the sliders")
 
 
+async def test_what_is_said_names_the_users_own_keys() -> None:
+    async with two_panes() as d:
+        d.app.set_keymap({"ab.new_seed": "f12", "ab.models": "f9"})
+        await d.press("f12")
+        await d.reads("or F9 for another model; then Enter")
+        assert "F12 another" in str(d.screen.query_one("#prompt-row").border_subtitle)
+
+
 async def test_help_is_over_it() -> None:
     async with two_panes() as d:
         await d.press("f1")

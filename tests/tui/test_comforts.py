@@ -416,6 +416,48 @@ async def test_the_help_shows_the_users_own_keys(tmp_path: Path) -> None:
         assert d.is_on(MainScreen)
 
 
+async def test_what_is_said_names_the_users_own_keys(tmp_path: Path) -> None:
+    keys = {"stop": "f12", "save": "ctrl+b", "heat": "f11"}
+    async with home(tmp_path, Preferences(keys=keys)) as d:
+        await d.type("a")
+        await d.press("enter")
+        d.engine.write("b")
+        await d.sees("ab")
+        placeholder = d.main.query_one(Prompt).placeholder
+        assert str(placeholder) == "F12 stops, Enter adds your words"
+        await d.press("f4")
+        await d.is_told("arrive: Ctrl+B")
+        await d.press("ctrl+b")
+        (*_, html) = d.app.screen.query_one(OptionList).options
+        assert "F11 in the text" in str(html.prompt)
+
+
+@pytest.mark.parametrize(
+    ("pressed", "own", "says"),
+    [
+        (["f2"], {"picker.close": "x", "picker.sort": "Z"}, "Enter opens · Shift+Z sorts · X "),
+        (["ctrl+t"], {"roles.below": "f12", "roles.close": "f9"}, "↑ F12 name · Tab field · F9 "),
+        (["ctrl+o"], {"sessions.rename": "n"}, "N rename · D duplicate · Del delete"),
+        (["f5"], {"export.close": "f12"}, "F12 closes"),
+        (["f9"], {"run_picker.close": "x"}, "X closes"),
+        (["f1"], {"help.close": "x"}, "X closes"),
+        ([*"/files", "enter"], {"note.close": "x"}, "X closes"),
+        ([*"/keep", "enter", "enter"], {"ask.close": "f12"}, "F12 closes"),
+    ],
+)
+async def test_a_window_names_the_users_own_keys(
+    tmp_path: Path, pressed: list[str], own: dict[str, str], says: str
+) -> None:
+    async with home(tmp_path, Preferences(keys=own)) as d:
+        await d.type("a")
+        await d.press("enter")
+        d.engine.finish()
+        await d.says("ready")
+        await d.press(*pressed)
+        await until(d.pilot, lambda: bool(d.app.screen.query(".window")))
+        assert says in str(d.app.screen.query_one(".window").border_subtitle)
+
+
 async def test_what_a_key_does_stays_in_its_column() -> None:
     async with desk(size=(40, 24)) as d:
         await d.press("f1")

@@ -125,7 +125,7 @@ def test_opens_generates_and_is_done(line: Line, model: Path) -> None:
     line.client.send(Generate(3, "abc", params, model="of another one"))
     failed = line.wait_for(Failed)
     assert isinstance(failed, Failed)
-    assert (failed.run, failed.sentence) == (3, "no model is open; choose one with F2")
+    assert (failed.run, failed.sentence) == (3, "no model is open; choose one")
     line.client.send(Generate(2, "abc", params, model=opened.checksum))
     line.wait_for(Done)
     assert line.text(2) == text

@@ -118,7 +118,7 @@ async def test_keys_that_come_together_make_a_name_in_their_order() -> None:
         await until(d.pilot, lambda: name(d).value == "y.html")
 
 
-async def test_without_colours_it_says_where_f6_turns_them_on() -> None:
+async def test_without_colours_it_says_which_key_turns_them_on() -> None:
     async with desk() as d:
         await opened(d)
         svg, html = (str(o.prompt) for o in d.app.screen.query_one(OptionList).options[-2:])

@@ -161,7 +161,7 @@ class EngineProcess:
     def _generate(self, request: Generate) -> None:
         start = time.perf_counter()
         if self._model is None or request.model not in {None, self._model.checksum}:
-            self._send(Failed(request.run, "no model is open; choose one with F2"))
+            self._send(Failed(request.run, "no model is open; choose one"))
             return
         try:
             self._run(request, self._model, start)

@@ -20,7 +20,7 @@ NAMED_KEYS = frozenset(key.value for key in Keys) | REPLACED_KEYS.keys()
 
 SHOWN = {
     "left": "←", "right": "→", "up": "↑", "down": "↓", "escape": "Esc", "pageup": "PgUp",
-    "pagedown": "PgDn",
+    "pagedown": "PgDn", "delete": "Del",
 }  # fmt: skip
 """Keys that are not shown as they are called."""
 EDITING = frozenset(
@@ -93,6 +93,11 @@ def key_names(keys: Mapping[str, str], owners: Iterable[type[DOMNode]]) -> dict[
         for owner in owners
         for b in _bindings(owner)
     }
+
+
+def keys_of(node: DOMNode) -> dict[str, str]:
+    """How a text calls the keys of a screen or widget, by the binding's id."""
+    return key_names(node.app._keymap, [type(node)])  # Textual has no public name for it
 
 
 def key_name(key: str) -> str:

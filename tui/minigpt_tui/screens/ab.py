@@ -10,12 +10,14 @@ from textual.app import ComposeResult
 from textual.await_complete import AwaitComplete
 from textual.binding import Binding
 from textual.containers import Horizontal
+from textual.content import Content
 from textual.widgets import Static
 
 from minigpt.runtime.params import SamplingParams
 from minigpt.terminal import printable
 from minigpt_tui.history import History
 from minigpt_tui.keeper import SAVE_S, Keeper
+from minigpt_tui.keymap import keys_of
 from minigpt_tui.messages import EngineSpoke, Submitted
 from minigpt_tui.pace import FRAME_S, NOTICE_S, NUMBERS_S, Pace
 from minigpt_tui.presets import PRESETS, Changes, apply
@@ -141,7 +143,8 @@ class ABScreen(Window):
             pane.writer.engine.listen(self._wake)
             pane.writer.open(model)
         prompt = self.query_one(Prompt)
-        prompt.placeholder = "Type a beginning; Enter writes on from it in both"
+        send = keys_of(prompt)["prompt.submit"]
+        prompt.placeholder = Content(f"Type a beginning; {send} writes on from it in both")
         prompt.give_back(self._first_text)
         self.app.theme_changed_signal.subscribe(self, lambda _: self.both.mark())
         self.set_interval(SAVE_S, self._save)
@@ -193,8 +196,8 @@ class ABScreen(Window):
         return [pane.writer.state for pane in self.both.panes]
 
     def _show_seed(self) -> None:
-        row = self.query_one("#prompt-row")
-        row.border_subtitle = f"seed {self.both.a.params.seed} for both · Ctrl+R another"
+        seed, key = self.both.a.params.seed, keys_of(self)["ab.new_seed"]
+        self.query_one("#prompt-row").border_subtitle = f"seed {seed} for both · {key} another"
 
     def _tell(self, *notices: Notice) -> None:
         self.app.clear_notifications()  # a pile of them would cover the texts

@@ -11,6 +11,7 @@ from textual.widgets import Input, Static
 
 from minigpt.errors import InputError
 from minigpt.terminal import printable
+from minigpt_tui.keymap import keys_of
 from minigpt_tui.screens.window import Window
 from minigpt_tui.widgets.in_turn import Line
 
@@ -41,7 +42,7 @@ class Ask(ModalScreen[str | None], Window):
     def compose(self) -> ComposeResult:
         with Vertical(classes="window") as window:
             window.border_title = self._title
-            window.border_subtitle = "Enter saves · Esc closes"
+            window.border_subtitle = f"Enter saves · {keys_of(self)['ask.close']} closes"
             yield Static(self._question, markup=False)
             yield Line(compact=True)
             yield Static("", id="trouble", markup=False)

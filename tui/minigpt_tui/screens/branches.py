@@ -10,6 +10,7 @@ from textual.widgets import Input, Static
 from minigpt_tui.branches import around_fork, called
 from minigpt_tui.comparison import compare
 from minigpt_tui.document import Branch, Document
+from minigpt_tui.keymap import keys_of
 from minigpt_tui.screens.compare import CompareScreen
 from minigpt_tui.screens.window import Window
 from minigpt_tui.widgets.branch_preview import OWN_CHARS, SHARED_CHARS, BranchPreview
@@ -122,10 +123,11 @@ class BranchesScreen(Window):
 
     def _show_head(self) -> None:
         tree = self.tree_view
-        n = len(tree.rows)
+        n, is_marked, keys = len(tree.rows), tree.marked is not None, keys_of(self)
+        leave, choose = keys["branches.close"], keys["branches.compare"]
         legend = (
-            ("Enter sets the name, Esc leaves it as it was", "bold") if self._is_naming
-            else ("◆ to compare it, press C on another one", "bold") if tree.marked is not None
+            (f"Enter sets the name, {leave} leaves it as it was", "bold") if self._is_naming
+            else (f"◆ to compare it, press {choose} on another one", "bold") if is_marked
             else ("● the text that is shown", "$text-muted")
         )  # fmt: skip
         self.query_one("#branches-head", Static).update(

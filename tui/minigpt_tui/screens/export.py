@@ -24,6 +24,7 @@ from minigpt.terminal import one_line
 from minigpt_tui.document import Document
 from minigpt_tui.exports import Form, export
 from minigpt_tui.heat import Heat, Palette
+from minigpt_tui.keymap import keys_of
 from minigpt_tui.screens.window import Window
 from minigpt_tui.widgets.in_turn import Line
 from minigpt_tui.widgets.options import Options
@@ -80,7 +81,8 @@ class ExportScreen(ModalScreen[Path | None], Window):
     def compose(self) -> ComposeResult:
         with VerticalScroll(classes="window", can_focus=False) as window:
             window.border_title = "Save as"
-            window.border_subtitle = "Enter saves · Tab to the name · Esc closes"
+            close = keys_of(self)["export.close"]
+            window.border_subtitle = f"Enter saves · Tab to the name · {close} closes"
             yield Options(*map(self._option, FORMS), markup=False, compact=True)
             name = f"minigpt-{datetime.now():%Y%m%d-%H%M%S}.{Form.TEXT}"
             yield Line(name, id="export-name", select_on_focus=False)
@@ -94,9 +96,10 @@ class ExportScreen(ModalScreen[Path | None], Window):
 
     def _option(self, form: Form) -> Option:
         name, words = FORMS[form]
+        keys = keys_of(self.app.screen_stack[0])
         heat = (
             f"coloured by {self._heat}" if self._heat is not Heat.OFF
-            else "without colours; F6 in the text turns them on"
+            else f"without colours; {keys['heat']} in the text turns them on"
         )  # fmt: skip
         words = words.format(heat=heat)
         return Option(Content.assemble(f"{name:<13}", (f".{form:<6}{words}", "$text-muted")))

@@ -154,7 +154,7 @@ class HelpScreen(ModalScreen[None], Window):
     def compose(self) -> ComposeResult:
         with VerticalScroll(classes="window") as window:
             window.border_title = "Help"
-            window.border_subtitle = "↑ ↓ scroll · Esc closes"
+            window.border_subtitle = f"↑ ↓ scroll · {self._keys['help.close']} closes"
             for area, rows in AREAS.items():
                 yield Static(area, classes="heading")
                 yield KeyTable([self._row(*row) for row in rows], classes="keys")

@@ -135,7 +135,8 @@ class MainScreen(Steady):
             yield SidePanel(self._preferences.params, self._preferences.presets, id="panel")
         yield HeatLegend(id="legend")
         yield ChoiceList(id="commands")
-        yield PromptRow(self._history, partial(by_name.complete, self), id="prompt-row")
+        complete = partial(by_name.complete, self)
+        yield PromptRow(self._history, complete, self._keys, id="prompt-row")
         yield KeyLine()
 
     def _apply_breakpoints(self) -> None:
@@ -565,7 +566,8 @@ class MainScreen(Steady):
             return
         self.app.copy_to_clipboard(text)
         # the terminal does not say whether it obeyed
-        self.tell(f"Sent {len(text):,} characters to the clipboard. If they did not arrive: F5.")
+        sent = f"Sent {len(text):,} characters to the clipboard."
+        self.tell(f"{sent} If they did not arrive: {self._keys['save']}.")
 
     def action_save(self) -> None:
         if self.app.screen is self:

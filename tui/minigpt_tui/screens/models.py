@@ -18,6 +18,7 @@ from minigpt.runtime.library import list_models
 from minigpt.terminal import one_line, printable
 from minigpt_tui.cards import Card, read_card
 from minigpt_tui.glyphs import cut
+from minigpt_tui.keymap import keys_of
 from minigpt_tui.screens.window import Window
 from minigpt_tui.widgets.options import Options
 
@@ -81,7 +82,9 @@ class ModelPicker(ModalScreen[Path | None], Window):
     def compose(self) -> ComposeResult:
         with Vertical(classes="window") as window:
             window.border_title = "Models"
-            window.border_subtitle = "Enter opens · Shift+S sorts · Esc closes"
+            keys = keys_of(self)
+            sort, close = keys["picker.sort"], keys["picker.close"]
+            window.border_subtitle = f"Enter opens · {sort} sorts · {close} closes"
             if not self._models:
                 yield Static(NONE, markup=False)
                 return

@@ -7,6 +7,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from minigpt.terminal import one_line, printable
+from minigpt_tui.keymap import keys_of
 from minigpt_tui.screens.window import Window
 
 
@@ -23,7 +24,7 @@ class Note(ModalScreen[None], Window):
     def compose(self) -> ComposeResult:
         with VerticalScroll(classes="window") as window:
             window.border_title = self._title
-            window.border_subtitle = "Esc closes"
+            window.border_subtitle = f"{keys_of(self)['note.close']} closes"
             for heading, text in self._parts:
                 yield Static(one_line(heading), classes="heading", markup=False)
                 yield Static(printable(text), classes="keys", markup=False)

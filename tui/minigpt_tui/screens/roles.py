@@ -13,6 +13,7 @@ from textual.widgets.option_list import Option
 from minigpt.errors import InputError
 from minigpt.runtime.chat import MAX_NAME, Roles
 from minigpt.terminal import printable
+from minigpt_tui.keymap import keys_of
 from minigpt_tui.screens.window import Window
 from minigpt_tui.widgets.in_turn import Line
 from minigpt_tui.widgets.options import Options
@@ -46,7 +47,11 @@ class RolesScreen(ModalScreen[Roles | None], Window):
     def compose(self) -> ComposeResult:
         with Vertical(classes="window") as window:
             window.border_title = "A conversation"
-            window.border_subtitle = "Enter begins · ↑ ↓ name · Tab field · Esc closes"
+            keys = keys_of(self)
+            names = f"{keys['roles.above']} {keys['roles.below']}"
+            window.border_subtitle = (
+                f"Enter begins · {names} name · Tab field · {keys['roles.close']} closes"
+            )
             with Horizontal(classes="field"):
                 yield Static("you speak as")
                 yield Line(max_length=MAX_NAME, compact=True, id="me", select_on_focus=True)

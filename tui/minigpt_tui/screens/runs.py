@@ -20,6 +20,7 @@ from minigpt.training.metrics import METRICS
 from minigpt.training.progress import loss_text
 from minigpt.training.runs import RunSummary, find_runs
 from minigpt_tui.glyphs import cut
+from minigpt_tui.keymap import keys_of
 from minigpt_tui.screens.window import Window
 from minigpt_tui.widgets.options import Options
 from minigpt_tui.widgets.run_head import STATES
@@ -56,7 +57,7 @@ class RunPicker(ModalScreen[Path | None], Window):
     def compose(self) -> ComposeResult:
         with Vertical(classes="window") as window:
             window.border_title = "Training runs"
-            window.border_subtitle = "Enter watches · Esc closes"
+            window.border_subtitle = f"Enter watches · {keys_of(self)['run_picker.close']} closes"
             yield Static("Reading checkpoints/ ...", markup=False, id="run-columns")
 
     def on_mount(self) -> None:

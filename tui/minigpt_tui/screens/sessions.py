@@ -17,6 +17,7 @@ from textual.widgets.option_list import Option
 from minigpt.errors import InputError
 from minigpt.terminal import one_line
 from minigpt_tui.finding import words_in
+from minigpt_tui.keymap import keys_of
 from minigpt_tui.screens.window import Window
 from minigpt_tui.sessions import Found, SessionInfo, Sessions
 from minigpt_tui.widgets.in_turn import Line
@@ -108,10 +109,12 @@ class SessionsScreen(ModalScreen[Chosen], Window):
     def compose(self) -> ComposeResult:
         with Vertical(classes="window") as window:
             window.border_title = "Sessions"
-            window.border_subtitle = (
-                "Enter open · R rename · D duplicate · Del delete · P replay · Esc close"
-            )
-            yield Line(placeholder="/ searches in all that was written", id="sessions-search")
+            keys = keys_of(self)
+            names = ("rename", "duplicate", "delete", "replay", "close")
+            says = (f"{keys[f'sessions.{name}']} {name}" for name in names)
+            window.border_subtitle = " · ".join(("Enter open", *says))
+            search = f"{keys['sessions.search']} searches in all that was written"
+            yield Line(placeholder=search, id="sessions-search")
             with Container(id="sessions-body"):
                 with Container(id="sessions-list"):
                     yield Options(markup=False, compact=True)

@@ -1,6 +1,6 @@
 """The row where the user writes: who speaks, the prompt, and how surprising the words are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from rich.cells import cell_len
 from rich.style import Style
@@ -23,10 +23,24 @@ class PromptRow(Horizontal):
     """Frames the Prompt."""
 
     def __init__(
-        self, sent: History, complete: Callable[[str], tuple[Choice, ...]], *, id: str
+        self,
+        sent: History,
+        complete: Callable[[str], tuple[Choice, ...]],
+        keys: Mapping[str, str],
+        *,
+        id: str,
     ) -> None:
+        """Make the row.
+
+        Args:
+            sent: what was sent before.
+            complete: how a command that is half typed could go on.
+            keys: what to call the key of each binding.
+            id: of the widget.
+        """
         super().__init__(id=id)
         self._sent, self._complete = sent, complete
+        self._stop, self._send = keys["stop"], keys["prompt.submit"]
 
     def compose(self) -> ComposeResult:
         yield Static("›", id="prompt-mark")
@@ -43,9 +57,9 @@ class PromptRow(Horizontal):
         """Say in the empty prompt what can be done now."""
         says = (
             _who_answers(roles) if roles
-            else "Type a beginning, or press Enter" if is_empty
-            else "Esc stops, Enter adds your words" if is_writing
-            else "Enter goes on, or type what comes next"
+            else f"Type a beginning, or press {self._send}" if is_empty
+            else f"{self._stop} stops, {self._send} adds your words" if is_writing
+            else f"{self._send} goes on, or type what comes next"
         )  # fmt: skip
         self.query_one(Prompt).placeholder = Content(says)  # a name may hold square brackets
 

@@ -8,11 +8,10 @@ from textual.containers import Container, Vertical
 from textual.content import Content
 from textual.widgets import Static
 
+from minigpt_tui.keymap import keys_of
 from minigpt_tui.parting import Parting
 from minigpt_tui.widgets.pane import Pane
 from minigpt_tui.writer import Notice
-
-ADVICE = "or F2 for another model; then Enter writes with both."
 
 
 class TwoPanes(Vertical):
@@ -99,9 +98,14 @@ class TwoPanes(Vertical):
             pane.show_heading(self.other(pane), is_chosen=pane is self.chosen)
         said = self._parting.verdict(self.a.text, self.b.text, is_writing=self.is_writing)
         mark = ("◆ ", "bold $accent") if self._parting.has_parted else ""
-        way = "Tab to a slider" if self.a.panel.display else "F3 for the sliders"
-        verdict = Content.assemble(mark, said or (f"{way}, {ADVICE}", "$text-muted"))
+        verdict = Content.assemble(mark, said or (self._advice(), "$text-muted"))
         self.query_one("#verdict", Static).update(verdict, layout=False)
+
+    def _advice(self) -> str:
+        keys = keys_of(self.screen)
+        go, sliders, model = keys["ab.next"], keys["ab.sliders"], keys["ab.models"]
+        way = f"{go} to a slider" if self.a.panel.display else f"{sliders} for the sliders"
+        return f"{way}, or {model} for another model; then {keys['ab.write']} writes with both."
 
     # settings
 
