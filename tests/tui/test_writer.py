@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from minigpt.runtime.chat import Roles
 from minigpt.runtime.params import SamplingParams
 from minigpt_tui.candidates import Candidate
 from minigpt_tui.document import Document
@@ -248,6 +249,38 @@ def test_another_document_has_nothing_to_write_anew() -> None:
     writer.adopt(other)
     assert not writer.can_write_again
     assert other.text == "stored"
+
+
+def test_what_was_written_before_a_text_was_opened_is_written_anew() -> None:
+    writer, engine = ready()
+    for words in ("A", "B"):
+        writer.write(words, PARAMS)
+        engine.write("xyz")
+        engine.finish()
+        writer.hear()
+    document = writer.document
+    writer.adopt(Document())
+    writer.adopt(document)
+    assert writer.can_write_again
+    writer.again(PARAMS)
+    assert engine.last_generate.text == "AxyzB"
+    writer.again(PARAMS)  # before a letter has come: the same one
+    assert engine.last_generate.text == "AxyzB"
+
+
+def test_what_is_left_of_a_text_is_written_anew() -> None:
+    writer, engine = ready()
+    writer.roles = Roles("ROMEO", "JULIET")
+    for _ in range(2):
+        writer.write("HO", PARAMS)
+        engine.write("AY.\n\n")
+        engine.finish("stop text")
+        writer.hear()
+    assert writer.take_back() == "HO"
+    assert writer.can_write_again
+    writer.again(PARAMS)
+    asked = engine.last_generate
+    assert (asked.text, asked.not_first) == ("ROMEO:\nHO\n\nJULIET:\n", "\n")
 
 
 def test_a_model_that_was_asked_for_before_another_one_is_passed_over() -> None:

@@ -279,6 +279,22 @@ class Document:
         """What a run has written."""
         return self.nodes.text(range(run.first, run.first + run.n_chars)) if run.n_chars else ""
 
+    def shown_runs(self) -> list[RunRecord]:
+        """The runs of which something is in the text."""
+        spans = self.spans()
+        return [run for run in self.runs if any(run.first in span for span in spans)]
+
+    @property
+    def last_run(self) -> RunRecord | None:
+        """The newest of them; rather one that has yet to write, or never did, where the text ends.
+
+        None: no model has written here.
+        """
+        if self.runs and not self.runs[-1].n_chars and self.runs[-1].head == self.head:
+            return self.runs[-1]
+        shown = self.shown_runs()
+        return shown[-1] if shown else None
+
     @property
     def current_branch(self) -> int:
         """The first node of the branch that is shown; that of the empty text is the oldest."""

@@ -75,7 +75,7 @@ _START = re.compile(r"([ \t]*)(\d*)([-+=:.)]?)")
 
 def to_markdown(document: Document, title: str = "") -> str:
     """The text with the user's words in bold, below what it was written with."""
-    runs = [f"- {_escaped(one_line(_sentence(run)))}" for run in _shown_runs(document)]
+    runs = [f"- {_escaped(one_line(_sentence(run)))}" for run in document.shown_runs()]
     head = [f"# {_escaped(one_line(title or 'minigpt'))}", "", *runs, "", "---", ""]
     return "\n".join([*head, _joined(_lines(document))]) + "\n"
 
@@ -236,9 +236,3 @@ def _params(params: SamplingParams) -> dict[str, Any]:
         [token_id, bias if math.isfinite(bias) else None] for token_id, bias in params.logit_bias
     ]
     return values
-
-
-def _shown_runs(document: Document) -> list[RunRecord]:
-    """The runs of which something is in the shown text."""
-    spans = document.spans()
-    return [run for run in document.runs if any(run.first in span for span in spans)]

@@ -148,16 +148,15 @@ class Writer:
 
     @property
     def can_write_again(self) -> bool:
-        """Whether the text goes on from where the last run began."""
-        last, document = self._record, self.document
-        return last is not None and document.common(document.head, last.head) == last.length
+        """Whether the model wrote something of the text, or was about to."""
+        return self.document.last_run is not None
 
     def again(self, params: SamplingParams) -> None:
-        """Let the model write something else from where the last run began, as it can.
+        """Let the model write something else from where its last run began, as it can.
 
         What it wrote stays as another branch.
         """
-        last, document = self._record, self.document
+        last, document = self.document.last_run, self.document
         assert last is not None
         self.stop()
         document.mark()
