@@ -2,6 +2,7 @@
 
 import sqlite3
 import time
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,22 @@ async def test_a_row_takes_one_line_beside_a_scroll_bar_too(tmp_path: Path) -> N
         field = d.app.screen.query_one("#sessions-rename", Input)
         await until(d.pilot, lambda: field.has_focus and field.region.height > 0)
         assert field.region.y == options.region.y + 2
+
+
+async def test_the_newer_ones_stay_in_view_where_there_is_room(tmp_path: Path) -> None:
+    path, document = tmp_path / "sessions.db", Document()
+    document.append_user(OLD)
+    now = count(1e9)
+    sessions = Sessions(path, lambda: next(now))
+    ids = [sessions.save(sessions.create(), document) for _ in range(24)]
+    sessions.close()
+    async with desk(sessions=path) as d:
+        await until(d.pilot, lambda: d.main.keeper.sessions is not None)
+        d.main.adopt(d.main.keeper.open(ids[-8]))
+        await browse(d)
+        options = d.app.screen.query_one(OptionList)
+        await until(d.pilot, lambda: (options.highlighted, options.region.height) == (7, 10))
+        assert options.scroll_offset.y == 0
 
 
 async def test_an_empty_library_says_what_will_be_there(tmp_path: Path) -> None:

@@ -78,7 +78,8 @@ class SessionsScreen(ModalScreen[Chosen], Window):
         OptionList { layer: rows; height: 100%; }
         #sessions-rename { layer: above; display: none; }
         #sessions-preview { height: 9; border-top: solid $panel; padding: 0 1; }
-        #sessions-empty { height: 1fr; padding: 1 1; }
+        /* not until it is known: the list would be scrolled as if it had half the room */
+        #sessions-empty { height: 1fr; padding: 1 1; display: none; }
     }
     SessionsScreen.-wide {
         #sessions-body { layout: horizontal; }
