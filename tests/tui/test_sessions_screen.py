@@ -236,6 +236,20 @@ async def test_a_search_shows_where_the_words_stand(database: Path) -> None:
         assert d.text == OLD
 
 
+async def test_a_search_that_finds_more_than_it_shows_says_so(tmp_path: Path) -> None:
+    path, document = tmp_path / "sessions.db", Document()
+    document.append_user(OLD)
+    sessions = Sessions(path)
+    for _ in range(51):
+        sessions.save(sessions.create(), document)
+    sessions.close()
+    async with desk(sessions=path) as d:
+        await browse(d)
+        assert said(d) == "51 sessions"
+        await d.press("slash", *"li")
+        await until(d.pilot, lambda: said(d) == "the best 50; more words find fewer")
+
+
 async def test_keys_that_come_together_are_searched_for(database: Path) -> None:
     async with desk(sessions=database) as d:
         await browse(d)

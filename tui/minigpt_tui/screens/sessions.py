@@ -19,7 +19,7 @@ from minigpt.terminal import one_line
 from minigpt_tui.finding import words_in
 from minigpt_tui.keymap import keys_of
 from minigpt_tui.screens.window import Window
-from minigpt_tui.sessions import Found, SessionInfo, Sessions
+from minigpt_tui.sessions import MOST_FOUND, Found, SessionInfo, Sessions
 from minigpt_tui.widgets.in_turn import Line
 from minigpt_tui.widgets.options import Options
 from minigpt_tui.widgets.session_text import Row, excerpt, facts, short_title
@@ -142,11 +142,10 @@ class SessionsScreen(ModalScreen[Chosen], Window):
         self._draw_rows(highlight)
         n = len(self._shown)
         is_search = bool(words.strip())
-        counted = f"{n:,} found" if is_search else f"{n:,} session{'s' * (n != 1)}"
-        if n == MOST:
-            counted = f"the newest {n:,} sessions; a search finds the others"
         self._say(
-            Content.styled(self._said, "bold $foreground") if self._said else Content(counted)
+            Content.styled(self._said, "bold $foreground")
+            if self._said
+            else Content(_found(n) if is_search else _stored(n))
         )
         self.query_one("#sessions-body").display = bool(n)
         empty = self.query_one("#sessions-empty", Static)
@@ -310,3 +309,13 @@ class SessionsScreen(ModalScreen[Chosen], Window):
         else:
             self._said = f"Duplicated “{short_title(info, 40)}”."
             self._list(copy)
+
+
+def _stored(n: int) -> str:
+    if n == MOST:
+        return f"the newest {n:,} sessions; a search finds the others"
+    return f"{n:,} session{'s' * (n != 1)}"
+
+
+def _found(n: int) -> str:
+    return f"the best {n:,}; more words find fewer" if n == MOST_FOUND else f"{n:,} found"
