@@ -175,6 +175,19 @@ def test_lists_the_newest_first(sessions: Sessions) -> None:
     assert sessions.list(limit=1) == (newest,)
 
 
+def test_what_was_undone_is_still_known_by_how_it_began(sessions: Sessions) -> None:
+    id, document = sessions.create(), text_only("older")
+    document.rewind(0)
+    document.append_user("newer, and on")
+    document.rewind(5)
+    document.append_user("!")
+    for length, preview in ((6, "newer!"), (5, "newer"), (0, "newer!")):
+        document.rewind(length)
+        sessions.save(id, document)
+        (info,) = sessions.list()
+        assert (info.n_chars, info.preview) == (length, preview)
+
+
 def test_renames_and_keeps_the_name(sessions: Sessions) -> None:
     id = stored(sessions, "text")
     sessions.rename(id, "balcony\x1b[31m\n")

@@ -362,7 +362,7 @@ async def test_duplicates(database: Path) -> None:
         assert d.text == OLD
 
 
-async def test_texts_of_one_name_are_told_apart_and_an_empty_one_is_called_so(
+async def test_texts_of_one_name_are_told_apart_and_an_undone_one_is_called_so(
     tmp_path: Path,
 ) -> None:
     path, now = tmp_path / "sessions.db", 1e9
@@ -379,8 +379,9 @@ async def test_texts_of_one_name_are_told_apart_and_an_empty_one_is_called_so(
         await browse(d)
         assert titles(d) == [
             "ROMEO: What light th… (copy)", "A, beside B: ROMEO: What light …",
-            "A, beside B: KING: A horse!", "B, beside A: KING: A horse!", "(no text)",
+            "A, beside B: KING: A horse!", "B, beside A: KING: A horse!", "taken back",
         ]  # fmt: skip
+        assert ["undone" in row.plain for row in rows(d)] == [False] * 4 + [True]
 
 
 async def test_a_damaged_session_says_so(database: Path) -> None:

@@ -44,7 +44,8 @@ class SessionInfo:
     model: str
     """Of the newest run."""
     preview: str
-    """How its text begins, safe to show, on one line."""
+    """How its text begins, or where all of it was undone its newest branch; safe to show, on one
+    line."""
 
 
 def called(name: str, preview: str) -> str:
@@ -327,13 +328,21 @@ def _rest(document: Document) -> tuple[object, ...]:
     return (
         len(document),
         one_line(last.model_name) if last else "",
-        one_line(document.text[:_PREVIEW]),
+        one_line(_preview(document)),
         document.head,
         json.dumps(document.undone_to),
         json.dumps(document.redone_to),
         json.dumps(list(document.names.items())),
         run_to_json(last) if last else "",
     )
+
+
+def _preview(document: Document) -> str:
+    """How the text begins; where all of it was undone, the newest branch."""
+    if document.text:
+        return document.text[:_PREVIEW]
+    newest = max(document.nodes.branches(), default=None)
+    return "" if newest is None else document.text_of(document.nodes.leaf(newest))[:_PREVIEW]
 
 
 def _duplicate(db: sqlite3.Connection, id: int, copy: int, now: float) -> bool:

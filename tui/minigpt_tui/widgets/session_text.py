@@ -57,7 +57,8 @@ class Row(Visual):
         info, width = self.found.info, max(width, 1)
         words = f"  {ago(info.updated, self.now):<14}"
         if width >= WITH_LENGTH:
-            words = f" {info.n_chars:>9,}{words}"
+            length = f"{info.n_chars:,}" if info.n_chars else "undone"
+            words = f" {length:>9}{words}"
         if width >= WITH_MODEL:
             words = f"{words} {set_cell_size(one_line(info.model), MODEL_CELLS)}"
         n_cells = max(width - cell_len(words) - 1, 8)
