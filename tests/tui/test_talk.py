@@ -11,7 +11,9 @@ from minigpt_tui.screens.roles import RolesScreen
 from minigpt_tui.widgets.candidates_panel import CandidatesPanel
 from minigpt_tui.widgets.prompt import Prompt
 from minigpt_tui.widgets.side_panel import SidePanel
+from minigpt_tui.widgets.talk import Talk
 from minigpt_tui.widgets.token_view import TokenView
+from minigpt_tui.widgets.welcome import Welcome
 from tests.tui.scripted_engine import CHARS, ScriptedEngine, until
 from tests.tui.test_app import Desk, desk
 
@@ -58,10 +60,33 @@ async def test_one_speaks_and_the_model_answers_as_another() -> None:
         )
 
 
+def invitation(d: Desk) -> str:
+    talk = d.main.query_one(Talk)
+    return str(talk.render()) if talk.display else ""
+
+
+async def test_an_empty_conversation_offers_no_beginnings() -> None:
+    async with desk() as d:
+        await begins(d)
+        assert not d.main.query_one(Welcome).display
+        assert invitation(d).split("\n\n") == [
+            "You speak as ROMEO; JULIET answers.", "Enter alone lets JULIET begin.",
+        ]  # fmt: skip
+        await d.press("enter")
+        assert d.engine.last_generate.text == "JULIET:\n"
+        assert not invitation(d)
+        await d.press("ctrl+n")
+        assert "lets JULIET begin" in invitation(d)
+        await d.press("ctrl+t")
+        assert d.main.query_one(Welcome).display
+        assert not invitation(d)
+
+
 async def test_names_are_no_markup() -> None:
     async with desk() as d:
         d.main.converse(Roles("[/KING]", "[B]"))
         await d.pilot.pause()
+        assert invitation(d).startswith("You speak as [/KING]; [B] answers.")
         prompt = d.main.query_one(Prompt)
         assert str(prompt.placeholder) == "Speak as [/KING]; [B] answers"
 

@@ -38,6 +38,7 @@ from minigpt_tui.widgets.prompt_row import PromptRow
 from minigpt_tui.widgets.sampling_panel import SamplingPanel
 from minigpt_tui.widgets.side_panel import SidePanel
 from minigpt_tui.widgets.status_bar import StatusBar
+from minigpt_tui.widgets.talk import Talk
 from minigpt_tui.widgets.token_view import TokenView
 from minigpt_tui.widgets.welcome import Welcome
 from minigpt_tui.writer import State, Writer
@@ -132,6 +133,7 @@ class MainScreen(Steady):
             with Container(id="stage"):
                 yield TokenView(self.writer.document, id="text")
                 yield Welcome(self._keys, is_shipped=is_shipped, id="welcome")
+                yield Talk(self._keys["prompt.submit"], id="talk")
             yield SidePanel(self._preferences.params, self._preferences.presets, id="panel")
         yield HeatLegend(id="legend")
         yield ChoiceList(id="commands")

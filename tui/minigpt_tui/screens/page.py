@@ -8,6 +8,7 @@ from minigpt_tui.screens.sight import Sight
 from minigpt_tui.widgets.heat_legend import HeatLegend
 from minigpt_tui.widgets.prompt_row import PromptRow
 from minigpt_tui.widgets.status_bar import Status, StatusBar
+from minigpt_tui.widgets.talk import Talk
 from minigpt_tui.widgets.token_view import TokenView
 from minigpt_tui.widgets.welcome import Welcome
 from minigpt_tui.writer import Writer
@@ -29,8 +30,11 @@ class Page:
         self._show_status()
         if not is_writing:
             self._sight.show()
-        welcome = find(Welcome)
-        welcome.display = is_empty
+        welcome, talk = find(Welcome), find(Talk)
+        welcome.display = is_empty and writer.roles is None
+        talk.display = is_empty and writer.roles is not None
+        if is_empty and writer.roles is not None:
+            talk.invite(writer.roles)
         find(PromptRow).invite(writer.roles, is_empty=is_empty, is_writing=is_writing)
         if writer.model is not None and writer.model is not self._shown_model:
             self._shown_model = writer.model
