@@ -1,7 +1,7 @@
 """A conversation, from key to screen, with a scripted engine."""
 
 import pytest
-from textual.widgets import Input, OptionList
+from textual.widgets import Input, OptionList, Static
 
 from minigpt.runtime.chat import Roles
 from minigpt_tui.candidates import think
@@ -255,6 +255,41 @@ async def test_the_conversation_ends_and_the_model_just_writes_on() -> None:
         await d.type("A")
         await d.press("enter")
         assert (d.engine.last_generate.text, d.engine.last_generate.stop) == ("A", ())
+
+
+async def test_the_models_names_follow_the_one_in_the_text() -> None:
+    async with desk() as d:
+        await d.type("JULIET:\nHO.")
+        await d.press("enter")
+        d.engine.finish()
+        await d.says("ready")
+        await d.press("ctrl+t")
+        await until(d.pilot, lambda: d.is_on(RolesScreen))
+        names = d.app.screen.query_one(OptionList)
+        await until(d.pilot, lambda: names.option_count == 3)
+        assert [name.id for name in names.options] == ["JULIET", "ROMEO", "NURSE"]
+        fields = [d.app.screen.query_one(id, Input) for id in ("#me", "#you")]
+        assert [field.value for field in fields] == ["JULIET", "ROMEO"]
+
+
+@pytest.mark.parametrize(
+    ("missing", "sentence"),
+    [("me", "You have no name yet"), ("you", "The model has no name yet")],
+)
+async def test_a_name_that_is_missing_is_asked_for(missing: str, sentence: str) -> None:
+    async with desk() as d:
+        await d.says("ready")
+        await d.press("ctrl+t")
+        await until(d.pilot, lambda: d.is_on(RolesScreen))
+        field, trouble = (d.app.screen.query_one(f"#{id}") for id in (missing, "trouble"))
+        assert isinstance(field, Input)
+        assert isinstance(trouble, Static)
+        await until(d.pilot, lambda: bool(field.value))
+        field.value = ""
+        await d.press("enter")
+        assert d.is_on(RolesScreen)
+        assert sentence in str(trouble.render())
+        assert field.has_focus
 
 
 async def test_a_name_that_is_none_is_told_in_the_dialog() -> None:

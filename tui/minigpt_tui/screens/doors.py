@@ -64,8 +64,9 @@ def offer_names(main: "MainScreen") -> None:
 
 
 def _names(main: "MainScreen") -> Sequence[str]:
-    """Who speaks in the text, or whom the model would let speak."""
-    return speakers(main.writer.document.text) or main.writer.speakers
+    """Who speaks in the text, then whom the model would let speak."""
+    names = (*speakers(main.writer.document.text), *main.writer.speakers)
+    return list(dict.fromkeys(names))
 
 
 def branches(main: "MainScreen") -> None:

@@ -97,8 +97,17 @@ class RolesScreen(ModalScreen[Roles | None], Window):
 
     @on(Input.Submitted)
     def _begin(self) -> None:
-        me, you = self.query_one("#me", Input).value, self.query_one("#you", Input).value
+        fields = (self.query_one("#me", Input), self.query_one("#you", Input))
+        me, you = (field.value.strip() for field in fields)
+        if bool(me) != bool(you):
+            missing = "The model has" if me else "You have"
+            self._say(f"{missing} no name yet: name both of you, or neither.")
+            fields[bool(me)].focus()
+            return
         try:
-            self.dismiss(Roles(me.strip(), you.strip()))
+            self.dismiss(Roles(me, you))
         except InputError as error:
-            self.query_one("#trouble", Static).update(printable(str(error)))
+            self._say(printable(str(error)))
+
+    def _say(self, trouble: str) -> None:
+        self.query_one("#trouble", Static).update(trouble)
