@@ -5,9 +5,9 @@ from textual.widgets import Input, OptionList, Static
 
 from minigpt.runtime.chat import Roles
 from minigpt_tui.candidates import think
-from minigpt_tui.protocol import Generate, Look
+from minigpt_tui.protocol import Generate, Look, Speakers
 from minigpt_tui.screens.help import HelpScreen
-from minigpt_tui.screens.roles import RolesScreen
+from minigpt_tui.screens.roles import ASKING, RolesScreen
 from minigpt_tui.widgets.candidates_panel import CandidatesPanel
 from minigpt_tui.widgets.prompt import Prompt
 from minigpt_tui.widgets.side_panel import SidePanel
@@ -340,13 +340,47 @@ async def test_names_that_come_while_the_help_lies_over_it_are_offered() -> None
 
 async def test_a_model_that_knows_no_names_talks_in_paragraphs() -> None:
     engine = ScriptedEngine()
+    engine.name_speakers = lambda: engine.say(Speakers(()))  # type: ignore[method-assign]
+    async with desk(engine) as d:
+        await d.says("ready")
+        await d.press("ctrl+t")
+        await until(d.pilot, lambda: d.is_on(RolesScreen) and not d.main.writer.is_asking)
+        assert not d.app.screen.query_one(OptionList).display
+        await d.press("enter", *"HO", "enter")
+        assert d.engine.last_generate.text == "HO\n\n"
+
+
+async def test_who_speaks_is_waited_for() -> None:
+    engine = ScriptedEngine()
+    name_speakers = engine.name_speakers
     engine.name_speakers = lambda: None  # type: ignore[method-assign]
     async with desk(engine) as d:
         await d.says("ready")
         await d.press("ctrl+t")
         await until(d.pilot, lambda: d.is_on(RolesScreen))
-        await d.press("enter", *"HO", "enter")
-        assert d.engine.last_generate.text == "HO\n\n"
+        names, trouble = d.app.screen.query_one(OptionList), d.app.screen.query_one("#trouble")
+        assert isinstance(trouble, Static)
+        assert [str(option.prompt) for option in names.options] == [ASKING]
+        await d.press("enter")
+        assert d.is_on(RolesScreen)
+        assert "not answered yet" in str(trouble.render())
+        height = names.region.height
+        name_speakers()
+        await until(d.pilot, lambda: names.option_count == 3)
+        assert (names.region.height, str(trouble.render())) == (height, "")
+        await d.press("enter")
+        assert d.main.writer.roles == Roles("ROMEO", "JULIET")
+
+
+async def test_who_does_not_wait_talks_in_paragraphs() -> None:
+    engine = ScriptedEngine()
+    engine.name_speakers = lambda: None  # type: ignore[method-assign]
+    async with desk(engine) as d:
+        await d.says("ready")
+        await d.press("ctrl+t")
+        await until(d.pilot, lambda: d.is_on(RolesScreen))
+        await d.press("enter", "enter")
+        assert d.main.writer.roles == Roles()
 
 
 async def test_again_and_edit_need_something_to_work_on() -> None:

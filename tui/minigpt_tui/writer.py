@@ -75,6 +75,8 @@ class Writer:
     """Who speaks with whom; None: it is no conversation, the model just writes on."""
     speakers: tuple[str, ...] = ()
     """Whom the model would let speak, as far as it was asked."""
+    is_asking: bool = False
+    """Whether it has yet to answer that."""
     replay: Replay | None = None
     """Hears what the engine says, too."""
     _opening: Path | None = None
@@ -144,6 +146,7 @@ class Writer:
     def ask_who_speaks(self) -> None:
         """Ask the model whom it would let speak next; `speakers` will say."""
         if self.model is not None:
+            self.is_asking = True
             self.engine.send(AskSpeakers(self.document.text[-4 * self.model.config.block_size :]))
 
     @property
@@ -330,7 +333,7 @@ class Writer:
             case Opened() | Refused():
                 yield from self._end_opening(reply)
             case Died(sentence=sentence):
-                self._opening, self._running = None, False
+                self._opening, self._running, self.is_asking = None, False, False
                 self.gaze.forget()  # the last answer would pass for that to the next question
                 yield Notice(printable(sentence), is_error=True)
             case Tokens(run=run) if self._running and run == self._run:
@@ -340,7 +343,7 @@ class Writer:
                 if reply.params != self._record.last_params:
                     self._record.changes.append((reply.n_tokens, reply.params))
             case Speakers():
-                self.speakers = reply.names
+                self.speakers, self.is_asking = reply.names, False
             case Seen():
                 self.gaze.take(reply)
                 if reply.trouble:

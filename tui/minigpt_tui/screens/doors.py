@@ -50,7 +50,7 @@ def roles(main: "MainScreen") -> None:
     from minigpt_tui.screens.roles import RolesScreen
 
     main.writer.ask_who_speaks()
-    screen = RolesScreen(_names(main))
+    screen = RolesScreen(_names(main), is_asking=main.writer.is_asking)
     main.app.push_screen(screen, lambda roles: main.converse(roles) if roles else None)
 
 
@@ -60,7 +60,7 @@ def offer_names(main: "MainScreen") -> None:
 
     for screen in main.app.screen_stack:  # the help may lie over it
         if isinstance(screen, RolesScreen):
-            screen.offer(_names(main))
+            screen.offer(_names(main), is_asking=main.writer.is_asking)
 
 
 def _names(main: "MainScreen") -> Sequence[str]:

@@ -18,19 +18,20 @@ from minigpt_tui.screens.window import Window
 from minigpt_tui.widgets.in_turn import Line
 from minigpt_tui.widgets.options import Options
 
+ASKING = "asking the model who speaks …"
 PLAIN = "Without names, each of you writes a paragraph."
 
 
 class RolesScreen(ModalScreen[Roles | None], Window):
     """Closes with the roles, or with None."""
 
-    DEFAULT_CSS = """
+    CSS = """
     RolesScreen {
         .field { height: 1; margin-bottom: 1; }
         .field Static { width: 16; }
         .field Input { width: 1fr; background: $panel; }
         #trouble { color: $error; height: auto; }
-        #names { height: auto; max-height: 8; }
+        #names { height: 8; max-height: 40vh; }  /* as many come; they move nothing */
     }
     """
     BINDINGS = [
@@ -40,9 +41,16 @@ class RolesScreen(ModalScreen[Roles | None], Window):
         Binding("up", "name(-1)", show=False, priority=True, id="roles.above"),
     ]
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], *, is_asking: bool = False) -> None:
+        """Make the screen.
+
+        Args:
+            names: whom to offer.
+            is_asking: whether the model will come up with others; `offer` brings them.
+        """
         super().__init__()
-        self._names = list(names)
+        self._names, self._is_asking = list(names), is_asking
+        self._needs_no_names = False
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="window") as window:
@@ -67,16 +75,21 @@ class RolesScreen(ModalScreen[Roles | None], Window):
         self.query_one("#me", Input).focus()
         self._show_names()
 
-    def offer(self, names: Sequence[str]) -> None:
+    def offer(self, names: Sequence[str], *, is_asking: bool = False) -> None:
         """Offer the names that the model has come up with meanwhile."""
-        if list(names) != self._names:
-            self._names = list(names)
+        if (list(names), is_asking) != (self._names, self._is_asking):
+            self._names, self._is_asking = list(names), is_asking
             if self.is_mounted:  # else it is not composed yet, or only in part
                 self._show_names()
+                self._say("")
 
     def _show_names(self) -> None:
-        options = (Option(printable(name), id=name) for name in self._names)
-        self.query_one(OptionList).set_options(options)
+        options = [Option(printable(name), id=name) for name in self._names]
+        if self._is_asking:
+            options.append(Option(ASKING, disabled=True))
+        names = self.query_one(OptionList)
+        names.set_options(options)
+        names.display = bool(options)
         me, you = self.query_one("#me", Input), self.query_one("#you", Input)
         if len(self._names) > 1 and not (me.value or you.value):
             me.value, you.value = self._names[:2]
@@ -103,6 +116,10 @@ class RolesScreen(ModalScreen[Roles | None], Window):
             missing = "The model has" if me else "You have"
             self._say(f"{missing} no name yet: name both of you, or neither.")
             fields[bool(me)].focus()
+            return
+        if self._is_asking and not (me or self._needs_no_names):
+            self._needs_no_names = True
+            self._say("The model has not answered yet. Enter again begins without names.")
             return
         try:
             self.dismiss(Roles(me, you))
