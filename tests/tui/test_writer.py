@@ -273,7 +273,7 @@ def test_what_is_left_of_a_text_is_written_anew() -> None:
     writer.roles = Roles("ROMEO", "JULIET")
     for _ in range(2):
         writer.write("HO", PARAMS)
-        engine.write("AY.\n\n")
+        engine.write("AY.")
         engine.finish("stop text")
         writer.hear()
     assert writer.take_back() == "HO"
@@ -390,6 +390,42 @@ def test_the_last_words_are_taken_back_with_what_followed() -> None:
     assert writer.take_back(at=5) == "ONE "
     writer.undo()
     assert writer.take_back(at=10) == "THREE "  # all of them, from their middle
+
+
+@pytest.mark.parametrize(
+    ("roles", "answer"),
+    [
+        (Roles("ROMEO", "JULIET"), "AY."),
+        (Roles("ROMEO", "JULIET"), "AY.\n"),
+        (Roles("ROMEO", "JULIET"), ""),
+        (Roles(), "AY."),
+        (Roles(), ""),
+    ],
+)
+def test_what_is_said_is_taken_back_to_where_the_answer_before_it_ended(
+    roles: Roles, answer: str
+) -> None:
+    writer, engine = ready()
+    writer.roles = roles
+    writer.write("HO", PARAMS)
+    if answer:
+        engine.write(answer, window=7)
+    writer.hear()
+    writer.stop()
+    before, window = writer.document.text, writer.gauge.window
+    writer.write("WELL", PARAMS)
+    assert writer.take_back() == "WELL"
+    assert (writer.document.text, writer.gauge.window) == (before, window)
+
+
+def test_what_was_typed_before_a_conversation_stays_when_it_is_edited() -> None:
+    writer, _ = ready()
+    writer.write("ACT I", PARAMS)
+    writer.roles = Roles("ROMEO", "JULIET")
+    writer.write("HO", PARAMS)
+    assert writer.document.text.startswith("ACT I\n\nROMEO:\n")
+    assert writer.take_back() == "HO"
+    assert writer.document.text == "ACT I"
 
 
 def test_a_candidate_is_put_where_it_was_shown() -> None:

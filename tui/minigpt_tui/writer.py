@@ -179,10 +179,8 @@ class Writer:
         if self.roles is None:
             start, end = document.words(until)
             begin = start
-        else:  # a stretch of the user's holds the names too
-            turns = (turn for turn in self.roles.turns(text) if turn.mine and turn.begin < until)
-            said = [t for t in turns if t.start < t.end and document.is_user(t.start)]
-            begin, start, end = (said[-1].begin, said[-1].start, said[-1].end) if said else (0,) * 3
+        else:
+            begin, start, end = self._said(self.roles, until)
         if start == end:
             return ""
         self.stop()
@@ -190,6 +188,25 @@ class Writer:
         document.rewind(begin)
         self._turn_to_the_end()
         return text[start:end]
+
+    def _said(self, roles: Roles, until: int) -> tuple[int, int, int]:
+        """Where the user's last turn before a place begins, and its words; nowhere: there is none.
+
+        A stretch of the user's is more than its words: it begins with the line breaks that were put
+        behind the answer before it, and holds the names.
+        """
+        document, text = self.document, self.document.text
+        before, found = 0, (0, 0, 0)
+        for turn in roles.turns(text):
+            if turn.begin >= until:
+                break
+            if turn.mine and turn.start < turn.end and document.is_user(turn.start):
+                begin = turn.begin
+                while begin > before and text[begin - 1] == "\n" and document.is_user(begin - 1):
+                    begin -= 1
+                found = (begin, turn.start, turn.end)
+            before = turn.end
+        return found
 
     def is_there(self, place: Place) -> bool:
         """Whether a place is still one: nothing was taken away since, nor anything typed."""
