@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 from textual.content import Content
+from textual.geometry import Size
 from textual.widgets import Input, OptionList, Static
 
+from minigpt.runtime.params import SamplingParams
 from minigpt_tui.document import Document
 from minigpt_tui.screens.main import MainScreen
 from minigpt_tui.screens.replay import ReplayScreen
@@ -84,6 +86,27 @@ async def test_a_narrow_list_leaves_room_for_the_titles(database: Path) -> None:
         await until(d.pilot, lambda: f"{len(NEW)}  " in rows(d)[0].plain)
 
 
+@pytest.mark.parametrize(
+    ("size", "list_size", "title_chars"),
+    [((160, 50), (87, 39), 42), ((110, 30), (63, 25), 33), ((60, 18), (56, 7), 26)],
+)
+async def test_most_of_the_window_is_the_lists(
+    tmp_path: Path, size: tuple[int, int], list_size: tuple[int, int], title_chars: int
+) -> None:
+    path, document = tmp_path / "sessions.db", Document()
+    document.begin_run(SamplingParams(), model_name="scripted")
+    document.append_user("W" * 80)
+    sessions = Sessions(path)
+    sessions.save(sessions.create(), document)
+    sessions.close()
+    async with desk(sessions=path, size=size) as d:
+        await browse(d)
+        options = d.app.screen.query_one("#sessions-list")
+        await until(d.pilot, lambda: options.size == Size(*list_size))
+        assert rows(d)[0].plain.count("W") == title_chars
+        await until(d.pilot, lambda: "80 characters · 1 run · scripted" in preview(d))
+
+
 async def test_the_list_comes_back_as_wide_as_before_a_search_without_hits(database: Path) -> None:
     async with desk(sessions=database) as d:
         await browse(d)
@@ -126,7 +149,7 @@ async def test_the_newer_ones_stay_in_view_where_there_is_room(tmp_path: Path) -
         d.main.adopt(d.main.keeper.open(ids[-8]))
         await browse(d)
         options = d.app.screen.query_one(OptionList)
-        await until(d.pilot, lambda: (options.highlighted, options.region.height) == (7, 10))
+        await until(d.pilot, lambda: (options.highlighted, options.region.height) == (7, 11))
         assert options.scroll_offset.y == 0
 
 

@@ -77,14 +77,14 @@ class SessionsScreen(ModalScreen[Chosen], Window):
         #sessions-list { height: 1fr; layers: rows above; }
         OptionList { layer: rows; height: 100%; }
         #sessions-rename { layer: above; display: none; }
-        #sessions-preview { height: 9; border-top: solid $panel; padding: 0 1; }
+        #sessions-preview { height: 34vh; max-height: 9; border-top: solid $panel; padding: 0 1; }
         /* not until it is known: the list would be scrolled as if it had half the room */
         #sessions-empty { height: 1fr; padding: 1 1; display: none; }
     }
     SessionsScreen.-wide {
         #sessions-body { layout: horizontal; }
-        #sessions-list { width: 1fr; }
-        #sessions-preview { width: 1fr; height: 100%; border-top: none;
+        #sessions-list { width: 3fr; }
+        #sessions-preview { width: 2fr; height: 100%; max-height: 100%; border-top: none;
                             border-left: solid $panel; padding: 0 1 0 2; }
     }
     SessionsScreen.-low {

@@ -21,8 +21,8 @@ from minigpt_tui.when import ago
 PREVIEW_CHARS = 4000
 HIT = "bold underline $success"
 MODEL_CELLS = 14
-WITH_MODEL = 60
-"""In a list so wide the models are named."""
+WITH_MODEL = 72
+"""In a list so wide the models are named; in all of them the preview does it."""
 WITH_LENGTH = 46
 """In a list less wide the lengths are left out: the titles would have no room."""
 
@@ -95,6 +95,8 @@ def facts(info: SessionInfo, document: Document) -> Content:
     counted = f"{n_runs:,} run{'s' * (n_runs != 1)}"
     if n_branches > 1:
         counted += f" · {n_branches:,} branches"
+    if info.model:
+        counted += f" · {one_line(info.model)}"
     begun = time.strftime("%d %b %Y, %H:%M", time.localtime(info.created))
     name = (f"{title(info)}\n", "bold") if info.name else ""
     return Content.assemble(
