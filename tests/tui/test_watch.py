@@ -18,6 +18,7 @@ from minigpt_tui.screens.help import HelpScreen
 from minigpt_tui.screens.main import MainScreen
 from minigpt_tui.screens.runs import RunPicker
 from minigpt_tui.screens.watch import WatchScreen
+from minigpt_tui.widgets.key_line import KeyLine
 from minigpt_tui.widgets.run_chart import RunChart
 from minigpt_tui.widgets.run_head import RunHead
 from minigpt_tui.widgets.run_numbers import RunNumbers
@@ -107,6 +108,13 @@ async def test_a_run_shows_itself_and_goes_on(tmp_path: Path) -> None:
             assert "more than counting can" in w.words
             await w.grow(lines([Sample(21, "Ay me!")]))
             assert "Ay me!" in w.text
+
+
+async def test_texts_and_keys_are_there_in_eighteen_rows(tmp_path: Path) -> None:
+    async with watch(tmp_path, lines(records()), size=(60, 18)) as w:
+        assert w.screen.query_one(SampleView).region.height >= 4
+        assert w.screen.query_one(RunChart).region.height >= 6
+        assert w.screen.query_one(KeyLine).region.height == 1
 
 
 async def test_nothing_is_drawn_when_nothing_is_new(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ class WatchScreen(Window):
     """Reads the folder's log twice a second, and draws only what is new."""
 
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
-    VERTICAL_BREAKPOINTS = [(0, "-low"), (20, "-tall"), (32, "-high")]
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (16, "-short"), (20, "-tall"), (32, "-high")]
     BINDINGS = [
         Binding("escape", "dismiss", "Back", id="watch.back"),
         Binding("up", "text(-1)", "Earlier", key_display="↑", id="watch.earlier"),
@@ -61,6 +61,7 @@ class WatchScreen(Window):
     WatchScreen.-low {
         SampleView, #run-hint, KeyLine { display: none; }
     }
+    WatchScreen.-short #run-hint { display: none; }
     """
 
     def __init__(self, folder: Path) -> None:
