@@ -52,6 +52,8 @@ AREAS: dict[str, tuple[tuple[str, str], ...]] = {
         ("candidates.force", "write it there, and go on from it"),
         ("candidates.favour candidates.ban", "favour it, ban it"),
         ("candidates.unbias", "neither any more"),
+        ("9% 12%", "its chance by the model, and by the sliders, or what cut it"),
+        ("█ ▓ ░", "the same as a bar; what the sliders gave it, what they took"),
     ),
     "Inside the model": (
         ("attention.layer.before attention.layer.after", "another layer"),
