@@ -4,11 +4,11 @@ import json
 import sys
 import zlib
 from array import array
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
-from minigpt.runtime.params import SamplingParams
 from minigpt_tui.nodes import Nodes
+from minigpt_tui.protocol import params_from
 from minigpt_tui.run_record import RunRecord
 
 
@@ -66,25 +66,15 @@ def _little(column: "array[Any]") -> "array[Any]":
 def run_to_json(run: RunRecord) -> str:
     """A run as a JSON object; a ban is -Infinity, as Python's json writes and reads it."""
     values = {f.name: getattr(run, f.name) for f in fields(run)}
-    values["params"] = params_to_dict(run.params)
-    values["changes"] = [[n_tokens, params_to_dict(params)] for n_tokens, params in run.changes]
+    values["params"] = asdict(run.params)
+    values["changes"] = [[n_tokens, asdict(params)] for n_tokens, params in run.changes]
     return json.dumps(values)
 
 
 def run_from_json(text: str) -> RunRecord:
     """The run that `run_to_json` wrote."""
     values = json.loads(text)
-    values["params"] = _params(values["params"])
-    values["changes"] = [(n_tokens, _params(params)) for n_tokens, params in values["changes"]]
+    values["params"] = params_from(values["params"])
+    values["changes"] = [(n_tokens, params_from(params)) for n_tokens, params in values["changes"]]
     values["stops"] = tuple(values["stops"])
     return RunRecord(**values)
-
-
-def params_to_dict(params: SamplingParams) -> dict[str, Any]:
-    """The settings by name."""
-    return {f.name: getattr(params, f.name) for f in fields(params)}
-
-
-def _params(values: dict[str, Any]) -> SamplingParams:
-    biases = tuple((token_id, bias) for token_id, bias in values["logit_bias"])
-    return SamplingParams(**{**values, "logit_bias": biases})

@@ -8,6 +8,7 @@ from itertools import groupby
 
 from minigpt.terminal import one_line, printable
 from minigpt_tui.document import Document
+from minigpt_tui.glyphs import cut
 from minigpt_tui.heat import SCALES, Heat, Palette, Shade, level
 from minigpt_tui.nodes import Author
 from minigpt_tui.surprise import surprise
@@ -65,13 +66,6 @@ def _safe(text: str) -> str:
     return escape(printable(text).replace("\ufffe", "\ufffd").replace("\uffff", "\ufffd"))
 
 
-def _numbers(document: Document) -> str:
-    written = surprise(document).written
-    if not written.n_chars:
-        return ""
-    return f"{written.bits_per_char:.2f} bits/char · perplexity {written.perplexity:.2f}"
-
-
 # SVG
 
 _CELL, _ROW, _MARGIN = 8.4, 20, 24
@@ -97,9 +91,8 @@ def to_svg(
     cells = max(columns, _HEAD)
     width, height = 2 * _MARGIN + cells * _CELL, top + len(rows) * _ROW + _MARGIN
     body = [_svg_row(document, heat, shades, rows, row, top) for row in range(len(rows))]
-    name, numbers = one_line(title or "minigpt"), _numbers(document)
-    room = cells - len(numbers) - 2
-    short = name if len(name) <= room else f"{name[: room - 1]}…"
+    name, numbers = one_line(title or "minigpt"), str(surprise(document).written)
+    short = cut(name, cells - len(numbers) - 2)
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" '
@@ -228,7 +221,7 @@ i{{font-style:inherit}}
 {levels}
 </style>
 <h1>{name}</h1>
-<p>{_safe(_numbers(document))}</p>
+<p>{_safe(str(surprise(document).written))}</p>
 {legend}<pre>
 {text}</pre>
 </html>

@@ -228,7 +228,8 @@ def _decode(line: bytes) -> object:
     return kind(*(_NESTED[field](value) if field in _NESTED else value for field, value in named))
 
 
-def _params(fields: dict[str, Any]) -> SamplingParams:
+def params_from(fields: dict[str, Any]) -> SamplingParams:
+    """The settings of their fields, as JSON gives them back."""
     return SamplingParams(
         **{**fields, "logit_bias": tuple((i, bias) for i, bias in fields["logit_bias"])}
     )
@@ -236,8 +237,8 @@ def _params(fields: dict[str, Any]) -> SamplingParams:
 
 _NESTED: dict[str, Callable[[Any], Any]] = {
     "path": Path,
-    "params": _params,
-    "changes": lambda rows: tuple((n, _params(fields)) for n, fields in rows),
+    "params": params_from,
+    "changes": lambda rows: tuple((n, params_from(fields)) for n, fields in rows),
     "stop": tuple,
     "names": tuple,
     "row": tuple,

@@ -21,6 +21,12 @@ class Surprise:
             self.nats + more.nats, self.n_tokens + more.n_tokens, self.n_chars + more.n_chars
         )
 
+    def __str__(self) -> str:
+        """In words; "" without characters."""
+        if not self.n_chars:
+            return ""
+        return f"{self.bits_per_char:.2f} bits/char · perplexity {self.perplexity:.2f}"
+
     @property
     def bits_per_char(self) -> float:
         """0 without characters."""

@@ -19,7 +19,7 @@ from minigpt_tui.history import History
 from minigpt_tui.keeper import SAVE_S, Keeper
 from minigpt_tui.keymap import keys_of
 from minigpt_tui.messages import EngineSpoke, Submitted
-from minigpt_tui.pace import FRAME_S, NOTICE_S, NUMBERS_S, Pace
+from minigpt_tui.pace import FRAME_S, NUMBERS_S, Pace
 from minigpt_tui.presets import PRESETS, Changes, apply
 from minigpt_tui.protocol import Engine
 from minigpt_tui.screens.models import ModelPicker
@@ -30,7 +30,7 @@ from minigpt_tui.widgets.pane import Pane
 from minigpt_tui.widgets.prompt import Prompt
 from minigpt_tui.widgets.token_view import TokenView
 from minigpt_tui.widgets.two_panes import TwoPanes
-from minigpt_tui.writer import Notice, State, Writer
+from minigpt_tui.writer import State, Writer
 
 NO_COMMANDS = (
     "Commands belong to the main screen; a text that begins with a slash is typed with two."
@@ -164,7 +164,7 @@ class ABScreen(Window):
         for pane in self.both.panes:
             pane.keeper.save(pane.writer.document)
             for sentence in pane.keeper.hear():
-                self._tell(Notice(printable(sentence), is_error=True))
+                self.tell(printable(sentence), is_error=True)
 
     # the engines' side
 
@@ -185,8 +185,8 @@ class ABScreen(Window):
         if self._is_over:
             return
         states = self._states()
-        if notices := self.both.hear():
-            self._tell(*notices)
+        for notice in self.both.hear():
+            self.tell(notice.sentence, is_error=notice.is_error)
         if states != self._states():
             self._numbers.now()
         else:
@@ -199,16 +199,6 @@ class ABScreen(Window):
         seed, key = self.both.a.params.seed, keys_of(self)["ab.new_seed"]
         self.query_one("#prompt-row").border_subtitle = f"seed {seed} for both · {key} another"
 
-    def _tell(self, *notices: Notice) -> None:
-        self.app.clear_notifications()  # a pile of them would cover the texts
-        for notice in notices:
-            self.notify(
-                notice.sentence,
-                severity="error" if notice.is_error else "information",
-                timeout=NOTICE_S,
-                markup=False,  # a path or a prompt may hold square brackets
-            )
-
     # the user's side
 
     def action_write(self) -> None:
@@ -217,7 +207,7 @@ class ABScreen(Window):
     @on(Submitted)
     def _write(self, message: Submitted) -> None:
         if not message.text:
-            self._tell(Notice("Type a beginning: both go on from it."))
+            self.tell("Type a beginning: both go on from it.")
             return
         self.query_one(Prompt).give_back(message.text)  # to be sent again, with other settings
         self.both.write(message.text)
@@ -228,7 +218,7 @@ class ABScreen(Window):
         if prompt.text:  # typed behind it meanwhile
             prompt.sent.add(prompt.text)
         prompt.write(message.line)
-        self._tell(Notice(NO_COMMANDS, is_error=True))
+        self.tell(NO_COMMANDS, is_error=True)
 
     @on(Pane.Changed)
     def _take_seed(self) -> None:
@@ -317,7 +307,7 @@ class ABScreen(Window):
         self.both.copy_settings()
         chosen = self.both.chosen
         other = self.both.other(chosen)
-        self._tell(Notice(f"{other.letter} has the settings of {chosen.letter} now."))
+        self.tell(f"{other.letter} has the settings of {chosen.letter} now.")
 
     def action_new_seed(self) -> None:
         self.both.new_seed()
@@ -340,7 +330,7 @@ class ABScreen(Window):
 
     def action_go_to_difference(self) -> None:
         if not self.both.go_to_difference():
-            self._tell(Notice("There is no difference so far."))
+            self.tell("There is no difference so far.")
 
     def action_page(self, direction: int) -> None:
         self.both.page(direction)

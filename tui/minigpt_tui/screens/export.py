@@ -47,8 +47,6 @@ class ExportScreen(ModalScreen[Path | None], Window):
     BINDINGS = [Binding("escape,f5", "dismiss(None)", "Close", id="export.close")]
     CSS = """
     ExportScreen {
-        align: center middle;
-        background: $background 60%;
         .window { width: 76; }
         #export-name, #export-name:focus { border: none; height: 1; padding: 0 1;
                                            background: $panel; margin: 1 0; }

@@ -21,7 +21,7 @@ from minigpt_tui.document import Document
 from minigpt_tui.history import History, prompts_beside
 from minigpt_tui.keeper import SAVE_S, Keeper
 from minigpt_tui.messages import EngineSpoke, ParamsChanged, Submitted
-from minigpt_tui.pace import FRAME_S, NOTICE_S, Pace
+from minigpt_tui.pace import FRAME_S, Pace
 from minigpt_tui.preferences import Preferences
 from minigpt_tui.protocol import Engine
 from minigpt_tui.screens import by_name, doors
@@ -243,12 +243,6 @@ class MainScreen(Steady):
         """
         self.sight.turn_palette(name)
 
-    def tell(self, sentence: str, *, is_error: bool = False) -> None:
-        # markup off: a path or a prompt may hold square brackets
-        severity = "error" if is_error else "information"
-        self.app.clear_notifications()  # a pile of them would cover the text
-        self.notify(sentence, severity=severity, timeout=NOTICE_S, markup=False)  # type: ignore[arg-type]
-
     # the user's side
 
     @on(Submitted)
@@ -336,15 +330,13 @@ class MainScreen(Steady):
         return dict(sorted(keys.items(), key=lambda item: item[1].binding.priority))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        match action:
-            case "mark":
-                prompt, welcome = self.query_one(Prompt), self.query_one(Welcome)
-                if self.focused is not prompt or prompt.text or not welcome.display:
-                    return False
-                # above the first beginning is what was sent before
-                return parameters == (1,) or not prompt.sent or not welcome.is_at_first
-            case _:
-                return True
+        if action != "mark":
+            return True
+        prompt, welcome = self.query_one(Prompt), self.query_one(Welcome)
+        if self.focused is not prompt or prompt.text or not welcome.display:
+            return False
+        # above the first beginning is what was sent before
+        return parameters == (1,) or not prompt.sent or not welcome.is_at_first
 
     def action_next(self, by: int) -> None:
         """To the next widget, or the one before: the prompt, the panel's, the text.

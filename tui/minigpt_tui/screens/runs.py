@@ -47,8 +47,6 @@ class RunPicker(ModalScreen[Path | None], Window):
     ]
     CSS = """
     RunPicker {
-        align: center middle;
-        background: $background 60%;
         .window { width: 78; }
         #run-columns { color: $text-muted; }
     }

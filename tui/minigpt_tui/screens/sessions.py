@@ -67,8 +67,6 @@ class SessionsScreen(ModalScreen[Chosen], Window):
     ]
     CSS = """
     SessionsScreen {
-        align: center middle;
-        background: $background 60%;
         .window { width: 100%; max-width: 150; height: 100%; max-height: 44; padding: 0 1; }
         Input, Input:focus { border: none; height: 1; padding: 0 1; background: $panel; }
         #sessions-said { height: 1; padding: 0 1; color: $text-muted; text-wrap: nowrap;

@@ -5,6 +5,8 @@ from typing import Any
 from textual import events
 from textual.screen import Screen
 
+from minigpt_tui.pace import NOTICE_S
+
 
 class Steady(Screen[Any]):
     """Bears what quick hands do to Textual's."""
@@ -15,6 +17,13 @@ class Steady(Screen[Any]):
             return super().get_selected_text()
         except IndexError:  # Textual looks for rows that are gone
             return None
+
+    def tell(self, sentence: str, *, is_error: bool = False) -> None:
+        """A notice, alone: a pile of them would cover the text."""
+        # markup off: a path or a prompt may hold square brackets
+        severity = "error" if is_error else "information"
+        self.app.clear_notifications()
+        self.notify(sentence, severity=severity, timeout=NOTICE_S, markup=False)  # type: ignore[arg-type]
 
     async def _on_resize(self, event: events.Resize) -> None:
         """Come to rest after two quick changes of size.

@@ -65,10 +65,8 @@ class HeatLegend(Widget):
         if self._tally is None or self._tally.document is not document:
             self._tally = Tally(document)
         self._tally.read()
-        found = self._tally.written
-        numbers = f"{found.bits_per_char:.2f} bits/char · perplexity {found.perplexity:.2f}"
-        if self._numbers != numbers:
-            self._numbers = numbers if found.n_chars else ""
+        if self._numbers != (numbers := str(self._tally.written)):
+            self._numbers = numbers
             self.refresh()
 
     def render(self) -> Content:
