@@ -164,7 +164,9 @@ def _plain(value: object) -> str:
         return {True: "yes", False: "no", None: "none"}[value]
     if isinstance(value, int):
         return f"{value:,}"
-    return f"{value:.5g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.5g}" if math.isfinite(value) else "not measured yet"
+    return str(value)
 
 
 def look(arguments: argparse.Namespace) -> int:

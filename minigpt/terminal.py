@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import errno
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -125,4 +126,15 @@ def write(text: str) -> None:
 def print_json(value: Mapping[str, object]) -> None:
     """A command's product as one JSON object on stdout."""
     # on a terminal only what is safe to show; JSON can say it all in ASCII
-    sys.stdout.write(json.dumps(value, ensure_ascii=sys.stdout.isatty()) + "\n")
+    on_terminal = sys.stdout.isatty()
+    text = json.dumps(_in_json(value), ensure_ascii=on_terminal, allow_nan=False)
+    sys.stdout.write(text + "\n")
+
+
+def _in_json(value: object) -> object:
+    """The value with None for each number that JSON does not have: infinity, NaN."""
+    if isinstance(value, Mapping):
+        return {key: _in_json(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_in_json(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,5 +1,6 @@
 """What a careless or a curious person types: each mistake is one sentence, and nothing is lost."""
 
+import json
 import os
 import shlex
 import subprocess
@@ -180,6 +181,8 @@ def test_a_model_that_was_never_trained_says_so(
     assert "warning: this is the model before its first step" in err
     said = refused_after(capsys, "export", first, "--onnx", tmp_path / "a.onnx")
     assert "was saved before the run was first evaluated" in said
+    assert json.loads(run(capsys, "info", first, "--json")[1])["val_loss"] is None
+    assert "val_loss         not measured yet\n" in run(capsys, "info", first)[1]
     assert "before its first step" not in run(capsys, "generate", folder)[2]
 
 

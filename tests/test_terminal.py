@@ -1,5 +1,7 @@
 import errno
 import io
+import json
+import math
 import sys
 import unicodedata
 
@@ -8,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigpt import terminal
-from minigpt.terminal import one_line, printable, set_up_streams, shell_word, while_read
+from minigpt.terminal import (
+    one_line,
+    print_json,
+    printable,
+    set_up_streams,
+    shell_word,
+    while_read,
+)
 
 
 @given(st.text())
@@ -29,6 +38,12 @@ def test_a_line_stays_one() -> None:
 def test_ordinary_text_is_untouched() -> None:
     text = "Wherefore\n\tart thou, Röméo? 你好 🎭"
     assert printable(text) == text
+
+
+def test_numbers_that_json_does_not_have_are_null(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"loss": math.inf, "in": {"a": [1.5, -math.inf, (math.nan, 2)]}, "n": 3})
+    found = json.loads(capsys.readouterr().out)
+    assert found == {"loss": None, "in": {"a": [1.5, None, [None, 2]]}, "n": 3}
 
 
 @pytest.mark.parametrize(("is_windows", "word"), [(False, "'a b\\c'"), (True, '"a b\\c"')])
