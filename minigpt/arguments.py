@@ -161,7 +161,8 @@ def _generate_arguments(generate: argparse.ArgumentParser) -> None:
         "--beams",
         type=_at_least(1),
         metavar="W",
-        help="look for the likeliest text, W at a time (beam search); leaves nothing to chance",
+        help="look for the text that is likeliest under the rules that count, W at a time (beam "
+        "search); leaves nothing to chance",
     )
     generate.add_argument(
         "--no-draft",

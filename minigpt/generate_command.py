@@ -119,11 +119,11 @@ def _write_samples(request: _Request, n: int, stop: list[str], *, as_json: bool)
     for i, token in stream:
         texts[i] += token.text
         logprobs[i] += token.logprob
-    return _write_texts(request, texts, logprobs, as_json=as_json)
+    return _write_texts(request, texts, {"logprobs": logprobs}, as_json=as_json)
 
 
 def _write_beams(request: _Request, width: int, *, as_json: bool) -> int:
-    """The likeliest text; in JSON all that were found."""
+    """The text that is likeliest under the rules that count; in JSON all that were found."""
     from minigpt.runtime.batch import beam_search
 
     beams = beam_search(
@@ -131,18 +131,20 @@ def _write_beams(request: _Request, width: int, *, as_json: bool) -> int:
         pattern=request.pattern,
     )  # fmt: skip
     shown = beams if as_json else beams[:1]
-    texts, logprobs = [beam.text for beam in shown], [beam.logprob for beam in shown]
-    return _write_texts(request, texts, logprobs, as_json=as_json)
+    numbers = {
+        "logprobs": [beam.logprob for beam in shown], "scores": [beam.score for beam in shown]
+    }  # fmt: skip
+    return _write_texts(request, [beam.text for beam in shown], numbers, as_json=as_json)
 
 
 def _write_texts(
-    request: _Request, texts: list[str], logprobs: list[float], *, as_json: bool
+    request: _Request, texts: list[str], numbers: dict[str, list[float]], *, as_json: bool
 ) -> int:
+    """All texts; in JSON also what is known of each."""
     longest = max(map(len, texts), default=0)  # a token is a character
     n_slides = slides_within(len(request.ids), longest, request.model.config.block_size)
     if as_json:
-        found = {"texts": texts, "logprobs": logprobs, "slides": n_slides}
-        print_json({**request.about, **found})
+        print_json({**request.about, "texts": texts, **numbers, "slides": n_slides})
     else:
         write("\n----\n".join(texts) + "\n")
         _tell_of_slides(request.model, n_slides)

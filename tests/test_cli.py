@@ -168,8 +168,15 @@ def test_generate_the_likeliest_text(capsys: pytest.CaptureFixture[str]) -> None
     greedy = json.loads(run(capsys, *base, "--temperature", 0, "--json")[1])
     assert out == found["texts"][0] + "\n"
     assert len(set(found["texts"])) == 4
-    assert found["logprobs"] == sorted(found["logprobs"], reverse=True)
+    assert found["scores"] == sorted(found["scores"], reverse=True)
+    assert found["scores"] == pytest.approx(found["logprobs"], abs=1e-4)  # no rule counts here
     assert found["logprobs"][0] >= greedy["logprob"] - 1e-4
+    ruled = ("--bias", "q=9", "--json")  # what it has no say in, with one text or several
+    one = json.loads(run(capsys, *base, "--beams", 1, *ruled)[1])
+    drawn = json.loads(run(capsys, *base, "--n", 1, "--temperature", 0, *ruled)[1])
+    assert one["texts"] == drawn["texts"]
+    assert one["logprobs"] == pytest.approx(drawn["logprobs"], abs=1e-4)
+    assert one["scores"][0] > one["logprobs"][0] + 1
     assert "without --stop" in refused(capsys, *base, "--beams", 4, "--stop", "a")
 
 

@@ -140,8 +140,10 @@ class Beam:
 
     text: str
     ids: tuple[int, ...]
-    logprob: float
+    score: float
     """The sum of its tokens' natural logarithms of probability, under the rules that count."""
+    logprob: float
+    """The same sum of the model's own probabilities, as `Token` has them."""
 
 
 def beam_search(
@@ -155,7 +157,7 @@ def beam_search(
 ) -> list[Beam]:
     """Look for the likeliest text of max_new_tokens, keeping the best `width` at every length.
 
-    Of the settings those count that change the scores (logit_bias, the penalties,
+    Likeliest under the rules that count: those that change the scores (logit_bias, the penalties,
     no_repeat_ngram, and the pattern), not those that choose among them by chance.
 
     Args:
@@ -168,41 +170,42 @@ def beam_search(
             on stays among the best as it is.
 
     Returns:
-        At most `width` texts, the likeliest first.
+        At most `width` texts, that of the highest score first.
 
     Raises:
         InputError: the prompt is empty, or the width out of its range.
     """
     params = replace(params, **neutral(*OF_CHANCE))
     texts = _Texts(decoder, prompt, width)
-    beams = [_Growing(0.0, (), pattern.start if pattern else 0)]
+    beams = [_Growing(0.0, 0.0, (), pattern.start if pattern else 0)]
     ended: list[_Growing] = []
     for _ in range(params.max_new_tokens):
         if pattern:
             going = [beam for beam in beams if pattern.allowed(beam.state).any()]
             ended += [beam for beam in beams if beam not in going]
             ended = sorted(ended, key=_best_first)[:width]
-            if len(ended) == width and going and going[0].logprob < ended[-1].logprob:
+            if len(ended) == width and going and going[0].score < ended[-1].score:
                 break  # the best that goes on can only become less likely
         rows = texts.rows()
-        # (minus the logarithm, which beam, with which token): the best are the smallest
+        # (minus the score, which beam, with which token, its logprob): the best are the smallest
         longer = sorted(
-            (-beam.logprob - math.log(p), parent, token)
+            (-beam.score - math.log(p), parent, token, logprob)
             for parent, beam in enumerate(beams)
-            for token, p in _likeliest(
+            for token, p, logprob in _likeliest(
                 beam, rows[parent], texts.newest[parent], params, pattern, width
             )
         )[:width]
         if not longer:
             break
-        parents = [parent for _, parent, _ in longer]
+        parents = [parent for _, parent, _, _ in longer]
         beams = [
             _Growing(
                 -negative,
+                beams[parent].logprob + logprob,
                 (*beams[parent].ids, token),
                 pattern.next(beams[parent].state, token) if pattern else 0,
             )
-            for negative, parent, token in longer
+            for negative, parent, token, logprob in longer
         ]
         idle = width - len(beams)  # rows that no text needs; they read along with the first
         texts.reorder(parents + parents[:1] * idle)
@@ -210,7 +213,7 @@ def beam_search(
     else:
         ended += beams
     return [
-        Beam(tokenizer.decode(beam.ids), beam.ids, beam.logprob)
+        Beam(tokenizer.decode(beam.ids), beam.ids, beam.score, beam.logprob)
         for beam in sorted(ended, key=_best_first)[:width]
     ]
 
@@ -219,13 +222,14 @@ def beam_search(
 class _Growing:
     """A text that beam search follows, and where it is in the pattern."""
 
+    score: float
     logprob: float
     ids: tuple[int, ...]
     state: int
 
 
 def _best_first(beam: _Growing) -> tuple[float, tuple[int, ...]]:
-    return -beam.logprob, beam.ids
+    return -beam.score, beam.ids
 
 
 def _likeliest(
@@ -235,11 +239,15 @@ def _likeliest(
     params: SamplingParams,
     pattern: "Pattern | None",
     width: int,
-) -> list[tuple[int, float]]:
-    """The `width` tokens that are likeliest to follow a text, with their probabilities."""
+) -> list[tuple[int, float, float]]:
+    """The `width` tokens that are likeliest to follow a text: (id, probability, logprob)."""
     allowed = pattern.allowed(beam.state) if pattern else None
     if allowed is not None and not allowed.any():
         return []
     chances = distribution(row, newest, params, allowed=allowed)
     places = range(min(width, len(chances.ordered)))
-    return [(chances.token(place), p) for place in places if (p := chances.prob(place)) > 0]
+    return [
+        (token := chances.token(place), p, chances.logprob(token))
+        for place in places
+        if (p := chances.prob(place)) > 0
+    ]

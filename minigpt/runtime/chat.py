@@ -227,7 +227,7 @@ def likely_speakers(
         if not error.most:
             return []
         beams = beam_search(decoder, tokenizer, ids, params, error.most, pattern=pattern)
-    if sum(math.exp(beam.logprob) for beam in beams) < _PLAY:
+    if sum(math.exp(beam.score) for beam in beams) < _PLAY:
         return []
     names = (beam.text.removesuffix(":\n") for beam in beams)
     return [name for name in names if _is_name(name)][:n]

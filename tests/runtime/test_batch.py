@@ -138,10 +138,23 @@ def test_a_beam_that_is_wide_enough_finds_the_likeliest_text(seed: int, block_si
     everything = sorted(itertools.product(range(4), repeat=4), key=lambda ids: -score(ids))
     best = beam_search(decoder(seed, block_size), ABC, [0], params, 256)
     assert best[0].ids == everything[0]
-    assert best[0].logprob == pytest.approx(score(everything[0]), abs=1e-5)
-    assert [beam.logprob for beam in best] == sorted((b.logprob for b in best), reverse=True)
+    assert best[0].score == pytest.approx(score(everything[0]), abs=1e-5)
+    assert [beam.score for beam in best] == sorted((b.score for b in best), reverse=True)
     assert len(best) == 256
-    assert math.fsum(math.exp(beam.logprob) for beam in best) == pytest.approx(1.0, abs=1e-4)
+    assert math.fsum(math.exp(beam.score) for beam in best) == pytest.approx(1.0, abs=1e-4)
+
+
+@pytest.mark.parametrize("block_size", [3, 9])
+def test_a_beam_knows_what_the_model_itself_thinks_of_it(block_size: int) -> None:
+    params = SamplingParams(max_new_tokens=5, presence_penalty=2.0, logit_bias=((1, 1.5),))
+    best = beam_search(decoder(1, block_size), ABC, [0], params, 3, pattern=Pattern("b.+", ABC))
+    # each token depends on the last one alone
+    logits = np.array([decoder(1, 9).feed([i])[0] for i in range(4)], np.float64)
+    own = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    for beam in best:
+        by_hand = sum(own[a, b] for a, b in itertools.pairwise((0, *beam.ids)))
+        assert beam.logprob == pytest.approx(by_hand, abs=1e-5)
+        assert beam.score != pytest.approx(beam.logprob, abs=0.1)
 
 
 def test_a_beam_of_one_is_greedy() -> None:
@@ -158,7 +171,7 @@ def test_a_beam_keeps_texts_that_a_pattern_has_ended() -> None:
         ScriptedDecoder(cycle(4), block_size=9), ABC, [0], SamplingParams(max_new_tokens=6), 3,
         pattern=Pattern("bcd|bcba|dc", ABC),
     )  # fmt: skip
-    assert {beam.text: round(beam.logprob) for beam in found} == {"bcd": 0, "bcba": -20, "dc": -20}
+    assert {beam.text: round(beam.score) for beam in found} == {"bcd": 0, "bcba": -20, "dc": -20}
     best = beam_search(
         ScriptedDecoder(cycle(4), block_size=9), ABC, [0], SamplingParams(max_new_tokens=2), 3,
         pattern=Pattern("bcd|bcba|dc", ABC),
@@ -175,8 +188,8 @@ def test_a_search_that_ends_early_has_missed_nothing(seed: int, width: int) -> N
     best = beam_search(decoder(seed, 32), ABC, [0], params, width, pattern=pattern)
     assert len(wide) < 64, "so none was cut"
     # a narrow search follows few texts, and may lose good ones; what it has is as good as it says
-    known = {beam.ids: beam.logprob for beam in wide}
-    assert all(known[beam.ids] == pytest.approx(beam.logprob) for beam in best)
+    known = {beam.ids: beam.score for beam in wide}
+    assert all(known[beam.ids] == pytest.approx(beam.score) for beam in best)
     if width >= 10:  # more than can go on at any length
         assert [beam.ids for beam in best] == [beam.ids for beam in wide[:width]]
 
