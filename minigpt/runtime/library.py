@@ -50,7 +50,7 @@ class Model:
         self,
         prompt: str = "",
         *,
-        stop: Sequence[str] = (),
+        stop: str | Sequence[str] = (),
         pattern: str | None = None,
         ban: str = "",
         bias: Mapping[str, float] | None = None,
@@ -64,7 +64,7 @@ class Model:
 
         Args:
             prompt: the text to go on from; characters that the model has never seen are skipped.
-            stop: texts at which to end.
+            stop: a text at which to end, or several.
             pattern: a regular expression; what is written can only become a match of it.
             ban: characters that must not be written.
             bias: what to add to the logits of characters.
@@ -83,9 +83,9 @@ class Model:
         params = self.params(ban=ban, bias=bias, **settings)
         ids = self.tokenizer.encode(prompt) if prompt else self.tokenizer.start
         return generation.generate(
-            self.decoder, self.tokenizer, ids, lambda: params, stop=stop,
-            pattern=self.pattern(pattern, params), draft=self.draft if draft else Draft.idle(),
-            keep_logits=keep_logits,
+            self.decoder, self.tokenizer, ids, lambda: params,
+            stop=[stop] if isinstance(stop, str) else stop, pattern=self.pattern(pattern, params),
+            draft=self.draft if draft else Draft.idle(), keep_logits=keep_logits,
         )  # fmt: skip
 
     def params(

@@ -25,6 +25,12 @@ def test_a_model_writes_without_a_prompt(model: Model) -> None:
     assert next(model.generate()).position == 1
 
 
+def test_one_stop_text_needs_no_list(model: Model) -> None:
+    assert list(model.generate("A", stop="th")) == list(model.generate("A", stop=["th"]))
+    with pytest.raises(InputError, match="at least one character"):
+        model.generate("A", stop="")
+
+
 def test_settings_and_prompts_are_checked(model: Model) -> None:
     with pytest.raises(InputError, match="temperature"):
         model.generate("a", temperature=-1)
