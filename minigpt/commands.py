@@ -144,13 +144,15 @@ def info(arguments: argparse.Namespace) -> int:
         "config": asdict(model.config),
         "characters": model.tokenizer.chars,
     }
-    if model.path.suffix == ".onnx":
+    if model.checksum:  # a file, whatever it is called
         facts["bytes"] = model.path.stat().st_size
         facts["parity"] = json.loads(model.parity)
     if arguments.json:
         print_json(facts)
     else:
         for key, value in facts.items():
+            if key == "created" and not value:  # a checkpoint, which does not say
+                continue
             shown = repr(value) if key == "characters" else _plain(value)
             print(f"{key:16} {one_line(shown)}")  # a line each: no value can look like another fact
     return 0

@@ -305,6 +305,19 @@ def test_info_tells_the_card(capsys: pytest.CaptureFixture[str]) -> None:
     assert "{" not in text
 
 
+def test_info_tells_of_a_file_whatever_its_name(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "model.bin"
+    file.write_bytes(Path(LAPTOP).read_bytes())
+    known, of_run = (
+        [line.split()[0] for line in run(capsys, "info", model)[1].splitlines()]
+        for model in (file, trained)
+    )
+    assert {"bytes", "parity", "created"} <= set(known)
+    assert not {"bytes", "parity", "created"} & set(of_run)
+
+
 def test_eval_as_json(capsys: pytest.CaptureFixture[str], text_file: Path) -> None:
     code, out, _ = run(capsys, "eval", LAPTOP, text_file, "--json")
     result = json.loads(out)
