@@ -7,6 +7,7 @@ never ends up where nothing fits.
 """
 
 import re
+import unicodedata
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -80,7 +81,7 @@ def _automaton(regex: str) -> interegular.FSM:
             re.compile(regex)  # its complaints are better than the automaton's
         if other := _read_otherwise(regex):
             raise interegular.Unsupported(other)
-        parsed = interegular.parse_pattern(regex)
+        parsed = interegular.parse_pattern(_SPELLED.sub(_as_character, regex))
         if _size(parsed) > _MOST:
             raise InputError(
                 f"{shown} stands for more than can be followed: {_MOST} characters, with all that "
@@ -91,12 +92,32 @@ def _automaton(regex: str) -> interegular.FSM:
         raise InputError(f"{shown} is no regular expression: {error}") from None
     except (OverflowError, RecursionError):
         raise InputError(f"{shown} repeats or nests more than can be followed") from None
-    except (interegular.InvalidSyntax, interegular.Unsupported, AttributeError) as error:
-        # AttributeError: the parser's way to fail at a comment
+    except (interegular.InvalidSyntax, interegular.Unsupported) as error:
         raise InputError(
-            f"{shown} has a part that cannot be followed character by character: {error}; it "
-            "always covers the whole text, so it needs no ^ and no $"
+            f"{shown} has a part that cannot be followed character by character: {_reason(error)}"
         ) from None
+
+
+def _reason(error: Exception) -> str:
+    """What the parser stumbled at; it does not always say so."""
+    if anchor := re.fullmatch(r"'([$^])'|Escape (\\[AZb]) is not implemented", str(error)):
+        part = anchor[1] or anchor[2]
+        return f"{part}; it always covers the whole text, so it needs no ^ and no $"
+    return str(error) or f"at position {getattr(error.__context__, 'index', 0)}"
+
+
+# Escapes; those of any character by its number or name are none to the parser.
+_SPELLED = re.compile(r"\\(?:u(.{4})|U(.{8})|N\{(.+?)\}|.)", re.DOTALL)
+
+
+def _as_character(escape: re.Match[str]) -> str:
+    """An escape as the parser reads it."""
+    number, name = escape[1] or escape[2], escape[3]
+    if not (number or name):
+        return escape[0]
+    code = int(number, 16) if number else ord(unicodedata.lookup(name))
+    # what means something in an expression is below 256, and must not do so here
+    return f"\\x{code:02x}" if code < 256 else chr(code)
 
 
 def _size(part: Any) -> int:
@@ -110,20 +131,33 @@ def _size(part: Any) -> int:
 
 # Escapes, sets, and what may need a second look, from left to right.
 _PARTS = re.compile(
-    r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{\}|\(\?<?[=!]|(?:[*+?]|\{[\d,]+\})\+", re.DOTALL
+    r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{\}|\(\?(?:<?[=!]|[#>])|(?:[*+?]|\{[\d,]+\})\+", re.DOTALL
 )
+
+_NAMES = {
+    "(?#": "a comment",
+    "(?>": "a group that gives nothing back",
+    "(?=": "a look ahead",
+    "(?!": "a look ahead",
+    "(?<=": "a look back",
+    "(?<!": "a look back",
+}
 
 
 def _read_otherwise(regex: str) -> str | None:
     """The first part that the parser reads in another way than `re` does.
 
-    An end that is looked at and not taken, a closing bracket that is the first in its set, a
-    repetition without a number, what is outside of one of several classes, and a repetition that
-    gives nothing back.
+    What is looked at and not taken, a comment, a closing bracket that is the first in its set, a
+    repetition without a number, what is outside of one of several classes, and a repetition or a
+    group that gives nothing back.
     """
     for part in _PARTS.findall(regex):
         classes = sum(escaped in "WDS" for escaped in re.findall(r"\\(.)", part, re.DOTALL))
-        if part[0] in "({*+?" or part.startswith(("[]", "[^]")):
+        if part in _NAMES:
+            return f"{part}, {_NAMES[part]}"
+        if part[-1] == "+" and part[0] in "{*+?":
+            return f"{part}, a repetition that gives nothing back"
+        if part[0] == "{" or part.startswith(("[]", "[^]")):
             return str(part)
         if part[0] == "[" and classes > 1:
             return str(part)

@@ -93,6 +93,9 @@ def test_no_way_leads_through_what_is_banned() -> None:
      (r".*+a", r"by character: \*\+"), ("ab{2}+", "by character"), ("a++b", "by character"),
      ("a{99999999999}", "repeats or nests"), (300 * "(" + "a" + 300 * ")", "repeats or nests"),
      ("a{100000}", "more than can be"), ("(a{1000}){1000}", "more than can be"),
+     ("a{", "position 2$"), ("a{x}", "position 2$"), ("[^$]\\0", "position 5$"),
+     (r"(?#\uff)ab", r"\(\?#, a comment$"), ("a++b", "gives nothing back$"),
+     ("(?>ab)c", "gives nothing back$"), (r"ab\Z", r": \\Z; .* needs no \^ and no \$$"),
      ("((a{200}){200})*b", "more than can be"), ("a{0,5000}", "more than can be")],
 )  # fmt: skip
 def test_patterns_that_cannot_be_followed_are_refused(regex: str, words: str) -> None:
@@ -110,10 +113,12 @@ def test_numbers_and_long_texts_are_no_repetitions() -> None:
     ("regex", "match"),
     [(r"a\{}", "a{}"), ("[{}]a", "{a"), (r"\(?=?a", "(=a"), (r"[\]{}]a", "]a"),
      (r"[\\W\D]a", "Wa"), (r"[\Wa]b", "=b"), (r"a\[]b", "a[]b"), (r"\=+", "=="),
-     ("[*+]+", "++"), (r"a\++", "a++")],
+     ("[*+]+", "++"), (r"a\++", "a++"), (r"\u0061\x62\U0000002a", "ab*"),
+     (r"\\u0061", r"\u0061"), (r"[\u005d\u0061]+", "]a"),
+     (r"\N{ASTERISK}\u20ac", "*€")],
 )  # fmt: skip
 def test_what_only_looks_like_those_is_read_as_it_is(regex: str, match: str) -> None:
-    chars = CharTokenizer("".join(sorted("ab[](){}=W*+")))
+    chars = CharTokenizer("".join(sorted("ab[](){}=W*+€,\\u0126")))
     pattern = Pattern(regex, chars)
     state = pattern.start
     for token in chars.encode(match):
