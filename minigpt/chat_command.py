@@ -22,7 +22,7 @@ from minigpt.generate_command import biases
 from minigpt.runtime.chat import Roles, Turn, answer, choose_roles, likely_speakers, speakers, words
 from minigpt.runtime.library import Model
 from minigpt.runtime.params import KNOBS, SamplingParams, change
-from minigpt.terminal import one_line, say, write
+from minigpt.terminal import murmur, one_line, say, write
 
 _IS_WINDOWS = os.name == "nt"
 _END = "Ctrl-Z and Enter" if _IS_WINDOWS else "Ctrl-D"
@@ -224,8 +224,7 @@ class _Chat:
         if not (self._by_hand and self._on_screen):
             write("\n" if self._n_answers else "")
         elif speaker := self._last(mine=False).speaker:
-            sys.stderr.write(f"{one_line(speaker)}: ")
-            sys.stderr.flush()
+            murmur(f"{one_line(speaker)}: ")
         self._n_answers += 1
         model = self._model
         tokens = answer(
@@ -270,8 +269,7 @@ def _read(prompt: str | None) -> str:
     if prompt is not None and sys.stdout.isatty():
         return input(prompt)  # not written by us: readline edits the line and has to know of it
     if prompt is not None:
-        sys.stderr.write(prompt)
-        sys.stderr.flush()
+        murmur(prompt)
     if not (line := sys.stdin.readline()):
         raise EOFError
     return line

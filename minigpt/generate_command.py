@@ -11,7 +11,7 @@ from minigpt.runtime.draft import Draft
 from minigpt.runtime.library import Model
 from minigpt.runtime.params import KNOBS, OF_CHANCE, SamplingParams, neutral
 from minigpt.runtime.window import slides_within
-from minigpt.terminal import print_json, printable, say, write
+from minigpt.terminal import murmur, print_json, say, write
 
 if TYPE_CHECKING:  # most texts follow no pattern: see `generation.py`
     from minigpt.runtime.pattern import Pattern
@@ -86,8 +86,7 @@ def _write_one(
         return 0
     on_terminal = sys.stdout.isatty()
     if on_terminal and sys.stderr.isatty():
-        sys.stderr.write(printable(prompt))  # so that a person reads the text from its beginning
-        sys.stderr.flush()
+        murmur(prompt)  # so that a person reads the text from its beginning
     n_slides = 0
     try:
         for token in stream:

@@ -112,8 +112,13 @@ class Parser(argparse.ArgumentParser):
 
 def say(sentence: str) -> None:
     """One line to the person, on stderr: stdout carries the product alone."""
-    with contextlib.suppress(BrokenPipeError), while_read():  # nobody listens: no reason to stop
-        sys.stderr.write(printable(sentence) + "\n")
+    murmur(sentence + "\n")
+
+
+def murmur(text: str) -> None:
+    """Less or more than a line to the person, at once."""
+    with contextlib.suppress(OSError):  # nobody listens, or the disk is full: no reason to stop
+        sys.stderr.write(printable(text))
         sys.stderr.flush()
 
 

@@ -150,7 +150,8 @@ def _train(
         n = run.train.patience
         say(f"ended at step {event.step}: the last {f'{n} evaluations' if n > 1 else 'evaluation'} "
              "brought no better validation loss")  # fmt: skip
-    Console(stderr=True).print(verdict(yardsticks, event.best_val_loss, progress.best_step))
+    with contextlib.suppress(OSError):  # as `say` does
+        Console(stderr=True).print(verdict(yardsticks, event.best_val_loss, progress.best_step))
     command = f"minigpt export {shell_word(folder)} --onnx {shell_word(f'{run.name}.onnx')}"
     say(f"{kept} are in {folder}; export it: {command}")
     return 0

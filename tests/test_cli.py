@@ -1112,6 +1112,30 @@ def test_a_full_disk_is_one_sentence() -> None:
     assert done.stderr == "minigpt: cannot write: No space left on device\n"
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize(
+    ("arguments", "code", "n_chars"),
+    [(("--max-new-tokens", "70"), 0, 70), (("--seed", "-1"), 2, 0)],
+)
+def test_a_note_that_cannot_be_told_changes_nothing(
+    arguments: tuple[str, ...], code: int, n_chars: int
+) -> None:
+    command = [sys.executable, "-m", "minigpt.cli", "generate", LAPTOP, *arguments]
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=full, check=False)
+    assert (done.returncode, len(done.stdout)) == (code, n_chars)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_training_ends_well_when_nothing_can_be_told(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    command = [sys.executable, "-m", "minigpt.cli", "train", "--corpus", "pydoc", *TRAIN]
+    command += ["--out", str(tmp_path / "run"), "--max-steps", "2"]
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(command, stderr=full, check=False)
+    assert done.returncode == 0
+
+
 def test_bytes_that_are_no_text_are_skipped_in_a_prompt() -> None:
     command = [sys.executable, "-m", "minigpt.cli", "generate", "--prompt", "-"]
     command += ["--max-new-tokens", "5"]
