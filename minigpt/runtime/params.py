@@ -3,6 +3,8 @@
 Standard library only: the command line's --help and the terminal app read it before anything else.
 """
 
+import contextlib
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
@@ -92,9 +94,8 @@ class SamplingParams:
 
     def __post_init__(self) -> None:
         for name, knob in KNOBS.items():
-            value = getattr(self, name)
-            if name in _WHOLE and type(value) is not int:
-                raise InputError(f"{name} must be a whole number, not {value!r:.40}")
+            value = _number(name, getattr(self, name))
+            object.__setattr__(self, name, value)
             limit = float("inf") if knob.limit is None else knob.limit
             if not knob.low <= value <= limit:  # also refuses NaN
                 span = f"at least {knob.low:g}" if knob.limit is None else (
@@ -107,6 +108,20 @@ class SamplingParams:
                     f"a logit_bias must be between -{MAX_BIAS:g} and {MAX_BIAS:g}, or minus "
                     f"infinity, not {bias}"
                 )
+
+
+def _number(name: str, value: object) -> float:
+    """The value as a number of Python's own: numpy's have a precision, and a largest value.
+
+    Raises:
+        InputError: it is no number, or not a whole one where one is needed.
+    """
+    if name in _WHOLE:
+        with contextlib.suppress(TypeError):
+            if not isinstance(value, bool):
+                return operator.index(value)  # type: ignore[arg-type]
+        raise InputError(f"{name} must be a whole number, not {value!r:.40}")
+    return value  # type: ignore[return-value]
 
 
 _WHOLE = frozenset(f.name for f in fields(SamplingParams) if f.type is int)

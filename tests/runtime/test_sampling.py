@@ -385,6 +385,15 @@ def test_every_parameter_has_a_knob_around_its_default() -> None:
         assert knob.low <= getattr(SamplingParams(), name) <= knob.high
 
 
+def test_whole_numbers_of_numpy_are_numbers() -> None:
+    params = SamplingParams(seed=np.int64(3), top_k=np.uint8(5))  # type: ignore[arg-type]
+    assert params == SamplingParams(seed=3, top_k=5)
+    assert type(params.seed) is type(params.top_k) is int
+    for none in (3.0, True, np.bool_(True), np.array([3, 4]), "3"):
+        with pytest.raises(InputError, match="seed must be a whole number"):
+            SamplingParams(seed=none)  # type: ignore[arg-type]
+
+
 @given(
     LOGITS,
     HISTORY,
