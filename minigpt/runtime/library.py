@@ -96,6 +96,8 @@ class Model:
         Raises:
             InputError: a setting is out of range, or the model does not know a character.
         """
+        if "logit_bias" in settings:
+            raise InputError('logit_bias is of ids: for characters give bias={"e": -2}, or ban="e"')
         biases = {**(bias or {}), **dict.fromkeys(ban, -math.inf)}
         if unknown := [c for c in biases if c not in self.tokenizer.chars or len(c) != 1]:
             raise InputError(f"the model has no character {unknown[0]!r} to ban or bias")

@@ -7,6 +7,7 @@ import contextlib
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from numbers import Real
 from types import MappingProxyType
 from typing import Any
 
@@ -102,7 +103,9 @@ class SamplingParams:
                     f"between {knob.low:g} and {limit:g}"
                 )  # fmt: skip
                 raise InputError(f"{name} must be {span}, not {value}")
-        for _, bias in self.logit_bias:
+        biases = tuple((token, _number("a logit_bias", bias)) for token, bias in self.logit_bias)
+        object.__setattr__(self, "logit_bias", biases)
+        for _, bias in biases:
             if not (abs(bias) <= MAX_BIAS or bias == float("-inf")):  # also refuses NaN
                 raise InputError(
                     f"a logit_bias must be between -{MAX_BIAS:g} and {MAX_BIAS:g}, or minus "
@@ -110,7 +113,7 @@ class SamplingParams:
                 )
 
 
-def _number(name: str, value: object) -> float:
+def _number(name: str, value: Any) -> float:
     """The value as a number of Python's own: numpy's have a precision, and a largest value.
 
     Raises:
@@ -119,9 +122,13 @@ def _number(name: str, value: object) -> float:
     if name in _WHOLE:
         with contextlib.suppress(TypeError):
             if not isinstance(value, bool):
-                return operator.index(value)  # type: ignore[arg-type]
+                return operator.index(value)
         raise InputError(f"{name} must be a whole number, not {value!r:.40}")
-    return value  # type: ignore[return-value]
+    if type(value) is int:
+        return value
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise InputError(f"{name} must be a number, not {value!r:.40}")
+    return float(value)
 
 
 _WHOLE = frozenset(f.name for f in fields(SamplingParams) if f.type is int)

@@ -34,6 +34,12 @@ def test_one_stop_text_needs_no_list(model: Model) -> None:
 def test_settings_and_prompts_are_checked(model: Model) -> None:
     with pytest.raises(InputError, match="temperature"):
         model.generate("a", temperature=-1)
+    with pytest.raises(InputError, match=r"temperature must be a number, not '0\.8'"):
+        model.generate("a", temperature="0.8")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="logit_bias must be a number, not '2'"):
+        model.generate("a", bias={"e": "2"})  # type: ignore[dict-item]
+    with pytest.raises(InputError, match="give bias="):
+        model.generate("a", logit_bias=())  # type: ignore[arg-type]
     with pytest.raises(InputError, match="prompt"):
         model.generate("€")
     with pytest.raises(TypeError, match="temprature"):

@@ -392,6 +392,8 @@ def test_whole_numbers_of_numpy_are_numbers() -> None:
     for none in (3.0, True, np.bool_(True), np.array([3, 4]), "3"):
         with pytest.raises(InputError, match="seed must be a whole number"):
             SamplingParams(seed=none)  # type: ignore[arg-type]
+    half = np.float32(0.5)
+    assert type(SamplingParams(temperature=half).temperature) is float  # type: ignore[arg-type]
 
 
 @given(
