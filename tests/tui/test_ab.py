@@ -354,6 +354,7 @@ async def test_a_header_tells_the_settings_that_its_text_was_written_with() -> N
         await until(d.pilot, lambda: not d.both.a.writer.is_running)
         await d.slide(d.both.a, temperature=0.0)
         await until(d.pilot, lambda: "was temperature 0.80" in d.header(d.both.a))
+        assert "was top-p" not in d.header(d.both.a)
         await d.slide(d.both.b, temperature=1.2)  # which acts at once: that one still writes
         await until(d.pilot, lambda: "temperature 1.20" in d.header(d.both.b))
         await d.press("enter")

@@ -395,7 +395,8 @@ def test_the_help_names_every_key() -> None:
 def test_a_key_of_the_main_screen_is_none_of_the_prompt() -> None:
     keys = {"interrupt": "ctrl+c", "stop": "escape", "heat": "f6", "quit": "ctrl+x"}
     MinigptApp(ScriptedEngine(), MODEL, preferences=Preferences(keys=keys))
-    for id, key in (("stop", "ctrl+x"), ("help", "question_mark"), ("runs", "enter")):
+    typed = ("ab.difference", "w")
+    for id, key in (("stop", "ctrl+x"), ("help", "question_mark"), ("runs", "enter"), typed):
         with pytest.raises(InputError, match=f"{id!r} cannot have the key"):
             MinigptApp(ScriptedEngine(), MODEL, preferences=Preferences(keys={id: key}))
 

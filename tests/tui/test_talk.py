@@ -372,6 +372,26 @@ async def test_who_speaks_is_waited_for() -> None:
         assert d.main.writer.roles == Roles("ROMEO", "JULIET")
 
 
+async def test_names_that_come_later_leave_emptied_fields_and_the_mark_alone() -> None:
+    engine = ScriptedEngine()
+    name_speakers = engine.name_speakers
+    engine.name_speakers = lambda: None  # type: ignore[method-assign]
+    async with desk(engine) as d:
+        await d.says("ready")
+        d.main.writer.document.append_user("HAL:\nho\n\nFAL:\nhey\n\n")
+        await d.press("ctrl+t")
+        await until(d.pilot, lambda: d.is_on(RolesScreen))
+        names, me = d.app.screen.query_one(OptionList), d.app.screen.query_one("#me", Input)
+        you = d.app.screen.query_one("#you", Input)
+        assert (me.value, you.value) == ("HAL", "FAL")
+        await d.press("down", "down", *["backspace"] * 3, "tab", "backspace")
+        n_names = names.option_count
+        name_speakers()
+        await until(d.pilot, lambda: names.option_count != n_names)
+        assert (me.value, you.value) == ("", "")
+        assert names.highlighted == 1
+
+
 async def test_who_does_not_wait_talks_in_paragraphs() -> None:
     engine = ScriptedEngine()
     engine.name_speakers = lambda: None  # type: ignore[method-assign]

@@ -37,4 +37,4 @@ def cut(text: str, n_cells: int, *, end: str = "") -> str:
     if cell_len(text) <= n_cells:
         return text
     end = end if text.endswith(end) and n_cells >= 2 * cell_len(end) else ""
-    return f"{set_cell_size(text, n_cells - 1 - cell_len(end))}…{end}"
+    return f"{set_cell_size(text, max(n_cells - 1 - cell_len(end), 0))}…{end}"

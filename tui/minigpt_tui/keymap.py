@@ -52,8 +52,8 @@ def keymap(
 
     Raises:
         InputError: no binding has such an id, there is no such key, two bindings would have one
-            key in one place, so that one of them could never be reached, or one has a key that
-            the prompt needs. The sentence names them.
+            key in one place, so that one of them could never be reached, one would take what
+            is typed, or be out of reach while the user writes. The sentence names them.
     """
     bindings = [(owner, binding) for owner in owners for binding in _bindings(owner)]
     ids = sorted({str(binding.id) for _, binding in bindings})

@@ -27,13 +27,12 @@ from minigpt_tui.engine_client import EngineClient
 from minigpt_tui.history import prompts_beside
 from minigpt_tui.keymap import key_name, key_names, keymap
 from minigpt_tui.messages import Preferred
-from minigpt_tui.owners import AT_FIRST, owners
+from minigpt_tui.owners import AT_FIRST, around_prompt, owners
 from minigpt_tui.preferences import Preferences, choice
 from minigpt_tui.protocol import Engine
 from minigpt_tui.screens.by_name import begin
 from minigpt_tui.screens.main import MainScreen
 from minigpt_tui.theme import NIGHT, PAPER
-from minigpt_tui.widgets.prompt import Prompt
 
 DEFAULTS = Preferences()
 USELESS = frozenset({"Screenshot", "Maximize", "Minimize"})
@@ -99,7 +98,7 @@ class MinigptApp(App[str]):
         """What is to be said when the app has left the terminal."""
         self._sessions = sessions
         own = preferences.keys
-        keys = keymap(own, owners(MinigptApp), (MinigptApp, MainScreen, Prompt)) if own else {}
+        keys = keymap(own, owners(MinigptApp), around_prompt(MinigptApp)) if own else {}
         self.set_keymap(keys)
         self._key_names = key_names(keys, (MinigptApp, *AT_FIRST))
         self.theme = choice("theme", preferences.theme, self.available_themes)

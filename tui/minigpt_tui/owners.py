@@ -20,6 +20,13 @@ AT_FIRST = (
 """Those that the first screen needs."""
 
 
+def around_prompt(app: type[App[str]]) -> tuple[type[DOMNode], ...]:
+    """Those whose keys are for when the user writes, too."""
+    from minigpt_tui.screens.ab import ABScreen
+
+    return app, MainScreen, ABScreen, Prompt
+
+
 def owners(app: type[App[str]]) -> tuple[type[DOMNode], ...]:
     """All of them, and the app's. A start without own keys need not wait for the other screens."""
     from minigpt_tui.screens.ab import ABScreen

@@ -145,8 +145,8 @@ class Writer:
 
     def ask_who_speaks(self) -> None:
         """Ask the model whom it would let speak next; `speakers` will say."""
+        self.is_asking = self.model is not None
         if self.model is not None:
-            self.is_asking = True
             self.engine.send(AskSpeakers(self.document.text[-4 * self.model.config.block_size :]))
 
     @property
@@ -193,7 +193,8 @@ class Writer:
         """Where the user's last turn before a place begins, and its words; nowhere: there is none.
 
         A stretch of the user's is more than its words: it begins with the line breaks that were put
-        behind the answer before it, and holds the names.
+        behind the answer before it, and holds the names. (Line breaks that the user typed there
+        go, too: the text does not tell them apart.)
         """
         document, text = self.document, self.document.text
         before, found = 0, (0, 0, 0)

@@ -50,7 +50,7 @@ class RolesScreen(ModalScreen[Roles | None], Window):
         """
         super().__init__()
         self._names, self._is_asking = list(names), is_asking
-        self._needs_no_names = False
+        self._is_filled = self._needs_no_names = False
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="window") as window:
@@ -81,17 +81,22 @@ class RolesScreen(ModalScreen[Roles | None], Window):
             self._names, self._is_asking = list(names), is_asking
             if self.is_mounted:  # else it is not composed yet, or only in part
                 self._show_names()
-                self._say("")
+                if self._needs_no_names:
+                    self._say("")  # that they have not come
 
     def _show_names(self) -> None:
         options = [Option(printable(name), id=name) for name in self._names]
         if self._is_asking:
             options.append(Option(ASKING, disabled=True))
         names = self.query_one(OptionList)
+        marked = names.highlighted
         names.set_options(options)
+        names.highlighted = marked  # new names come behind those that are there
         names.display = bool(options)
         me, you = self.query_one("#me", Input), self.query_one("#you", Input)
-        if len(self._names) > 1 and not (me.value or you.value):
+        # once: who empties them wants no names
+        if len(self._names) > 1 and not (self._is_filled or me.value or you.value):
+            self._is_filled = True
             me.value, you.value = self._names[:2]
             me.select_all()  # so that what is typed takes its place
 

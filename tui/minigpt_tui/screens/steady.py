@@ -19,7 +19,7 @@ class Steady(Screen[Any]):
             return None
 
     def tell(self, sentence: str, *, is_error: bool = False) -> None:
-        """A notice, alone: a pile of them would cover the text."""
+        """A notice in the place of those before: a pile of them would cover the text."""
         # markup off: a path or a prompt may hold square brackets
         severity = "error" if is_error else "information"
         self.app.clear_notifications()

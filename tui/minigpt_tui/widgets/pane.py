@@ -169,11 +169,10 @@ class Pane(Vertical):
         )
 
     def _setting_traits(self, other: "Pane") -> tuple[str, ...]:
-        """Those that the text was written with; "was" says that they are other ones by now."""
+        """Those that the text was written with; "was" says that one is another by now."""
+        moved = _setting_traits(self.text_params, self.params)
         traits = _setting_traits(self.text_params, other.text_params)
-        if not traits or self.text_params == self.params:
-            return traits
-        return (f"was {traits[0]}", *traits[1:])
+        return tuple(f"was {trait}" if trait in moved else trait for trait in traits)
 
     @on(ParamsChanged)
     def _change(self, message: ParamsChanged) -> None:
