@@ -216,6 +216,8 @@ def test_a_prompt_longer_than_the_window_is_told(capsys: pytest.CaptureFixture[s
         ("--top-p", "1.5", "top_p must be between 0 and 1, not 1.5"),
         ("--top-k", "-3", "top_k must be at least 0, not -3"),
         ("--max-new-tokens", "0", "max_new_tokens must be at least 1, not 0"),
+        ("--seed", "-1", "seed must be between 0 and 18446744073709551615, not -1"),
+        ("--bias", "e=2e6", "must be between -1000000 and 1000000, or minus infinity"),
         ("--stop", "", "stop text"),
     ],
 )

@@ -99,8 +99,8 @@ class SamplingParams:
             object.__setattr__(self, name, value)
             limit = float("inf") if knob.limit is None else knob.limit
             if not knob.low <= value <= limit:  # also refuses NaN
-                span = f"at least {knob.low:g}" if knob.limit is None else (
-                    f"between {knob.low:g} and {limit:g}"
+                span = f"at least {_shown(knob.low)}" if knob.limit is None else (
+                    f"between {_shown(knob.low)} and {_shown(limit)}"
                 )  # fmt: skip
                 raise InputError(f"{name} must be {span}, not {value}")
         biases = tuple((token, _number("a logit_bias", bias)) for token, bias in self.logit_bias)
@@ -108,9 +108,14 @@ class SamplingParams:
         for _, bias in biases:
             if not (abs(bias) <= MAX_BIAS or bias == float("-inf")):  # also refuses NaN
                 raise InputError(
-                    f"a logit_bias must be between -{MAX_BIAS:g} and {MAX_BIAS:g}, or minus "
-                    f"infinity, not {bias}"
+                    f"a logit_bias must be between -{_shown(MAX_BIAS)} and {_shown(MAX_BIAS)}, or "
+                    f"minus infinity, not {bias}"
                 )
+
+
+def _shown(number: float) -> str:
+    """A finite number, a whole one with all its digits: the largest seed is no 1.84467e+19."""
+    return str(int(number)) if number == int(number) else f"{number:g}"
 
 
 def _number(name: str, value: Any) -> float:
