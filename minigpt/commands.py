@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minigpt.errors import InputError
+from minigpt.files import refuse_lost_folder
 from minigpt.terminal import one_line, print_json, say, shell_word
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ MEMORIZED_CHARS = 10_000
 
 def train(arguments: argparse.Namespace) -> int:
     """Train a model."""
+    refuse_lost_folder()
     from minigpt.train_command import run_training
 
     return run_training(arguments)
@@ -30,6 +32,7 @@ def train(arguments: argparse.Namespace) -> int:
 
 def lr_find(arguments: argparse.Namespace) -> int:
     """Try learning rates and print one to train with."""
+    refuse_lost_folder()
     from minigpt.lr_find_command import run_lr_find
 
     return run_lr_find(arguments)
@@ -58,6 +61,7 @@ def chat(arguments: argparse.Namespace) -> int:
 
 def export(arguments: argparse.Namespace) -> int:
     """Write a checkpoint's best model to one .onnx file, or to a folder for other runtimes."""
+    refuse_lost_folder()
     from minigpt.files import refuse_to_overwrite, write_atomically, write_folder_atomically
     from minigpt.training import checkpoint
     from minigpt_export.genai import genai_files
@@ -218,6 +222,7 @@ def open_model(name: str | None, device: str) -> "Model":
 
 
 def _open_checkpoint(path: Path, device: str) -> "Model":
+    refuse_lost_folder()
     from minigpt.runtime.library import Model
     from minigpt.torch_decoder import TorchDecoder, check_device
     from minigpt.training import checkpoint

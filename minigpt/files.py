@@ -240,6 +240,20 @@ def write_folder_atomically(folder: Path, files: Mapping[str, bytes]) -> None:
         shutil.rmtree(work, ignore_errors=True)
 
 
+def refuse_lost_folder() -> None:
+    """To be asked before PyTorch is imported: where the folder it is in is gone, it may abort.
+
+    Raises:
+        InputError: the folder was deleted, or is out of reach.
+    """
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise InputError(
+            f"the folder that this was started in is gone ({error.strerror}); go to another one"
+        ) from None
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames in `folder` survive a power loss; Windows has no such call and needs none.
 

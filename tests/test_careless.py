@@ -186,6 +186,22 @@ def test_a_model_that_was_never_trained_says_so(
     assert "before its first step" not in run(capsys, "generate", folder)[2]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows deletes no folder that somebody is in")
+def test_a_folder_that_is_gone_is_one_sentence(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    gone, runs = tmp_path / "gone", tmp_path / "run"
+    gone.mkdir()
+    runs.mkdir()
+    program = f"import sys, os; os.rmdir({str(gone)!r}); from minigpt.cli import main; "
+    for arguments in (["train", "--corpus", "pydoc"], ["generate", str(runs)], ["export", "a"]):
+        command = [sys.executable, "-c", f"{program}sys.exit(main({arguments}))"]
+        done = subprocess.run(command, cwd=gone, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "minigpt: the folder that this was started in is gone" in done.stderr
+        assert done.stderr.count("\n") == 1
+        gone.mkdir()
+
+
 def refused_after(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     """The last line of a command that fails with 2."""
     code, out, err = run(capsys, *arguments)
