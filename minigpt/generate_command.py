@@ -29,17 +29,21 @@ class _Request:
     """What --json says beside the text."""
 
 
+_SAID = ("ban", "bias", "pattern", "stop", "n", "beams")
+"""Of the arguments, what beside the settings decides what is written."""
+
+
 def run_generation(arguments: argparse.Namespace, model: Model) -> int:
     """Write as the arguments say; returns the exit code."""
     settings = {name: getattr(arguments, name) for name in KNOBS}
     prompt = _stdin() if arguments.prompt == "-" else arguments.prompt
     params = model.params(ban=arguments.ban, bias=biases(arguments.bias), **settings)
-    about = {
-        "prompt": prompt, "params": settings, "ban": arguments.ban, "bias": arguments.bias,
-        "pattern": arguments.pattern, "model": model.card.name,
-    }  # fmt: skip
     if arguments.beams:
         params = _without_chance(params)
+    about = {
+        "prompt": prompt, "params": {name: getattr(params, name) for name in KNOBS},
+        **{name: getattr(arguments, name) for name in _SAID}, "model": model.card.name,
+    }  # fmt: skip
     pattern = model.pattern(arguments.pattern, params)
     request = _Request(model, _prompt_ids(model, prompt), params, pattern, about)
     if arguments.explain:

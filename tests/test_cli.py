@@ -189,6 +189,17 @@ def test_generate_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert result["logprob"] < 0
 
 
+def test_json_says_what_repeats_a_text(capsys: pytest.CaptureFixture[str]) -> None:
+    base = ("generate", LAPTOP, "--max-new-tokens", 20, "--json")
+    one = json.loads(run(capsys, *base, "--stop", "e", "--stop", "th")[1])
+    assert (one["stop"], one["n"], one["beams"]) == (["e", "th"], None, None)
+    assert json.loads(run(capsys, *base, "--n", 2)[1])["n"] == 2
+    beams = json.loads(run(capsys, *base, "--beams", 3, "--temperature", 0.5)[1])
+    assert (beams["beams"], beams["stop"]) == (3, [])
+    assert beams["params"]["temperature"] == beams["params"]["top_p"] == 1  # it draws nothing
+    assert beams["params"]["max_new_tokens"] == 20
+
+
 def test_unknown_characters_are_told_and_skipped(capsys: pytest.CaptureFixture[str]) -> None:
     base = ("generate", "--max-new-tokens", 20, "--prompt")
     _, plain, _ = run(capsys, *base, "ROMEO")
