@@ -275,6 +275,8 @@ def test_a_model_without_names_goes_by_paragraphs(small_onnx: Path, chat: Chat) 
     code, answers, err = chat(("abc",), str(small_onnx), "--me", "ROMEO")
     assert (code, answers) == (2, [])
     assert "who is to speak with 'ROMEO'" in err
+    for one in ("--me", "--as"):
+        assert "or none: '' for both" in chat(("abc",), str(small_onnx), one, "")[2]
     _, _, err = chat((), str(small_onnx), by_hand=True)
     assert "you write a paragraph" in err
     assert err.endswith("> \n")

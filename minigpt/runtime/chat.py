@@ -55,6 +55,9 @@ class Turn:
     end: int
 
 
+_TWO_OR_NONE = "two who speak need two names, or none: '' for both"
+
+
 @dataclass(frozen=True, slots=True)
 class Roles:
     r"""Who speaks with whom; without names turns are paragraphs.
@@ -77,6 +80,8 @@ class Roles:
         if not self.named:
             return
         for name in (self.me, self.you):
+            if not name:
+                raise InputError(_TWO_OR_NONE)
             if not _is_name(name):
                 raise InputError(
                     f"a name must have 1 to {MAX_NAME} characters that can be seen, none of them a "
@@ -250,6 +255,8 @@ def choose_roles(
     if me is not None and you is not None:
         return Roles(me, you)
     given = you if me is None else me
+    if given == "":
+        raise InputError(_TWO_OR_NONE)
     text = "" if given is None else f"{given}:\nHello."
     others = [name for name in likely_speakers(decoder, tokenizer, text) if name != given]
     if given is None:
