@@ -46,23 +46,23 @@ def make_parser() -> argparse.ArgumentParser:
     lr_find = command("lr-find", commands.lr_find, "Look for a learning rate to train with.")
     _run_arguments(lr_find)
     lr_find.set_defaults(compile=False)  # too few steps to pay for it
-    lr_find.add_argument("--plot", type=Path, default=Path("lr-find.png"), metavar="FILE",
+    lr_find.add_argument("--plot", type=_path, default=Path("lr-find.png"), metavar="FILE",
                          help="PNG file to write or replace; default lr-find.png")  # fmt: skip
 
     runs = command("runs", commands.runs, "List and compare training runs.")
-    runs.add_argument("folders", type=Path, nargs="*", action=_Paths, metavar="FOLDER",
+    runs.add_argument("folders", type=_path, nargs="*", action=_Paths, metavar="FOLDER",
                       help="a run, or a folder of runs; default checkpoints")  # fmt: skip
-    runs.add_argument("--plot", type=Path, metavar="FILE.png", help="draw all their losses")
+    runs.add_argument("--plot", type=_path, metavar="FILE.png", help="draw all their losses")
     _json_argument(runs)
 
     _generate_arguments(command("generate", commands.generate, "Write text to stdout."))
     _chat_arguments(command("chat", commands.chat, "Talk with a model, line by line."))
 
     export = command("export", commands.export, "Export a checkpoint to .onnx.")
-    export.add_argument("checkpoint", type=Path,
+    export.add_argument("checkpoint", type=_path,
                         help="a folder that minigpt train wrote, or its name")  # fmt: skip
-    export.add_argument("--onnx", type=Path, metavar="FILE", help="file to write")
-    export.add_argument("--genai", type=Path, metavar="DIR",
+    export.add_argument("--onnx", type=_path, metavar="FILE", help="file to write")
+    export.add_argument("--genai", type=_path, metavar="DIR",
                         help="folder for onnxruntime-genai, optimum, transformers.js")  # fmt: skip
     export.add_argument("--precision", choices=PRECISIONS, default="fp32",
                         help="of the weights; default fp32")  # fmt: skip
@@ -98,7 +98,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     data = command("data", commands.data, "Download a training text.")
     data.add_argument("name", choices=("shakespeare",), help="tiny Shakespeare, 1.1 MB")
-    data.add_argument("--out", type=Path, default=Path("shakespeare.txt"), help="file to write")
+    data.add_argument("--out", type=_path, default=Path("shakespeare.txt"), help="file to write")
     data.add_argument("--force", action="store_true", help="replace the file if it exists")
     return parser
 
@@ -126,12 +126,12 @@ def _train_arguments(train: argparse.ArgumentParser) -> None:
 def _run_arguments(parser: argparse.ArgumentParser) -> None:
     """What is learned from, and how; the later of preset, file and flags wins."""
     presets = "; ".join(f"{name}: {preset.summary}" for name, preset in PRESETS.items())
-    parser.add_argument("text", type=Path, nargs="*", action=_Paths,
+    parser.add_argument("text", type=_path, nargs="*", action=_Paths,
                         help="UTF-8 text files to learn from")  # fmt: skip
     parser.add_argument("--corpus", type=_no_file, metavar="pydoc",
                         help="instead of files: Python's own documentation")  # fmt: skip
     parser.add_argument("--preset", help=f"default laptop. {presets}")
-    parser.add_argument("--config", type=Path, metavar="FILE",
+    parser.add_argument("--config", type=_path, metavar="FILE",
                         help="TOML file of settings, such as the run.toml of a run")  # fmt: skip
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
                         help="any setting of model or training, e.g. n_layer=6")  # fmt: skip
@@ -215,7 +215,7 @@ def _knob_argument(
 
 def _evaluate_arguments(evaluate: argparse.ArgumentParser) -> None:
     _model_argument(evaluate)
-    evaluate.add_argument("text", type=Path, nargs="+", action=_Paths, help="UTF-8 text files")
+    evaluate.add_argument("text", type=_path, nargs="+", action=_Paths, help="UTF-8 text files")
     measure = evaluate.add_mutually_exclusive_group()
     measure.add_argument("--split", choices=("val", "train", "all"), default="val",
                          help="last 10%%, first 90%%, or everything; default val")  # fmt: skip
@@ -256,6 +256,13 @@ def _no_file(corpus: str) -> str:
             f"must be pydoc, not {corpus!r}: a text file is given without --corpus"
         )
     return corpus
+
+
+def _path(text: str) -> Path:
+    """Refuse "", which would be the folder we are in: a variable of the shell may be unset."""
+    if not text:
+        raise argparse.ArgumentTypeError("must name a file or a folder, not ''")
+    return Path(text)
 
 
 def _run_folder(text: str) -> Path:

@@ -186,6 +186,17 @@ def test_a_model_that_was_never_trained_says_so(
     assert "before its first step" not in run(capsys, "generate", folder)[2]
 
 
+def test_no_name_is_not_the_folder_we_are_in(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "best.safetensors").touch()
+    for command in ("generate", "info", "bench"):
+        assert "there is no file or model ''" in refused(capsys, command, "")
+    for unset in (("export", "a", "--onnx", ""), ("export", ""), ("train", "")):
+        assert "must name a file or a folder, not ''" in told(capsys, *unset)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows deletes no folder that somebody is in")
 def test_a_folder_that_is_gone_is_one_sentence(tmp_path: Path) -> None:
     pytest.importorskip("torch")

@@ -193,7 +193,7 @@ def find_model(name: str | None, *, runs: bool = False) -> Path:
         # a folder that is only called like a model, and no run's, is not what is meant
         is_named = name in by_name or (runs and run is not None)
         is_other = is_named and path.is_dir() and not any(path.glob(CHECKPOINTS))
-        if path.exists() and not is_other:
+        if name and path.exists() and not is_other:  # "" would be the folder we are in
             return path
     except (OSError, ValueError):  # too long for a path, or a NUL in it: then it is none
         pass
