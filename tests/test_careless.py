@@ -197,6 +197,18 @@ def test_no_name_is_not_the_folder_we_are_in(
         assert "must name a file or a folder, not ''" in told(capsys, *unset)
 
 
+def test_what_is_exported_is_not_exported_again(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    pytest.importorskip("torch")
+    base = ("export", "--onnx", tmp_path / "b.onnx")
+    said = refused(capsys, *base, LAPTOP)
+    assert said.endswith("it is exported already; give the folder of its run")
+    other = tmp_path / "other"
+    other.write_bytes(b"{}")
+    assert refused(capsys, *base, other).endswith("it was cut short, or is another file")
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows deletes no folder that somebody is in")
 def test_a_folder_that_is_gone_is_one_sentence(tmp_path: Path) -> None:
     pytest.importorskip("torch")

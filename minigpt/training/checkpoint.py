@@ -23,6 +23,7 @@ from minigpt.config import GPTConfig, ModelCard, TrainConfig, from_fields
 from minigpt.errors import InputError
 from minigpt.files import open_atomically, read_bytes
 from minigpt.model import GPT
+from minigpt.runtime.onnx_file import CARD_KEY
 from minigpt.tokenizer import CharTokenizer
 
 FORMAT = 2
@@ -121,9 +122,10 @@ def load(path: Path) -> Checkpoint:
         info = json.loads(_header(content)["__metadata__"][_KEY])
         written_format, given = info["format"], str(info["checksum"])
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise InputError(
-            f"{path} is not a whole checkpoint of minigpt: it was cut short, or is another file"
-        ) from None
+        why = "it was cut short, or is another file"
+        if CARD_KEY.encode() in content:
+            why = "it is exported already; give the folder of its run"
+        raise InputError(f"{path} is not a whole checkpoint of minigpt: {why}") from None
     if written_format != FORMAT:
         raise InputError(
             f"{path} has format {written_format!r:.20}, this minigpt reads {FORMAT}: "
