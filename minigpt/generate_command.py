@@ -65,7 +65,8 @@ def _without_chance(params: SamplingParams) -> SamplingParams:
     given = [name for name in names if getattr(params, name) != getattr(plain, name)]
     if given:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        say(f"note: --beams draws nothing by chance, so {flags} changes nothing")
+        verb = "changes" if len(given) == 1 else "change"
+        say(f"note: --beams draws nothing by chance, so {flags} {verb} nothing")
     return replace(params, **neutral(*OF_CHANCE))
 
 

@@ -50,7 +50,8 @@ def test_beams_tell_of_settings_that_change_nothing(capsys: pytest.CaptureFixtur
                          "--seed", 4, "--explain")  # fmt: skip
     assert (code, out) == (0, plain)
     note, *rules = err.splitlines()
-    assert "so --temperature, --seed changes nothing" in note
+    assert "so --temperature, --seed change nothing" in note
+    assert "so --seed changes nothing" in run(capsys, *base, "--seed", 4)[2]
     assert [line.split()[0] for line in rules] == ["model", "repetition_penalty"]
 
 
