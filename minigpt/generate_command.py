@@ -45,6 +45,7 @@ def run_generation(arguments: argparse.Namespace, model: Model) -> int:
         **{name: getattr(arguments, name) for name in _SAID}, "model": model.card.name,
     }  # fmt: skip
     pattern = model.pattern(arguments.pattern, params)
+    _tell_of_stops(model, arguments.stop)
     request = _Request(model, _prompt_ids(model, prompt), params, pattern, about)
     if arguments.explain:
         _explain(request)
@@ -56,6 +57,14 @@ def run_generation(arguments: argparse.Namespace, model: Model) -> int:
         return _write_samples(request, arguments.n, arguments.stop, as_json=arguments.json)
     draft = Draft.idle() if arguments.no_draft else model.draft
     return _write_one(request, prompt, draft, arguments.stop, as_json=arguments.json)
+
+
+def _tell_of_stops(model: Model, stop: list[str]) -> None:
+    """Tell of texts to stop at that the model cannot write."""
+    for text in stop:
+        if unknown := model.tokenizer.unknown(text):
+            say(f"note: the model has never seen {unknown[:40]!r}, so it never stops at "
+                f"{text[:40]!r}")  # fmt: skip
 
 
 def _without_chance(params: SamplingParams) -> SamplingParams:

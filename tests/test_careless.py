@@ -55,6 +55,14 @@ def test_beams_tell_of_settings_that_change_nothing(capsys: pytest.CaptureFixtur
     assert [line.split()[0] for line in rules] == ["model", "repetition_penalty"]
 
 
+def test_a_stop_text_that_cannot_come_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    base = ("generate", LAPTOP, "--max-new-tokens", 5)
+    code, out, err = run(capsys, *base, "--stop", "fiancé\x1b", "--stop", "\n")
+    assert (code, err.count("\n")) == (0, 1)
+    assert "has never seen 'é\\x1b', so it never stops at 'fiancé\\x1b'" in err
+    assert run(capsys, *base, "--stop", "\n") == (0, out, "")
+
+
 def test_a_prompt_from_a_pipe_may_have_the_line_ends_of_windows() -> None:
     command = [sys.executable, "-m", "minigpt", "generate", LAPTOP, "--prompt", "-"]
     command += ["--max-new-tokens", "5"]
