@@ -198,3 +198,4 @@ def test_short_memory_for_real(
     assert limited("fits", f"--set={fits}") == 0
     assert limited("model", "--set=n_embd=20000") == 2
     assert "parameters does not fit into memory" in capfd.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "model" / "metrics.jsonl").exists()

@@ -34,6 +34,16 @@ async def answers(d: Desk, words: str) -> None:
     await d.says("ready")
 
 
+async def asks_who_speaks(d: Desk, text: str) -> None:
+    """The dialog of a conversation, over a text that is there."""
+    await d.type(text)
+    await d.press("enter")
+    d.engine.finish()
+    await d.says("ready")
+    await d.press("ctrl+t")
+    await until(d.pilot, lambda: d.is_on(RolesScreen))
+
+
 async def test_one_speaks_and_the_model_answers_as_another() -> None:
     async with desk() as d:
         await begins(d)
@@ -155,12 +165,7 @@ async def test_editing_keeps_what_is_being_typed() -> None:
 
 async def test_the_names_in_the_text_come_before_the_models() -> None:
     async with desk() as d:
-        await d.type("HAMLET:\nHO.\n\nOPHELIA:\nHO.")
-        await d.press("enter")
-        d.engine.finish()
-        await d.says("ready")
-        await d.press("ctrl+t")
-        await until(d.pilot, lambda: d.is_on(RolesScreen))
+        await asks_who_speaks(d, "HAMLET:\nHO.\n\nOPHELIA:\nHO.")
         d.engine.name_speakers()
         await d.pilot.pause(0.1)
         me, you = (d.app.screen.query_one(id, Input).value for id in ("#me", "#you"))
@@ -259,12 +264,7 @@ async def test_the_conversation_ends_and_the_model_just_writes_on() -> None:
 
 async def test_the_models_names_follow_the_one_in_the_text() -> None:
     async with desk() as d:
-        await d.type("JULIET:\nHO.")
-        await d.press("enter")
-        d.engine.finish()
-        await d.says("ready")
-        await d.press("ctrl+t")
-        await until(d.pilot, lambda: d.is_on(RolesScreen))
+        await asks_who_speaks(d, "JULIET:\nHO.")
         names = d.app.screen.query_one(OptionList)
         await until(d.pilot, lambda: names.option_count == 3)
         assert [name.id for name in names.options] == ["JULIET", "ROMEO", "NURSE"]

@@ -161,15 +161,15 @@ class Pane(Vertical):
         self.query_one(PaneHeader).heading = Heading(
             self.letter,
             _name(mine, others),
-            _model_traits(mine, others) + self._setting_traits(other),
+            _model_traits(mine, others) + self._text_traits(other),
             self.writer.state,
             self.writer.gauge.tokens_per_s,
             self._tally.written.bits_per_char,
             is_chosen,
         )
 
-    def _setting_traits(self, other: "Pane") -> tuple[str, ...]:
-        """Those that the text was written with; "was" says that one is another by now."""
+    def _text_traits(self, other: "Pane") -> tuple[str, ...]:
+        """Settings that the text was written with; "was" says that one is another by now."""
         moved = _setting_traits(self.text_params, self.params)
         traits = _setting_traits(self.text_params, other.text_params)
         return tuple(f"was {trait}" if trait in moved else trait for trait in traits)
