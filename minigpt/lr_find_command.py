@@ -4,11 +4,12 @@ import argparse
 from pathlib import Path
 
 from minigpt.errors import InputError
-from minigpt.files import refuse_to_overwrite, write_atomically
+from minigpt.files import refuse_to_overwrite
 from minigpt.run_arguments import IDS_FOLDER, describe_run, read_corpus_argument
 from minigpt.terminal import say
 from minigpt.torch_decoder import check_device
-from minigpt.training.lr_find import Trial, plot_trials, suggest_rate, try_rates
+from minigpt.training.lr_find import Trial, suggest_rate, try_rates
+from minigpt.training.plot import plot_trials
 from minigpt.training.world import World
 
 EVERY = 5
@@ -32,7 +33,7 @@ def run_lr_find(arguments: argparse.Namespace) -> int:
             print(f"{trial.learning_rate:13.1e}  {trial.smoothed:6.3f}  {bar}", flush=True)
         trials.append(trial)
     rate = suggest_rate(trials)
-    write_atomically(arguments.plot, plot_trials(trials, rate))
+    plot_trials(trials, rate, arguments.plot)
     print(f"suggestion: learning_rate={rate:.1e}, a tenth of where the loss is lowest")
     muon = run.train.muon_learning_rate * rate / run.train.learning_rate
     say(f"{arguments.plot} shows it; to train with it, add --set learning_rate={rate:.1e} "

@@ -1,6 +1,5 @@
 """Which learning rate? The range test: one short training through all of them."""
 
-import io
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -79,24 +78,3 @@ def suggest_rate(trials: Sequence[Trial]) -> float:
             "the settings"
         )
     return trials[at].learning_rate / 10
-
-
-def plot_trials(trials: Sequence[Trial], suggestion: float) -> bytes:
-    """Draw loss against learning rate, and the suggestion, as a PNG."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")  # no screen needed
-    from matplotlib import pyplot as plt
-
-    rates = [trial.learning_rate for trial in trials]
-    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
-    axes.plot(rates, [trial.loss for trial in trials], lw=0.6, label="loss")
-    axes.plot(rates, [trial.smoothed for trial in trials], label="smoothed")
-    axes.axvline(suggestion, ls="--", lw=1, color="gray", label=f"suggestion {suggestion:.1e}")
-    axes.set(xscale="log", xlabel="learning rate", ylabel="loss (nats per token)")
-    axes.set_ylim(top=1.5 * trials[0].smoothed)
-    axes.legend()
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=120)
-    plt.close(figure)
-    return png.getvalue()

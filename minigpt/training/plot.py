@@ -1,4 +1,4 @@
-"""Losses over steps as a PNG: one run beside the yardsticks, or several runs."""
+"""Losses as a PNG: of one run beside the yardsticks, of several runs, of a range test."""
 
 import io
 import math
@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from minigpt.files import write_atomically
 from minigpt.terminal import one_line
@@ -15,6 +15,8 @@ from minigpt.training.metrics import read_metrics, smoothed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from minigpt.training.lr_find import Trial  # imports torch, which `minigpt runs` goes without
 
 PLOT = "loss.png"
 Curve = Sequence[tuple[float, float]]
@@ -75,6 +77,27 @@ def plot_runs(curves: Mapping[str, tuple[Curve, Curve]], path: Path) -> None:
     _save(axes, path)
 
 
+def plot_trials(trials: Sequence["Trial"], suggestion: float, path: Path) -> None:
+    """Draw the losses of a range test over its learning rates, and what it suggests.
+
+    Args:
+        trials: of `lr_find.try_rates`, at least one.
+        suggestion: a learning rate.
+        path: the PNG file, replaced if it is there.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    axes = _axes()
+    rates = [trial.learning_rate for trial in trials]
+    axes.plot(rates, [trial.loss for trial in trials], lw=0.6, label="loss")
+    axes.plot(rates, [trial.smoothed for trial in trials], label="smoothed")
+    axes.axvline(suggestion, ls="--", lw=1, color="gray", label=f"suggestion {suggestion:.1e}")
+    axes.set(xscale="log", xlabel="learning rate")
+    axes.set_ylim(top=1.5 * trials[0].smoothed)
+    _save(axes, path, legend="lower left")
+
+
 def _axes() -> "Axes":
     from matplotlib.figure import Figure  # without pyplot: no screen, no global state
 
@@ -85,9 +108,11 @@ def _axes() -> "Axes":
     return axes
 
 
-def _save(axes: "Axes", path: Path) -> None:
+def _save(
+    axes: "Axes", path: Path, legend: Literal["upper right", "lower left"] = "upper right"
+) -> None:
     if axes.get_legend_handles_labels()[1]:
-        axes.legend(loc="upper right", framealpha=0.9)
+        axes.legend(loc=legend, framealpha=0.9)
     picture = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a name in letters that the font lacks: it draws boxes

@@ -12,7 +12,8 @@ from minigpt.errors import InputError
 from minigpt.training import lr_find
 from minigpt.training.events import Step
 from minigpt.training.loop import train
-from minigpt.training.lr_find import STEPS, Trial, plot_trials, suggest_rate, try_rates
+from minigpt.training.lr_find import STEPS, Trial, suggest_rate, try_rates
+from minigpt.training.plot import plot_trials
 from minigpt.training.run import Run
 
 
@@ -90,8 +91,9 @@ def test_a_text_that_is_too_short_is_refused() -> None:
         list(try_rates(small_run(Corpus("short", "abc" * 3))))
 
 
-def test_a_plot_of_trials_is_drawn() -> None:
-    assert plot_trials(trials_of([4.0, 3.0, 9.0]), 1e-5).startswith(b"\x89PNG")
+def test_a_plot_of_trials_is_drawn(tmp_path: Path) -> None:
+    plot_trials(trials_of([4.0, 3.0, 9.0]), 1e-5, tmp_path / "rates.png")
+    assert (tmp_path / "rates.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_short_memory_is_not_taken_for_a_rate_too_high(
