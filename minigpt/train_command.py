@@ -45,7 +45,7 @@ from minigpt.training.live_view import live_view
 from minigpt.training.loop import train
 from minigpt.training.metrics import read_records
 from minigpt.training.mfu import tokens_per_s_at_peak
-from minigpt.training.plan import measure_pace, plan_steps
+from minigpt.training.plan import measure_costs, plan_steps
 from minigpt.training.plot import plot_losses
 from minigpt.training.progress import STOPPING, Progress, Show, plain_view, verdict
 from minigpt.training.run import Run, check_run
@@ -236,13 +236,13 @@ def _plan(run: Run, seconds: float) -> Run:
     began = time.monotonic()
     if run.compile:
         say(COMPILING)
-    pace = measure_pace(run, seconds)
+    costs = measure_costs(run, seconds)
     # what the measuring does not see: the plot, the log, and what else the machine does
-    left = 0.95 * (seconds - (time.monotonic() - began) - pace.begin_s) - 2
-    train_config = plan_steps(run.train, pace, left)
+    left = 0.95 * (seconds - (time.monotonic() - began) - costs.begin_s) - 2
+    train_config = plan_steps(run.train, costs, left)
     steps, interval = train_config.max_steps, train_config.eval_interval
-    say(f"plan: {steps:,} steps of {pace.step_s:.2g} s and {steps // interval} "
-         f"evaluations of {pace.evaluation_s:.2g} s, about {left:.0f} s in all"
+    say(f"plan: {steps:,} steps of {costs.step_s:.2g} s and {steps // interval} "
+         f"evaluations of {costs.evaluation_s:.2g} s, about {left:.0f} s in all"
          + (", and what the processes tell each other" if run.world.size > 1 else ""))  # fmt: skip
     return replace(run, train=train_config)
 

@@ -778,10 +778,10 @@ def test_minutes_become_a_fixed_number_of_steps(
 ) -> None:
     pytest.importorskip("torch")
     from minigpt import train_command
-    from minigpt.training.plan import Pace
+    from minigpt.training.plan import Costs
 
     # 26 or 27 steps fit, and a multiple of the ten evaluations is taken
-    monkeypatch.setattr(train_command, "measure_pace", lambda *_: Pace(20.0, 1.0))
+    monkeypatch.setattr(train_command, "measure_costs", lambda *_: Costs(20.0, 1.0))
     base = ("train", text_file, *TRAIN[:8], "--set", "batch_size=4", "--out")
     one, two = tmp_path / "a" / "run", tmp_path / "b" / "run"
     code, _, err = run(capsys, *base, one, "--minutes", 10)
@@ -798,8 +798,8 @@ def test_minutes_become_a_fixed_number_of_steps(
     assert "max_steps 20 -> 9" in refused(capsys, *base, one, "--resume", "--max-steps", 9)
     both = ("--config", one / "run.toml", "--minutes", 10)
     assert "--minutes plans max_" in refused(capsys, *base, tmp_path / "d", *both)
-    for too_slow in (Pace(40.0, 1.0), Pace(20.0, 1.0, begin_s=200.0)):
-        monkeypatch.setattr(train_command, "measure_pace", lambda *_, pace=too_slow: pace)
+    for too_slow in (Costs(40.0, 1.0), Costs(20.0, 1.0, begin_s=200.0)):
+        monkeypatch.setattr(train_command, "measure_costs", lambda *_, costs=too_slow: costs)
         assert "--minutes is too short" in run(capsys, *base, tmp_path / "c", "--minutes", 10)[2]
 
 

@@ -31,7 +31,7 @@ STEPS_A_ROUND = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class Costs:
     """What a run's parts cost on this machine."""
 
     step_s: float
@@ -41,7 +41,9 @@ class Pace:
     """Before the first step."""
 
 
-def measure_pace(run: Run, seconds: float, clock: Callable[[], float] = time.perf_counter) -> Pace:
+def measure_costs(
+    run: Run, seconds: float, clock: Callable[[], float] = time.perf_counter
+) -> Costs:
     """Rehearse a run in a folder of its own: nothing of it stays.
 
     Args:
@@ -57,7 +59,7 @@ def measure_pace(run: Run, seconds: float, clock: Callable[[], float] = time.per
         run.train, max_steps=10**9, eval_interval=STEPS_A_ROUND, warmup_steps=0, patience=0,
         batch_size=max(1, run.train.batch_size // run.world.size),
     )  # fmt: skip
-    costs: defaultdict[type[Event], list[float]] = defaultdict(list)
+    times: defaultdict[type[Event], list[float]] = defaultdict(list)
     with tempfile.TemporaryDirectory(prefix="minigpt-plan-") as folder:
         rehearsal = replace(
             run,
@@ -71,14 +73,14 @@ def measure_pace(run: Run, seconds: float, clock: Callable[[], float] = time.per
         begin = before = clock()
         for event in events:
             now = clock()
-            costs[type(event)].append(now - before)
+            times[type(event)].append(now - before)
             before = now
             if now - begin > seconds / 2:
                 raise InputError(
-                    f"--minutes is too short: {len(costs[Step])} steps and an evaluation took "
+                    f"--minutes is too short: {len(times[Step])} steps and an evaluation took "
                     f"{now - begin:.2g} s here; give it more, or a smaller model"
                 )
-            enough = now - begin > min(3.0, seconds / 20) and len(costs[Saved]) > 1
+            enough = now - begin > min(3.0, seconds / 20) and len(times[Saved]) > 1
             if enough and isinstance(event, Step):  # so what follows a Saved is there too
                 break
         events.close()  # two models at once may be one too many
@@ -91,37 +93,37 @@ def measure_pace(run: Run, seconds: float, clock: Callable[[], float] = time.per
                 break
         begin_s = clock() - asked
         again.close()
-    saving = _typical(costs[Saved])
+    saving = _typical(times[Saved])
     # nearly each evaluation is the best so far, and writes that
-    keeping = min(saving * best / last, _typical(costs[Evaluation]))
-    scoring = _typical(costs[Evaluation]) - keeping
+    keeping = min(saving * best / last, _typical(times[Evaluation]))
+    scoring = _typical(times[Evaluation]) - keeping
     more_text = len(run.parts[1]) / len(rehearsal.parts[1])
-    return Pace(
-        step_s=_typical(costs[Step]),
-        evaluation_s=more_text * scoring + keeping + saving + _typical(costs[Sample]),
+    return Costs(
+        step_s=_typical(times[Step]),
+        evaluation_s=more_text * scoring + keeping + saving + _typical(times[Sample]),
         begin_s=begin_s,
     )
 
 
-def _typical(costs: Sequence[float]) -> float:
+def _typical(times: Sequence[float]) -> float:
     """The median, without the first one, which warms up; 0 for what never happens."""
-    return median(costs[1:] or costs or [0.0])
+    return median(times[1:] or times or [0.0])
 
 
-def plan_steps(config: TrainConfig, pace: Pace, seconds: float) -> TrainConfig:
+def plan_steps(config: TrainConfig, costs: Costs, seconds: float) -> TrainConfig:
     """The config with the `max_steps` and the `eval_interval` that fill the time.
 
     Raises:
         InputError: not even a few steps fit.
     """
-    fitting = int(EVALUATION_SHARE * seconds / pace.evaluation_s)
+    fitting = int(EVALUATION_SHARE * seconds / costs.evaluation_s)
     n_intervals = min(max(fitting, 1), MOST_EVALUATIONS)
-    steps = int((seconds - n_intervals * pace.evaluation_s) / pace.step_s)
+    steps = int((seconds - n_intervals * costs.evaluation_s) / costs.step_s)
     if steps < FEWEST_STEPS:
-        needed = FEWEST_STEPS * pace.step_s + pace.evaluation_s
+        needed = FEWEST_STEPS * costs.step_s + costs.evaluation_s
         raise InputError(
-            f"--minutes is too short: a step takes {pace.step_s:.2g} s here and an evaluation "
-            f"{pace.evaluation_s:.2g} s, so {FEWEST_STEPS} steps need {needed / 60:.2g} minutes "
+            f"--minutes is too short: a step takes {costs.step_s:.2g} s here and an evaluation "
+            f"{costs.evaluation_s:.2g} s, so {FEWEST_STEPS} steps need {needed / 60:.2g} minutes "
             "and some to prepare; give it more, or a smaller model"
         )
     interval = steps // n_intervals

@@ -16,30 +16,30 @@ from minigpt.runtime.draft import Draft
 from minigpt.training import loop
 from minigpt.training.checkpoint import BEST, LAST, Checkpoint
 from minigpt.training.events import Evaluation, Event, Sample, Saved, Step
-from minigpt.training.plan import Pace, measure_pace, plan_steps
+from minigpt.training.plan import Costs, measure_costs, plan_steps
 from minigpt.training.run import Run
 from minigpt.training.state import Training
 
 
-def seconds_of(config: TrainConfig, pace: Pace) -> float:
+def seconds_of(config: TrainConfig, costs: Costs) -> float:
     """What the steps and evaluations of a schedule take, counted as the loop runs them."""
     steps = range(1, config.max_steps + 1)  # that at step 0 is of the beginning
     evaluations = sum(s % config.eval_interval == 0 or s == config.max_steps for s in steps)
-    return config.max_steps * pace.step_s + evaluations * pace.evaluation_s
+    return config.max_steps * costs.step_s + evaluations * costs.evaluation_s
 
 
 @pytest.mark.parametrize("seconds", [60, 600, 36_000])
 @pytest.mark.parametrize(
-    "pace", [Pace(0.01, 0.001), Pace(0.03, 1.5), Pace(0.5, 14.9), Pace(2.0, 5.0)]
+    "costs", [Costs(0.01, 0.001), Costs(0.03, 1.5), Costs(0.5, 14.9), Costs(2.0, 5.0)]
 )
-def test_a_plan_fills_its_time_and_no_more(seconds: float, pace: Pace) -> None:
-    config = plan_steps(TrainConfig(learning_rate=0.5), pace, seconds)
-    filled = seconds_of(config, pace)
+def test_a_plan_fills_its_time_and_no_more(seconds: float, costs: Costs) -> None:
+    config = plan_steps(TrainConfig(learning_rate=0.5), costs, seconds)
+    filled = seconds_of(config, costs)
     assert filled <= seconds
-    assert filled > seconds - 11 * pace.step_s  # rounded to whole intervals
+    assert filled > seconds - 11 * costs.step_s  # rounded to whole intervals
     n_intervals, rest = divmod(config.max_steps, config.eval_interval)
     assert rest == 0
-    assert n_intervals == 1 or n_intervals * pace.evaluation_s <= 0.1 * seconds
+    assert n_intervals == 1 or n_intervals * costs.evaluation_s <= 0.1 * seconds
     assert n_intervals <= 10
     assert config == TrainConfig(
         learning_rate=0.5, max_steps=config.max_steps, eval_interval=config.eval_interval
@@ -47,14 +47,14 @@ def test_a_plan_fills_its_time_and_no_more(seconds: float, pace: Pace) -> None:
 
 
 def test_a_plan_evaluates_ten_times_where_that_is_cheap() -> None:
-    config = plan_steps(TrainConfig(), Pace(0.05, 0.5), 105.0)
+    config = plan_steps(TrainConfig(), Costs(0.05, 0.5), 105.0)
     assert (config.max_steps, config.eval_interval) == (2000, 200)
 
 
 @pytest.mark.parametrize("seconds", [-1.0, 0.0, 1.0, 4.4])
 def test_a_time_too_short_for_anything_is_refused(seconds: float) -> None:
     with pytest.raises(InputError, match=r"a step takes 0.2 s here and an evaluation 0.5 s"):
-        plan_steps(TrainConfig(), Pace(0.2, 0.5), seconds)
+        plan_steps(TrainConfig(), Costs(0.2, 0.5), seconds)
 
 
 def small_run(corpus: Corpus, folder: Path) -> Run:
@@ -80,19 +80,19 @@ def ticking() -> Callable[[], float]:
     return itertools.count(0.0, 10.0).__next__
 
 
-def test_a_pace_is_what_the_parts_of_a_run_take(
+def test_costs_are_what_the_parts_of_a_run_take(
     corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
     seen: list[type[Event]] = []
     shares: list[float] = []
-    costs: dict[type[Event], float] = {Step: 0.2, Evaluation: 0.5, Saved: 0.03, Sample: 0.007}
+    seconds: dict[type[Event], float] = {Step: 0.2, Evaluation: 0.5, Saved: 0.03, Sample: 0.007}
 
     def slow(run: Run) -> Generator[Event]:
         for event in loop.train(run):
             first = type(event) not in seen  # ten times as slow, as what is cold is
             seen.append(type(event))
-            clock.now += costs.get(type(event), 0.0) * (10 if first else 1)
+            clock.now += seconds.get(type(event), 0.0) * (10 if first else 1)
             if isinstance(event, Evaluation):
                 best, last = ((run.folder / name).stat().st_size for name in (BEST, LAST))
                 shares.append(best / last)
@@ -101,12 +101,12 @@ def test_a_pace_is_what_the_parts_of_a_run_take(
     monkeypatch.setattr("minigpt.training.plan.train", slow)
     whole = Corpus("four times", corpus.text * 4)
     monkeypatch.setattr("minigpt.training.plan.REHEARSAL_CHARS", len(corpus.text))
-    pace = measure_pace(small_run(whole, tmp_path), 1e6, clock)
-    assert pace.step_s == pytest.approx(0.2)
+    costs = measure_costs(small_run(whole, tmp_path), 1e6, clock)
+    assert costs.step_s == pytest.approx(0.2)
     # a fourth of the text, and so of the validation, was scored; the best was written every time
     keeping = shares[0] * 0.03
     assert 0.005 < keeping < 0.025
-    assert pace.evaluation_s == pytest.approx(
+    assert costs.evaluation_s == pytest.approx(
         4 * (0.5 - keeping) + keeping + 0.03 + 10 * 0.007, rel=1e-3
     )
     assert seen.count(Step) > 1
@@ -120,15 +120,15 @@ def test_a_rehearsal_leaves_nothing_behind(
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "torch"))  # PyTorch's, if first
     run = small_run(corpus, tmp_path / "run")
-    pace = measure_pace(replace(run, train=replace(run.train, sample_chars=0)), 1e6, ticking())
+    costs = measure_costs(replace(run, train=replace(run.train, sample_chars=0)), 1e6, ticking())
     # of the 20 s the second ten are the checkpoint's
-    assert pace == Pace(step_s=10, evaluation_s=20, begin_s=10)
+    assert costs == Costs(step_s=10, evaluation_s=20, begin_s=10)
     assert list(temporary.iterdir()) == []
 
 
 def test_a_rehearsal_that_takes_all_the_time_is_refused(corpus: Corpus, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="2 steps and an evaluation took 50 s here"):
-        measure_pace(small_run(corpus, tmp_path), 99, ticking())
+        measure_costs(small_run(corpus, tmp_path), 99, ticking())
 
 
 def test_counting_the_whole_text_is_planned_for(
@@ -144,7 +144,7 @@ def test_counting_the_whole_text_is_planned_for(
     monkeypatch.setattr(Draft, "from_text", slow)
     run = small_run(Corpus("four times", corpus.text * 4), tmp_path)
     monkeypatch.setattr("minigpt.training.plan.REHEARSAL_CHARS", len(corpus.text))
-    assert measure_pace(run, 1e9, clock).begin_s == len(run.parts[0])
+    assert measure_costs(run, 1e9, clock).begin_s == len(run.parts[0])
 
 
 def test_a_rehearsal_never_holds_two_models(
@@ -161,7 +161,7 @@ def test_a_rehearsal_never_holds_two_models(
             made.append(weakref.ref(self))
 
     monkeypatch.setattr(loop, "Training", Watched)
-    measure_pace(small_run(corpus, tmp_path), 1e6, ticking())
+    measure_costs(small_run(corpus, tmp_path), 1e6, ticking())
     gc.collect()
     assert alive == [0, 0]
     assert [other() for other in made] == [None, None]

@@ -25,7 +25,7 @@ MOST_BYTES = 2**19
 """Read at once: 4,000 steps, 0.1 s. A longer log comes in pieces, or the screen would stand."""
 MOST_POINTS = 512
 """Of a curve; more than a terminal has dots for."""
-PACE_READS = 120
+MOST_READS = 120
 """Over so many reads that found something the speed is measured: a minute, of a fast run."""
 _TAIL_BYTES = 200
 
@@ -71,7 +71,7 @@ class RunView:
 
 
 @dataclass(frozen=True, slots=True)
-class _Pace:
+class _Read:
     """What came between two reads."""
 
     seconds: float
@@ -104,7 +104,7 @@ class RunReader:
         self._progress = Progress(self.folder.name, 0, _UNKNOWN)
         self._steps, self._losses = array("q"), array("d")
         self._tokens = 0
-        self._pace: deque[_Pace] = deque(maxlen=PACE_READS)
+        self._reads: deque[_Read] = deque(maxlen=MOST_READS)
         self.is_behind = True
         """Whether more of the log was there than was read at once."""
         self._grew_at: float | None = None
@@ -169,8 +169,8 @@ class RunReader:
                 self._n_foreign += 1
         if whole and not self.is_behind:
             if self._grew_at is not None:
-                self._pace.append(
-                    _Pace(
+                self._reads.append(
+                    _Read(
                         now - self._grew_at,
                         self._progress.step - steps,
                         self._tokens - tokens,
@@ -238,16 +238,16 @@ class RunReader:
         return tuple((self._steps[i], self._losses[i]) for i in picked)
 
     def _tokens_per_s(self) -> float | None:
-        training = [pace for pace in self._pace if pace.steps_only] or list(self._pace)
-        seconds = sum(pace.seconds for pace in training)
-        return sum(pace.tokens for pace in training) / seconds if seconds > 0 else None
+        training = [read for read in self._reads if read.steps_only] or list(self._reads)
+        seconds = sum(read.seconds for read in training)
+        return sum(read.tokens for read in training) / seconds if seconds > 0 else None
 
     def _seconds_left(self) -> float | None:
-        steps = sum(pace.steps for pace in self._pace)
+        steps = sum(read.steps for read in self._reads)
         if self._plan is None or self._state != "running" or not steps:
             return None
         to_do = max(0, self._plan.max_steps - self._progress.step)
-        return to_do * sum(pace.seconds for pace in self._pace) / steps
+        return to_do * sum(read.seconds for read in self._reads) / steps
 
     def _notes(self) -> tuple[str, ...]:
         notes = [self._problem] if self._problem else []
