@@ -24,7 +24,7 @@ _LARGEST = {
     "vocab_size": 2**21,
 }
 MAX_BATCH_SIZE = 2**16
-"""Windows; more than is of use. A search for what fits would begin by gathering all of them."""
+"""Windows; more than is of use."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

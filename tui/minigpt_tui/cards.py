@@ -1,4 +1,4 @@
-"""What model files say of themselves, without being opened for writing. No Textual here."""
+"""What model files say of themselves, read without onnxruntime. No Textual here."""
 
 from dataclasses import dataclass
 from functools import lru_cache

@@ -1,7 +1,7 @@
 """What the interface and the engine say to each other, one JSON line a record.
 
-Named tuples and not dataclasses: thousands of tokens come each second, and sixteen frozen
-dataclasses would take 10 of the 500 ms until the first paint to define, in both processes.
+Named tuples and not dataclasses: thousands of tokens come each second, and frozen dataclasses
+would take 10 of the 500 ms until the first paint to define, in both processes.
 
 The interface knows an engine only as the `Engine` protocol at the end: the real one is a child
 process, tests plug in a scripted one.
