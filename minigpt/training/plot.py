@@ -94,7 +94,8 @@ def plot_trials(trials: Sequence["Trial"], suggestion: float, path: Path) -> Non
     axes.plot(rates, [trial.smoothed for trial in trials], label="smoothed")
     axes.axvline(suggestion, ls="--", lw=1, color="gray", label=f"suggestion {suggestion:.1e}")
     axes.set(xscale="log", xlabel="learning rate")
-    axes.set_ylim(top=1.5 * trials[0].smoothed)
+    # the explosion at the end is taller than everything that tells something
+    axes.set_ylim(0.9 * min(trial.loss for trial in trials), 1.5 * trials[0].smoothed)
     _save(axes, path, legend="lower left")
 
 
