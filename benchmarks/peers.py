@@ -21,9 +21,9 @@ from minigpt.model import GPT
 from minigpt.runtime.decoder import Decoder
 from minigpt.runtime.generation import generate
 from minigpt.runtime.library import load
-from minigpt.runtime.onnx_decoder import default_threads
 from minigpt.runtime.onnx_file import open_onnx
 from minigpt.runtime.onnx_graph import Precision
+from minigpt.runtime.onnx_session import default_threads
 from minigpt.runtime.params import SamplingParams
 from minigpt.torch_decoder import TorchDecoder
 from minigpt_export.genai import genai_files

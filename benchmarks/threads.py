@@ -1,4 +1,4 @@
-"""When does a second thread help? The numbers behind `onnx_decoder.default_threads`.
+"""When does a second thread help? The numbers behind `onnx_session.default_threads`.
 
 Writes with one thread and with all cores, one after the other in each round, with models of
 growing size in each precision. The rule is good where what it chooses is at most 10% slower than
@@ -19,8 +19,8 @@ from minigpt.config import PRESETS, GPTConfig
 from minigpt.runtime.decoder import Decoder
 from minigpt.runtime.generation import generate
 from minigpt.runtime.library import load
-from minigpt.runtime.onnx_decoder import default_threads
 from minigpt.runtime.onnx_graph import Precision
+from minigpt.runtime.onnx_session import default_threads
 from minigpt.runtime.params import SamplingParams
 
 _LARGE = PRESETS["shakespeare"].model

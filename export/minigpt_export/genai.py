@@ -21,8 +21,8 @@ import json
 from typing import Any
 
 from minigpt.config import GPTConfig
-from minigpt.runtime.onnx_decoder import SMALL_FILE_BYTES
 from minigpt.runtime.onnx_file import OnnxFile
+from minigpt.runtime.onnx_session import SMALL_FILE_BYTES
 from minigpt.tokenizer import END_OF_TEXT
 
 MODEL = "onnx/model.onnx"

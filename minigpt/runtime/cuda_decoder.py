@@ -22,8 +22,8 @@ from minigpt.errors import InputError
 from minigpt.runtime.cuda_graph import cuda_graph
 from minigpt.runtime.decoder import check_batch, check_feed, check_rewind, check_step
 from minigpt.runtime.distribution import Logits
-from minigpt.runtime.onnx_decoder import ORT_ERRORS, aliasing, first_line, open_session
 from minigpt.runtime.onnx_file import OnnxFile
+from minigpt.runtime.onnx_session import ORT_ERRORS, aliasing, first_line, open_session
 
 CUDA = "CUDAExecutionProvider"
 

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from minigpt.errors import InputError
 from minigpt.runtime.inspection_graph import INPUTS, LENS, attention_output, inspection_graph
-from minigpt.runtime.onnx_decoder import aliasing, default_threads, open_session, run_bound
 from minigpt.runtime.onnx_file import MAX_DECODER_BYTES, OnnxFile
+from minigpt.runtime.onnx_session import aliasing, default_threads, open_session, run_bound
 
 Floats = npt.NDArray[np.float32]
 

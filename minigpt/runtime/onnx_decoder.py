@@ -11,41 +11,18 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from minigpt.config import GPTConfig
-from minigpt.cores import usable_cores
 from minigpt.errors import InputError
 from minigpt.runtime.decoder import check_batch, check_feed, check_rewind, check_step
 from minigpt.runtime.distribution import Logits
 from minigpt.runtime.draft import Pace
 from minigpt.runtime.onnx_file import OnnxFile
-
-SMALL_FILE_BYTES = 3_300_000
-"""Up to here one thread decodes as fast as two: handing work over costs what it saves.
-
-By benchmarks/threads.py, two threads over one: 0.95 at 0.8 MB, 0.99 at 0.9 MB, 1.08 at 3.2 MB, 1.09
-at 3.7 MB, 1.20 at 5.3 MB, 1.35 at 11 MB, 1.71 at 43 MB; and less whenever the machine is busy.
-"""
-
-# These have no base class of their own.
-ORT_ERRORS = (
-    ort_errors.EPFail,
-    ort_errors.Fail,
-    ort_errors.InvalidArgument,
-    ort_errors.InvalidGraph,
-    ort_errors.InvalidProtobuf,
-    ort_errors.NotImplemented,
-    ort_errors.RuntimeException,
-    RuntimeError,
-)
-"""What onnxruntime raises over a bad file, or where memory is short."""
+from minigpt.runtime.onnx_session import aliasing, default_threads, open_session, run_bound
 
 
 class OnnxDecoder:
@@ -218,56 +195,6 @@ class _Buffers:
         return _Pass(tokens, positions, shown, binding)
 
 
-def run_bound(session: ort.InferenceSession, binding: ort.IOBinding, path: Path) -> None:
-    """Compute what is bound; an InputError says that the file's numbers make that impossible."""
-    try:
-        session.run_with_iobinding(binding)
-    except ORT_ERRORS as error:
-        raise InputError(f"{path} is damaged: {first_line(error)}") from None
-
-
-def default_threads(n_bytes: int) -> int:
-    """Threads for decoding a file of that size: one if it is small, else all cores we may use."""
-    return 1 if n_bytes <= SMALL_FILE_BYTES else usable_cores()
-
-
-def open_session(
-    path: Path,
-    content: bytes,
-    threads: int,
-    providers: Sequence[str | tuple[str, dict[str, str]]] = ("CPUExecutionProvider",),
-) -> ort.InferenceSession:
-    """A session over the content of a file that was checked, or over what was made of it.
-
-    Args:
-        path: of the file, for errors.
-        content: an ONNX model.
-        threads: on the CPU.
-        providers: what is to compute it, by onnxruntime's names, with options; each computes what
-            the ones before it cannot.
-
-    Raises:
-        InputError: onnxruntime cannot read it after all.
-    """
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = 4  # nothing native on stderr: errors are raised as well
-    # What was checked is an ONNX file; without this the bytes could choose another parser.
-    options.add_session_config_entry("session.load_model_format", "ONNX")
-    # Waiting threads spin within a run, or waking them costs a quarter of the speed (10.8M, two
-    # threads: 363 against 462 tokens/s), and sleep between runs, while a person reads. To spin on
-    # between them (session.intra_op.spin_duration_us, 200 to 1,000) makes 10.8M in 8 bits 1.1 to
-    # 1.25 times as fast where nothing else runs, but 0.57 to 0.72 times beside one busy process.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    # not session.set_denormal_as_zero: it would change all arithmetic of the calling thread
-    try:
-        return ort.InferenceSession(content, options, providers=list(providers))
-    except ORT_ERRORS as error:
-        raise InputError(f"onnxruntime cannot read {path}: {first_line(error)}") from None
-
-
 def _check_signature(session: ort.InferenceSession, file: OnnxFile) -> None:
     """Compare a graph's inputs and outputs with its config, before any array is made.
 
@@ -295,13 +222,3 @@ def _check_signature(session: ort.InferenceSession, file: OnnxFile) -> None:
             raise InputError(
                 f"{file.path} is damaged: its graph has another {name} than its config"
             )
-
-
-def first_line(error: Exception) -> str:
-    """What it says, without the trace that onnxruntime adds."""
-    return str(error).splitlines()[0]
-
-
-def aliasing(array: np.ndarray[Any, Any]) -> ort.OrtValue:
-    """An OrtValue over the array's own memory, which keeps the array alive."""
-    return ort.OrtValue.ortvalue_from_numpy(array)
