@@ -1,5 +1,6 @@
 """Two texts side by side, with two scripted engines."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from rich.segment import Segment
+from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import OptionList, Static
 
@@ -435,6 +437,21 @@ async def test_escape_stops_both_then_goes_back() -> None:
         await d.press("escape")
         await until(d.pilot, lambda: d.second.is_closed)
         assert d.app.screen is d.main
+
+
+async def test_a_key_that_finds_the_screen_unfinished_waits_for_it() -> None:
+    async with main_screen() as d:
+        assert d.app._driver is not None
+        await until(d.pilot, lambda: d.main.is_mounted)
+        d.app._driver.process_message(Key("f10", None))
+        while not isinstance(d.app.screen, ABScreen):
+            await asyncio.sleep(0)
+        assert not d.app.screen.is_mounted
+        key = Key("escape", None)
+        key._set_forwarded()  # as the prompt had no use for it
+        await d.app.on_event(key)
+        await until(d.pilot, lambda: d.app.screen is d.main)
+        assert d.made[0].is_closed
 
 
 async def test_escape_on_a_slider_returns_to_the_prompt_first() -> None:

@@ -151,6 +151,9 @@ class MinigptApp(App[str]):
             event.text = printable(event.text.replace("\r\n", "\n").replace("\r", "\n"))
         if isinstance(event, events.MouseDown) and self._is_gone(event.x, event.y):
             return
+        # a screen is there some moments before what is on it, and priority keys act at once
+        while isinstance(event, events.Key) and not self.screen.is_mounted:
+            await asyncio.sleep(0)
         await super().on_event(event)
 
     def _is_gone(self, x: int, y: int) -> bool:
