@@ -93,6 +93,8 @@ def test_undo_takes_back_what_was_said_last_and_its_answer(chat: Chat) -> None:
     _, answers, err = chat(("hello", "who", "/undo", "who art thou?"), *short)
     assert [answers[0], answers[2]] == chat(("hello", "who art thou?"), *short)[1]
     assert err == "taken back, with all that followed: who\n"
+    _, answers, _ = chat(("hello", "who", "/undo", "/go"), *short)
+    assert [answers[0], answers[2]] == chat(("hello", "/go"), *short)[1]
 
 
 def test_go_lets_the_other_speak_on_or_first(chat: Chat, tmp_path: Path) -> None:

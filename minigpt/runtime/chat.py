@@ -23,6 +23,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from minigpt.errors import InputError
@@ -49,7 +50,8 @@ class Turn:
     """The name; "" where turns have none."""
     mine: bool
     begin: int
-    """Where the turn begins, before its name: a text cut here is as before the turn."""
+    """Where the turn before it ends, before the empty line between them: a text cut here is as if
+    this turn had not begun, and goes on with that one's."""
     start: int
     """Where its words begin: a text cut here waits for them."""
     end: int
@@ -120,16 +122,12 @@ class Roles:
         if not self.named:
             return list(_paragraphs(text))
         names = list(_NAME_LINE.finditer(text))
-        places = [*(name.start() for name in names), len(text)]
+        starts = [0, *(name.end() for name in names)]
+        nexts = [*(name.start() for name in names), len(text)]
+        ends = [_end(text, start, end) for start, end in zip(starts, nexts, strict=True)]
         return [
-            Turn(
-                speaker=name[1],
-                mine=name[1] == self.me,
-                begin=name.start(),
-                start=name.end(),
-                end=_end(text, name.end(), end),
-            )
-            for name, end in zip(names, places[1:], strict=True)
+            Turn(speaker=name[1], mine=name[1] == self.me, begin=begin, start=name.end(), end=end)
+            for name, (begin, end) in zip(names, pairwise(ends), strict=True)
         ]
 
     def _gap(self, text: str) -> str:

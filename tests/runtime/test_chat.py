@@ -43,7 +43,7 @@ def test_turns_are_found_where_they_are() -> None:
     assert (mine.speaker, yours.speaker) == ("ROMEO", "JULIET")
     assert (mine.mine, yours.mine) == (True, False)
     assert TALK[mine.start : mine.end] == "who art thou?"
-    assert TALK[yours.begin :] == "JULIET:\nThine.\nEver.\n\n"
+    assert TALK[yours.begin :] == "\n\nJULIET:\nThine.\nEver.\n\n"
     assert TALK[yours.start : yours.end] == "Thine.\nEver."
 
 

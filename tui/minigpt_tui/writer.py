@@ -192,21 +192,18 @@ class Writer:
     def _said(self, roles: Roles, until: int) -> tuple[int, int, int]:
         """Where the user's last turn before a place begins, and its words; nowhere: there is none.
 
-        A stretch of the user's is more than its words: it begins with the line breaks that were put
-        behind the answer before it, and holds the names. (Line breaks that the user typed there
-        go, too: the text does not tell them apart.)
+        A turn goes with the line breaks before it, but for those that the model wrote. (Line breaks
+        that the user typed there go, too: the text does not tell them apart.)
         """
-        document, text = self.document, self.document.text
-        before, found = 0, (0, 0, 0)
+        document, text, found = self.document, self.document.text, (0, 0, 0)
         for turn in roles.turns(text):
-            if turn.begin >= until:
-                break
-            if turn.mine and turn.start < turn.end and document.is_user(turn.start):
-                begin = turn.begin
-                while begin > before and text[begin - 1] == "\n" and document.is_user(begin - 1):
-                    begin -= 1
+            if not (turn.mine and turn.start < turn.end and document.is_user(turn.start)):
+                continue
+            begin = turn.begin
+            while text[begin] == "\n" and not document.is_user(begin):
+                begin += 1
+            if begin < until:
                 found = (begin, turn.start, turn.end)
-            before = turn.end
         return found
 
     def is_there(self, place: Place) -> bool:
