@@ -428,6 +428,35 @@ def test_what_was_typed_before_a_conversation_stays_when_it_is_edited() -> None:
     assert writer.document.text == "ACT I"
 
 
+def test_what_is_said_behind_a_name_of_the_models_is_taken_back_with_it() -> None:
+    writer, engine = ready()
+    writer.write("", PARAMS)
+    engine.write("AY.\n\nROMEO:\n")
+    writer.hear()
+    writer.write("HO", PARAMS)
+    writer.roles = Roles("ROMEO", "JULIET")
+    assert writer.take_back() == "HO"
+    assert writer.document.text == "AY.\n\n"
+
+
+def test_what_is_said_without_names_behind_prose_is_taken_back() -> None:
+    writer, engine = ready()
+    writer.write("A LITTLE PROSE", PARAMS)
+    engine.write(" AND MORE")
+    writer.hear()
+    writer.roles = Roles()
+    for words in ("GOOD MORROW", "AND NOW"):
+        writer.write(words, PARAMS)
+        engine.write("AY.")
+        writer.hear()
+    before, _, _ = writer.document.text.partition("\n\nAND NOW")
+    assert writer.take_back() == "AND NOW"
+    assert writer.document.text == before
+    assert writer.take_back() == "GOOD MORROW"
+    assert writer.document.text == "A LITTLE PROSE AND MORE"
+    assert writer.take_back() == "A LITTLE PROSE"  # not the model's
+
+
 def test_a_candidate_is_put_where_it_was_shown() -> None:
     writer, engine = ready()
     writer.write("A", PARAMS)

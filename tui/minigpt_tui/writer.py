@@ -7,7 +7,7 @@ shows what it finds in the public attributes.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from itertools import count
+from itertools import count, takewhile
 from pathlib import Path
 
 from minigpt.runtime.chat import END, Roles
@@ -192,18 +192,20 @@ class Writer:
     def _said(self, roles: Roles, until: int) -> tuple[int, int, int]:
         """Where the user's last turn before a place begins, and its words; nowhere: there is none.
 
+        Whose they are is what the document knows: a name may have been another's, or the model's.
         A turn goes with the line breaks before it, but for those that the model wrote. (Line breaks
         that the user typed there go, too: the text does not tell them apart.)
         """
         document, text, found = self.document, self.document.text, (0, 0, 0)
         for turn in roles.turns(text):
-            if not (turn.mine and turn.start < turn.end and document.is_user(turn.start)):
+            n_said = sum(1 for _ in takewhile(document.is_user, range(turn.start, turn.end)))
+            if not n_said:
                 continue
             begin = turn.begin
             while text[begin] == "\n" and not document.is_user(begin):
                 begin += 1
             if begin < until:
-                found = (begin, turn.start, turn.end)
+                found = (begin, turn.start, turn.start + n_said)
         return found
 
     def is_there(self, place: Place) -> bool:
