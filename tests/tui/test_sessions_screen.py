@@ -10,6 +10,7 @@ from textual.content import Content
 from textual.geometry import Size
 from textual.widgets import Input, OptionList, Static
 
+from minigpt.runtime.chat import Roles
 from minigpt.runtime.params import SamplingParams
 from minigpt_tui.document import Document
 from minigpt_tui.screens.main import MainScreen
@@ -193,6 +194,17 @@ async def test_the_newest_comes_first_and_enter_opens(database: Path) -> None:
         assert titles(d)[0] == "● The window"
         assert "just now" in rows(d)[0].plain
     assert Sessions(database).list()[0].n_chars == len(OLD) + 6
+
+
+async def test_a_conversation_does_not_go_on_in_another_text(database: Path) -> None:
+    async with desk(sessions=database) as d:
+        d.main.converse(Roles("ROMEO", "JULIET"))
+        await browse(d)
+        await d.press("enter")
+        await closes(d)
+        assert str(d.main.query_one("#prompt-mark", Static).render()) == "›"
+        await d.press("enter")
+        assert (d.engine.last_generate.text, d.engine.last_generate.stop) == (NEW, ())
 
 
 async def test_what_was_chosen_is_opened_wherever_the_mark_is_by_then(database: Path) -> None:

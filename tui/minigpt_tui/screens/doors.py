@@ -160,6 +160,7 @@ def _turn_to(main: "MainScreen", chosen: "Chosen | None") -> None:
         elif chosen.id != main.keeper.id:
             main.save()
             main.adopt(main.keeper.open(chosen.id))
+            main.converse(None)  # it was in the other text
     except InputError as error:
         main.tell(printable(str(error)), is_error=True)
 
