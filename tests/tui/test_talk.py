@@ -195,10 +195,25 @@ async def test_editing_goes_back_to_the_last_words_whatever_came_since() -> None
         assert (d.text, d.main.query_one(Prompt).text) == ("", "HO")
         await d.press("ctrl+z")  # of the text: nothing was typed
         assert d.text.endswith("NO.")
+        assert d.main.query_one(Prompt).text == ""  # they are in the text again
+        await d.type("A DRAFT")
         d.main.action_new()  # nobody has said anything here
         await d.press("ctrl+l")
         await d.is_told("nothing to edit")
-        assert d.main.query_one(Prompt).text == "HO"
+        assert d.main.query_one(Prompt).text == "A DRAFT"
+
+
+async def test_an_undo_of_something_else_leaves_what_was_taken_back() -> None:
+    async with desk() as d:
+        await begins(d)
+        for words in ("HO", "WELL"):
+            await d.type(words)
+            await d.press("enter")
+            await answers(d, "AY.")
+        await d.press("ctrl+l", "ctrl+g", "ctrl+z")
+        assert d.main.query_one(Prompt).text == "WELL"
+        await d.press("ctrl+z")
+        assert d.main.query_one(Prompt).text == ""
 
 
 async def test_a_candidate_behind_what_one_says_is_added_to_it() -> None:

@@ -124,6 +124,8 @@ class MainScreen(Steady):
         self._first_model = model
         self._frames = Pace(self, FRAME_S, self._draw)
         self._had_model = False
+        self._taken_back: tuple[int, str] | None = None
+        """Where the text ended when words were taken back from it last, and those words."""
 
     def compose(self) -> ComposeResult:
         self._apply_breakpoints()
@@ -383,8 +385,12 @@ class MainScreen(Steady):
         """Ctrl+Z: of what is typed, else of the text."""
         if isinstance(self.focused, TextArea) and self.focused.history.undo_stack:
             raise SkipAction
+        prompt = self.query_one(Prompt)
+        holds_them = self._taken_back == (self.writer.document.head, prompt.text)
         if not self.writer.undo():
             self.tell("There is nothing to undo.")
+        elif holds_them:
+            prompt.text = ""  # they are in the text again
         self.turn_to_end()
 
     def action_redo(self) -> None:
@@ -459,6 +465,7 @@ class MainScreen(Steady):
             return
         prompt = self.query_one(Prompt)
         prompt.give_back(words)
+        self._taken_back = (self.writer.document.head, prompt.text)
         prompt.focus()
         self.turn_to_end()
 
