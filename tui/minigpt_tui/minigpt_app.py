@@ -152,7 +152,7 @@ class MinigptApp(App[str]):
         if isinstance(event, events.MouseDown) and self._is_gone(event.x, event.y):
             return
         # a screen is there some moments before what is on it, and priority keys act at once
-        while isinstance(event, events.Key) and not self.screen.is_mounted:
+        while isinstance(event, events.Key) and not all(s.is_mounted for s in self.screen_stack[-1:]):
             await asyncio.sleep(0)
         await super().on_event(event)
 
