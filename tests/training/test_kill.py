@@ -107,9 +107,10 @@ def kills_until_the_end(folder: Path, rng: random.Random) -> int:
     n_kills = 0
     while True:
         where, stop, lines = some_kill(rng)
-        again = any(folder.glob("[lp]*.safetensors"))  # else it was killed before it saved any
-        print("--resume" if again else "start", where)
-        code, said = run(command(folder, *(["--resume"] if again else [])), stop, lines)
+        # killed before it saved any checkpoint, it has left a log, which is not replaced unasked
+        flag = "--resume" if any(folder.glob("[lp]*.safetensors")) else "--force"
+        print(flag, where)
+        code, said = run(command(folder, flag), stop, lines)
         assert code in {0, -signal.SIGKILL}, said
         assert "Traceback" not in said
         if code == 0:

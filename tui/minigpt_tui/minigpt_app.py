@@ -152,7 +152,8 @@ class MinigptApp(App[str]):
         if isinstance(event, events.MouseDown) and self._is_gone(event.x, event.y):
             return
         # a screen is there some moments before what is on it, and priority keys act at once
-        while isinstance(event, events.Key) and not all(s.is_mounted for s in self.screen_stack[-1:]):
+        newest = self.screen_stack[-1:]  # none, as the app ends
+        while isinstance(event, events.Key) and not all(screen.is_mounted for screen in newest):
             await asyncio.sleep(0)
         await super().on_event(event)
 
