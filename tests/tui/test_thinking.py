@@ -199,6 +199,24 @@ async def test_favoured_and_banned_characters_act_on_the_next_token() -> None:
         await until(d.pilot, lambda: d.engine.asked(Change)[-1] == Change(favoured))
 
 
+async def test_bans_and_favours_are_told_in_every_text_until_they_are_lifted() -> None:
+    async with desk() as d:
+        row = d.main.query_one("#biases", Static)
+        assert not row.display
+        await d.type("R")
+        await d.press("enter")
+        d.engine.write("A")
+        await sees_row(d, "·A")
+        d.main.query_one(CandidatesPanel).focus()
+        await d.press("minus", "plus", "ctrl+n")
+        await until(d.pilot, lambda: row.display)
+        assert str(row.render()).strip() == "2 favoured or banned · /unban"
+        await d.type("/set top_k=5")
+        await d.press("enter", *"/unban", "enter")
+        await until(d.pilot, lambda: not row.display)
+        assert d.main.query_one(SidePanel).params == SamplingParams(top_k=5)
+
+
 async def test_what_is_typed_is_scored_and_the_ghost_accepted() -> None:
     async with desk() as d:
         await d.type("AB")

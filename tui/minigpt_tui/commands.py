@@ -98,6 +98,7 @@ COMMANDS = (
     Command(
         "seed", "New seed", "another text, or the same again", "panel.new_seed", "new_seed", "[N]",
     ),
+    Command("unban", "Lift bans and favours", "any character may come again", "panel.unban"),
     Command("reset", "Reset sliders", "back to the defaults", "panel.reset"),
     Command(
         "defaults", "Save sliders as my defaults", "what they begin with", "panel.keep_defaults",

@@ -51,7 +51,7 @@ AREAS: dict[str, tuple[tuple[str, str], ...]] = {
         ("candidates.first candidates.last", "the likeliest, the least likely"),
         ("candidates.force", "write it there, and go on from it"),
         ("candidates.favour candidates.ban", "favour it, ban it"),
-        ("candidates.unbias", "neither any more"),
+        ("candidates.unbias", "neither any more; /unban: none of all"),
         ("9% 12%", "its chance by the model, and by the sliders, or what cut it"),
         ("█ ▓ ░", "the same as a bar; what the sliders gave it, what they took"),
     ),

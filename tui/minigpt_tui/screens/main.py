@@ -213,8 +213,7 @@ class MainScreen(Steady):
                 self.action_models()
         self._had_model = self._had_model or self.writer.model is not None
         if model and self.writer.model and model.chars != self.writer.model.chars:
-            panel = self.query_one(SamplingPanel)  # ids are of one vocabulary
-            panel.take(replace(panel.params, logit_bias=()))
+            self.query_one(SamplingPanel).unban()  # ids are of one vocabulary
         if (was_running and not self.writer.is_running) or model is not self.writer.model:
             self.sight.look()  # at what would come next, and what another model thinks
         self.page.show()

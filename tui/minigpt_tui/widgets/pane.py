@@ -128,7 +128,7 @@ class Pane(Vertical):
         notices = self.writer.hear()
         now = self.writer.model
         if before and now and before.chars != now.chars:
-            self.panel.take(replace(self.params, logit_bias=()))  # ids are of one vocabulary
+            self.panel.unban()  # ids are of one vocabulary
         return notices
 
     def take_settings(self, other: "Pane") -> None:

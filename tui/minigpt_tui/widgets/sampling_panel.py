@@ -147,6 +147,10 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         """Everything but the seed back to its default; nothing is banned or favoured any more."""
         self.take(replace(self._defaults, seed=self.params.seed, logit_bias=()))
 
+    def unban(self) -> None:
+        """Nothing is banned or favoured any more."""
+        self.take(replace(self.params, logit_bias=()))
+
     def keep_as_defaults(self) -> None:
         """Let Backspace and `reset` go back to what is set now."""
         self._defaults = self.params

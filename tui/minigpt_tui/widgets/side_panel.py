@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
+from textual.widgets import Static
 
 from minigpt.errors import InputError
 from minigpt.runtime.params import SamplingParams, change
 from minigpt_tui.candidates import Place, think, with_bias
 from minigpt_tui.gaze import Gaze
-from minigpt_tui.messages import Preferred
+from minigpt_tui.messages import ParamsChanged, Preferred
 from minigpt_tui.presets import Changes, preset_name
 from minigpt_tui.protocol import Opened
 from minigpt_tui.widgets.attention_panel import AttentionPanel
@@ -30,6 +31,7 @@ class SidePanel(Vertical):
 
     def compose(self) -> ComposeResult:
         yield SamplingPanel(defaults=self._defaults, own_presets=self._own_presets, id="sampling")
+        yield Static(id="biases")
         yield CandidatesPanel(id="candidates")
         yield AttentionPanel(id="attention")
 
@@ -73,6 +75,13 @@ class SidePanel(Vertical):
         else:
             panel.show(title, place, thoughts, chars)
 
+    @on(ParamsChanged)
+    def _tell_of_biases(self, message: ParamsChanged) -> None:
+        """They act at every place, in the next text too, and the list shows those of one place."""
+        n, row = len(message.params.logit_bias), self.query_one("#biases", Static)
+        row.display = n > 0
+        row.update(f" {n} favoured or banned · /unban")
+
     def turn(self, *, inside: bool) -> None:
         """Show what the layers do instead of the candidates, or these again."""
         candidates, attention = self.query_one(CandidatesPanel), self.query_one(AttentionPanel)
@@ -111,6 +120,10 @@ class SidePanel(Vertical):
     def action_reset(self) -> None:
         """The sliders back to their defaults."""
         self.sampling.reset()
+
+    def action_unban(self) -> None:
+        """No character is banned or favoured any more."""
+        self.sampling.unban()
 
     def action_preset(self, name: str) -> None:
         """Use a preset.
