@@ -39,6 +39,17 @@ def test_each_heat_looks_at_its_own_number() -> None:
     assert [level(heat, origin(0.9, 0.0, 65)) for heat in Heat] == [0, 0, 0, 4]
 
 
+@pytest.mark.parametrize(
+    ("bits", "label"), [(0.5, "≤0.5"), (2, "≤2.5"), (3.5, "≤3.5"), (4, ">3.5")]
+)
+def test_entropy_is_told_in_bits_as_elsewhere(bits: float, label: str) -> None:
+    scale = SCALES[Heat.ENTROPY]
+    found = level(Heat.ENTROPY, origin(entropy=bits * math.log(2)))
+    assert scale.labels[found] == label
+    assert "bits" in scale.title
+    assert "bits" in scale.short
+
+
 @pytest.mark.parametrize("rank", range(1, 12))
 def test_the_labels_of_the_ranks_are_true(rank: int) -> None:
     names = ["1st", "2nd", "3–4", "3–4", *["5–9"] * 5]

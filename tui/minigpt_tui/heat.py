@@ -22,26 +22,31 @@ class Scale:
     """The levels of one kind of heat, from 0, what was to be expected, to 4."""
 
     title: str
+    short: str
+    """Of the title, where there is little room."""
     bounds: tuple[float, float, float, float]
     """The most that levels 0 to 3 take, in the unit of `surprise`."""
     labels: tuple[str, str, str, str, str]
 
 
-# Of 6,000 characters that the `laptop` model wrote at temperature 0.8, levels 0 to 3 take 49, 17,
-# 22 and 12% by probability, 25, 14, 19, 23 (and 19) by entropy, and 65, 13, 11, 9 (and 1) by rank.
+# Of 6,000 characters that the `laptop` model wrote with the default settings, the levels take
+# 50, 16, 16, 16, 2% by probability, 20, 20, 25, 15, 20% by entropy, 65, 12, 11, 8, 4% by rank.
 SCALES = {
     Heat.PROBABILITY: Scale(
         "probability of the character",
+        "probability",
         (-math.log(0.5), -math.log(0.25), -math.log(0.1), -math.log(0.03)),
         ("≥50%", "≥25%", "≥10%", "≥3%", "<3%"),
     ),
     Heat.ENTROPY: Scale(
-        "entropy of the guess, in nats",
-        (0.5, 1.0, 1.5, 2.5),
-        ("≤0.5", "≤1", "≤1.5", "≤2.5", ">2.5"),
+        "entropy of the guess, in bits",
+        "entropy, bits",
+        (0.5, 1.5, 2.5, 3.5),
+        ("≤0.5", "≤1.5", "≤2.5", "≤3.5", ">3.5"),
     ),
     Heat.RANK: Scale(
         "rank among the guesses",
+        "rank",
         (1, 2, 4, 9),
         ("1st", "2nd", "3–4", "5–9", "≥10"),
     ),
@@ -63,7 +68,7 @@ def level(heat: Heat, origin: Origin | Score) -> int:
         return 0
     surprise = {
         Heat.PROBABILITY: -origin.logprob,
-        Heat.ENTROPY: origin.entropy,
+        Heat.ENTROPY: origin.entropy / math.log(2),
         Heat.RANK: origin.rank,
     }[heat]
     return sum(surprise > bound + _ROUNDING for bound in SCALES[heat].bounds)

@@ -34,8 +34,8 @@ class HeatLegend(Widget):
         self.display = heat is not Heat.OFF
         if heat is Heat.OFF:
             return
-        titles = SCALES[heat].title, heat.value
-        self._show_levels(titles, SCALES[heat].labels, palette, is_dark)
+        scale = SCALES[heat]
+        self._show_levels((scale.title, scale.short), scale.labels, palette, is_dark)
 
     def explain_attention(
         self, layer: int, head: int | None, palette: Palette, *, is_dark: bool
