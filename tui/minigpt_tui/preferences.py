@@ -128,7 +128,8 @@ def choice(what: str, given: str, known: Iterable[str]) -> str:
     """
     names = list(known)
     if given not in names:
-        close = difflib.get_close_matches(given, names, n=3, cutoff=0.5)
+        close = [name for name in names if given and name.startswith(given)]
+        close = close or difflib.get_close_matches(given, names, n=3, cutoff=0.5)
         known_words = (
             f"the closest: {', '.join(close)}" if close else f"there are {', '.join(names)}"
         )

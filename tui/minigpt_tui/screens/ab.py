@@ -214,10 +214,7 @@ class ABScreen(Window):
 
     @on(Prompt.Commanded)
     def _refuse(self, message: Prompt.Commanded) -> None:
-        prompt = self.query_one(Prompt)
-        if prompt.text:  # typed behind it meanwhile
-            prompt.sent.add(prompt.text)
-        prompt.write(message.line)
+        self.query_one(Prompt).put_back(message.line)
         self.tell(NO_COMMANDS, is_error=True)
 
     @on(Pane.Changed)

@@ -19,11 +19,12 @@ def complete(main: "MainScreen", line: str) -> tuple[Choice, ...]:
 
 
 async def obey(main: "MainScreen", line: str) -> None:
-    """Do what a line that begins with a slash says, or tell why not."""
+    """Do what a line that begins with a slash says, or tell why not and let the user mend it."""
     main.app.clear_notifications()  # one of a line before would seem to be of this one
     try:
         await run(main, *parse(line))
     except InputError as error:
+        main.query_one(Prompt).put_back(line)
         main.tell(printable(str(error)), is_error=True)
 
 

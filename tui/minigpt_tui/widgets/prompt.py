@@ -106,9 +106,12 @@ class Prompt(TextArea):
         choices = self.choices
         if self._moved and self._moved[0] == self.text and self._moved[1] < len(choices):
             return self._moved[1]
-        # nothing typed fits everything, and Enter must not do what happens to be first
-        is_open = self.text.endswith(("/", " "))
-        return None if not choices or is_open or is_whole(self.text) else 0
+        if self.text.endswith(("/", " ")) or is_whole(self.text):
+            return None
+        # only what alone begins so: Enter must not do what happens to be first
+        part = self.text.casefold()
+        begins = [i for i, each in enumerate(choices) if each.line.casefold().startswith(part)]
+        return begins[0] if len(begins) == 1 else None
 
     @on(TextArea.Changed)
     @on(events.Focus)
@@ -148,10 +151,15 @@ class Prompt(TextArea):
 
     def give_back(self, words: str) -> None:
         """Hold words that were sent; what is being typed goes to what was sent before."""
+        escape = "/" if self._complete is not None and words.startswith("/") else ""
+        self.put_back(escape + printable(words))
+
+    def put_back(self, line: str) -> None:
+        """Hold a line that was sent, as `give_back`, with no choices: it was sent as it is."""
         if self.text:
             self.sent.add(self.text)
-        escape = "/" if self._complete is not None and words.startswith("/") else ""
-        self.write(escape + printable(words))
+        self._closed_at = line
+        self.write(line)
 
     def take(self, choice: Choice) -> None:
         """Write the command like this."""

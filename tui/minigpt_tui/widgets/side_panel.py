@@ -8,10 +8,11 @@ from textual.containers import Vertical
 from textual.widgets import Static
 
 from minigpt.errors import InputError
-from minigpt.runtime.params import SamplingParams, change
+from minigpt.runtime.params import KNOBS, SamplingParams, change
 from minigpt_tui.candidates import Place, think, with_bias
 from minigpt_tui.gaze import Gaze
 from minigpt_tui.messages import ParamsChanged, Preferred
+from minigpt_tui.preferences import choice
 from minigpt_tui.presets import Changes, preset_name
 from minigpt_tui.protocol import Opened
 from minigpt_tui.widgets.attention_panel import AttentionPanel
@@ -102,8 +103,10 @@ class SidePanel(Vertical):
         """Change settings, as in "temperature=0.5 top_k=5".
 
         Raises:
-            InputError: as `params.change`.
+            InputError: there is none of that name, or as `params.change`.
         """
+        for setting in settings.split():
+            choice("setting", setting.partition("=")[0].replace("-", "_"), KNOBS)
         self.sampling.take(change(self.params, settings.split()))
 
     def action_new_seed(self, number: str = "") -> None:
