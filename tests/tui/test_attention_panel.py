@@ -3,7 +3,7 @@ from rich.cells import cell_len
 from textual.app import App, ComposeResult
 
 from minigpt_tui.inside import Inside
-from minigpt_tui.widgets.attention_panel import EMPTY, HEADING, KEYS, AttentionPanel
+from minigpt_tui.widgets.attention_panel import EMPTY, HEADING, AttentionPanel
 
 TEXT = "to\nbe"
 LADDER = [
@@ -76,7 +76,9 @@ async def test_with_the_focus_it_tells_its_keys() -> None:
     async with app.run_test() as pilot:
         app.panel.show(INSIDE)
         await pilot.press("tab")
-        assert app.lines[0] == KEYS
+        assert app.lines[0] == "↑↓ layer   ←→ head   0 mean"
+        app.set_keymap({"attention.mean": "x", "attention.head.after": "n"})
+        assert app.lines[0] == "↑↓ layer   ←N head   X mean"
 
 
 async def test_a_place_deep_in_the_text_is_shown_with_what_is_before_it() -> None:

@@ -434,14 +434,28 @@ async def test_the_help_shows_the_users_own_keys(tmp_path: Path) -> None:
 
 
 async def test_what_is_said_names_the_users_own_keys(tmp_path: Path) -> None:
-    keys = {"stop": "f12", "save": "ctrl+b", "heat": "f11"}
+    keys = {"stop": "f12", "save": "ctrl+b", "heat": "f11", "new_seed": "ctrl+f5"}
     async with home(tmp_path, Preferences(keys=keys)) as d:
+        assert str(d.main.query_one("#seed-hint", Static).render()) == "Ctrl+F5 new"
         await d.type("a")
         await d.press("enter")
         d.engine.write("b")
         await d.sees("ab")
-        placeholder = d.main.query_one(Prompt).placeholder
-        assert str(placeholder) == "F12 stops, Enter adds your words"
+        prompt = d.main.query_one(Prompt)
+        assert str(prompt.placeholder) == "F12 stops, Enter adds your words"
+        await d.press("left")  # into the text, where letters are commands
+        assert str(prompt.placeholder) == "F12 stops, then comes back here"
+        assert ("enter", "Others") in [
+            (key, each.binding.description) for key, each in d.main.active_bindings.items()
+            if each.binding.show
+        ]  # fmt: skip
+        await d.press("f12", "tab")
+        await until(d.pilot, lambda: not d.main.writer.is_running)
+        d.slider("temperature").focus()
+        await d.pilot.pause()
+        assert str(prompt.placeholder) == "F12 comes back here"
+        await d.press("f12")
+        assert str(prompt.placeholder) == "Enter goes on, or type what comes next"
         await d.press("f4")
         await d.is_told("arrive: Ctrl+B")
         await d.press("ctrl+b")

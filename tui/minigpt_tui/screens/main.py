@@ -136,7 +136,10 @@ class MainScreen(Steady):
                 yield TokenView(self.writer.document, id="text")
                 yield Welcome(self._keys, is_shipped=is_shipped, id="welcome")
                 yield Talk(self._keys["prompt.submit"], id="talk")
-            yield SidePanel(self._preferences.params, self._preferences.presets, id="panel")
+            yield SidePanel(
+                self._preferences.params, self._preferences.presets,
+                seed_hint=f"{self._keys['new_seed']} new", id="panel",
+            )  # fmt: skip
         yield HeatLegend(id="legend")
         yield ChoiceList(id="commands")
         complete = partial(by_name.complete, self)
@@ -319,6 +322,7 @@ class MainScreen(Steady):
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         if event.widget is self.query_one(Prompt):  # what is sent there goes to the end
             self.query_one(TokenView).release()
+        self.page.invite()
 
     @property
     def active_bindings(self) -> dict[str, ActiveBinding]:

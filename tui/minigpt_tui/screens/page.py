@@ -6,6 +6,7 @@ from minigpt_tui.pace import NUMBERS_S, Pace
 from minigpt_tui.protocol import Opened
 from minigpt_tui.screens.sight import Sight
 from minigpt_tui.widgets.heat_legend import HeatLegend
+from minigpt_tui.widgets.prompt import Prompt
 from minigpt_tui.widgets.prompt_row import PromptRow
 from minigpt_tui.widgets.status_bar import Status, StatusBar
 from minigpt_tui.widgets.talk import Talk
@@ -28,6 +29,7 @@ class Page:
         is_empty, is_writing = not len(writer.document), writer.is_running
         find(TokenView).sync(window=writer.gauge.window, is_writing=is_writing)
         self._show_status()
+        self.invite()
         if not is_writing:
             self._sight.show()
         welcome, talk = find(Welcome), find(Talk)
@@ -35,10 +37,17 @@ class Page:
         talk.display = is_empty and writer.roles is not None
         if is_empty and writer.roles is not None:
             talk.invite(writer.roles)
-        find(PromptRow).invite(writer.roles, is_empty=is_empty, is_writing=is_writing)
         if writer.model is not None and writer.model is not self._shown_model:
             self._shown_model = writer.model
             welcome.invite(writer.model.card)
+
+    def invite(self) -> None:
+        """Say in the prompt what the keys do there, or how to come back to it."""
+        writer, focused = self._writer, self._screen.focused
+        self._screen.query_one(PromptRow).invite(
+            writer.roles, is_empty=not len(writer.document), is_writing=writer.is_running,
+            is_left=focused is not None and focused is not self._screen.query_one(Prompt),
+        )  # fmt: skip
 
     def _show_status(self) -> None:
         """At once if the state is another one, else with the other numbers.

@@ -12,6 +12,7 @@ from textual.widget import Widget
 
 from minigpt_tui.glyphs import visible
 from minigpt_tui.inside import Inside
+from minigpt_tui.keymap import keys_of
 
 NAME_CELLS = 9
 GUESS_CELLS = 7
@@ -19,8 +20,6 @@ PLACE_CELLS = 7
 WITH_HEADING = 8
 """From so many rows on there is one for the heading."""
 HEADING = "What each layer would say next"
-KEYS = "↑↓ layer   ←→ head   m mean"
-"""The heading while the panel has the focus."""
 LEAST_SHOWN = 0.005
 """Places that were looked at less would all show 0%."""
 EMPTY = "Move onto a character to look\ninside the model that read it."
@@ -122,11 +121,19 @@ class AttentionPanel(Widget, can_focus=True):
         if (inside := self.inside) is None:
             return Content.styled(EMPTY, "$text-muted")
         heading, first, n_rungs = self._rows(inside)
-        lines = [Content.styled(KEYS if self.has_focus else HEADING, "bold $secondary")] * heading
+        says = self._keys if self.has_focus else HEADING
+        lines = [Content.styled(says, "bold $secondary")] * heading
         lines += [self._rung(inside, i) for i in range(first, first + n_rungs)]
         lines.append(self._choice(inside))
         lines += self._places(inside, max(self.size.height - len(lines), 0))
         return Content("\n").join(lines)
+
+    @property
+    def _keys(self) -> str:
+        """The heading while the panel has the focus."""
+        key = {id.removeprefix("attention."): name for id, name in keys_of(self).items()}
+        layer, head = (key[f"{what}.before"] + key[f"{what}.after"] for what in ("layer", "head"))
+        return f"{layer} layer   {head} head   {key['mean']} mean"
 
     def _rung(self, inside: Inside, i: int) -> Content:
         is_chosen = i == self.chosen_layer + 1

@@ -53,10 +53,14 @@ class PromptRow(Horizontal):
         label.update(Content(mark))
         label.styles.width = cell_len(mark) + 1
 
-    def invite(self, roles: Roles | None, *, is_empty: bool, is_writing: bool) -> None:
-        """Say in the empty prompt what can be done now."""
+    def invite(
+        self, roles: Roles | None, *, is_empty: bool, is_writing: bool, is_left: bool
+    ) -> None:
+        """Say in the empty prompt what can be done now; left, it does not get what is typed."""
         says = (
-            _who_answers(roles) if roles
+            f"{self._stop} stops, then comes back here" if is_left and is_writing
+            else f"{self._stop} comes back here" if is_left
+            else _who_answers(roles) if roles
             else f"Type a beginning, or press {self._send}" if is_empty
             else f"{self._stop} stops, {self._send} adds your words" if is_writing
             else f"{self._send} goes on, or type what comes next"

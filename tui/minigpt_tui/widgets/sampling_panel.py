@@ -91,6 +91,7 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         *,
         defaults: SamplingParams = DEFAULTS,
         own_presets: Mapping[str, presets.Changes] | None = None,
+        seed_hint: str = "",
         id: str | None = None,
     ) -> None:
         """Make the panel.
@@ -98,9 +99,11 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         Args:
             defaults: what it begins with, and what Backspace restores.
             own_presets: the user's, in the row after the built-in ones.
+            seed_hint: how to get another seed.
             id: of the widget.
         """
         super().__init__(id=id)
+        self._seed_hint = seed_hint
         self.params = defaults
         self._defaults = defaults
         self.presets = {**presets.PRESETS, **(own_presets or {})}
@@ -116,7 +119,7 @@ class SamplingPanel(VerticalScroll, can_focus=False):
                 str(self.params.seed), restrict=r"-?\d*", compact=True, id="seed",
                 select_on_focus=True,
             )  # fmt: skip
-            yield Static("^R new", id="seed-hint")
+            yield Static(self._seed_hint, id="seed-hint", markup=False)
         yield MoreRow(id="more")
         with Vertical(id="more-sliders"):
             for name in SLIDERS:

@@ -24,14 +24,23 @@ class SidePanel(Vertical):
     """Shows the candidates of a place, or what the layers do there."""
 
     def __init__(
-        self, defaults: SamplingParams, own_presets: Mapping[str, Changes], *, id: str
+        self,
+        defaults: SamplingParams,
+        own_presets: Mapping[str, Changes],
+        *,
+        seed_hint: str,
+        id: str,
     ) -> None:
         super().__init__(id=id)
+        self._seed_hint = seed_hint
         self._defaults, self._own_presets = defaults, own_presets
         self._shown: tuple[Place | None, SamplingParams] | None = None
 
     def compose(self) -> ComposeResult:
-        yield SamplingPanel(defaults=self._defaults, own_presets=self._own_presets, id="sampling")
+        yield SamplingPanel(
+            defaults=self._defaults, own_presets=self._own_presets, seed_hint=self._seed_hint,
+            id="sampling",
+        )  # fmt: skip
         yield Static(id="biases")
         yield CandidatesPanel(id="candidates")
         yield AttentionPanel(id="attention")

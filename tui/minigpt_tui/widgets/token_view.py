@@ -75,7 +75,7 @@ class TokenView(ScrollView, can_focus=True):
     }
 
     BINDINGS = [
-        Binding("enter", "screen.alternatives", "Alternatives", show=False, id="text.enter"),
+        Binding("enter", "screen.alternatives", "Others", id="text.enter"),
         Binding("h", "screen.heat", "Heat", show=False, id="text.heat"),
         Binding("a", "screen.attention", "Attention", show=False, id="text.attention"),
         Binding("b", "screen.branches", "Branches", id="text.branches"),
