@@ -185,6 +185,7 @@ async def test_ctrl_c_copies_a_selection_first() -> None:
         d.main.selections = {view: Selection(Offset(1, 0), Offset(3, 0))}
         await d.press("ctrl+c")
         assert d.app.clipboard == "bc"
+        assert d.notices == ["Sent 2 characters to the clipboard."]
         assert d.main.writer.is_running
 
 

@@ -274,7 +274,7 @@ class ABScreen(Window):
     def action_interrupt(self) -> None:
         """Ctrl+C: copy what is selected, else stop, else what Textual does."""
         if selected := self.get_selected_text():
-            self.app.copy_to_clipboard(selected)
+            self.copy(selected)
         elif self.both.is_writing:
             self.both.stop()
         else:

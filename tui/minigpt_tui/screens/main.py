@@ -378,7 +378,7 @@ class MainScreen(Steady):
     def action_interrupt(self) -> None:
         """Ctrl+C: copy what is selected, else stop, else what Textual does."""
         if selected := self.get_selected_text():
-            self.app.copy_to_clipboard(selected)
+            self.copy(selected)
         elif self.writer.is_running:
             self.action_stop()
         else:
@@ -568,10 +568,7 @@ class MainScreen(Steady):
         if not text:
             self.tell("There is no text yet.")
             return
-        self.app.copy_to_clipboard(text)
-        # the terminal does not say whether it obeyed
-        sent = f"Sent {len(text):,} characters to the clipboard."
-        self.tell(f"{sent} If they did not arrive: {self._keys['save']}.")
+        self.copy(text, f" If they did not arrive: {self._keys['save']}.")
 
     def action_save(self) -> None:
         if self.app.screen is self:

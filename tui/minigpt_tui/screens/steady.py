@@ -25,6 +25,12 @@ class Steady(Screen[Any]):
         self.app.clear_notifications()
         self.notify(sentence, severity=severity, timeout=NOTICE_S, markup=False)  # type: ignore[arg-type]
 
+    def copy(self, text: str, hint: str = "") -> None:
+        """To the clipboard; the terminal does not say whether it obeyed."""
+        self.app.copy_to_clipboard(text)
+        plural = "s" * (len(text) != 1)
+        self.tell(f"Sent {len(text):,} character{plural} to the clipboard.{hint}")
+
     async def _on_resize(self, event: events.Resize) -> None:
         """Come to rest after two quick changes of size.
 
