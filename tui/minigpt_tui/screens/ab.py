@@ -66,7 +66,7 @@ class ABScreen(Window):
     BINDINGS = [
         # of a slider: the prompt has a binding of its own
         Binding("enter", "write", "Write", id="ab.write"),
-        Binding("escape", "leave", "Back", id="ab.leave"),
+        Binding("escape", "leave", "Stop, back", id="ab.leave"),
         Binding("ctrl+c", "interrupt", "Copy or stop", show=False, id="ab.interrupt"),
         # priority, as on the main screen: keys typed right after belong to the next widget
         Binding("tab", "next(1)", "A, B", priority=True, id="ab.next"),
