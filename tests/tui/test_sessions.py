@@ -264,6 +264,23 @@ def test_finds_words_in_every_branch(sessions: Sessions) -> None:
     assert sessions.search("juliet") == ()
 
 
+def test_finds_names_before_texts(sessions: Sessions) -> None:
+    balcony, play = stored(sessions, "But soft!"), stored(sessions, "A zebra, a zebra! My play!")
+    nameless = stored(sessions, "My kingdom for a zebra play!")
+    sessions.rename(balcony, "Zebra, the play")
+    sessions.rename(play, "Zebra play")
+    sessions.rename(stored(sessions, "To be"), "A, beside B")
+    found = sessions.search("zebra pl")
+    assert [each.info.id for each in found] == [play, balcony, nameless]
+    assert [snippet(each) for each in found] == [
+        "A [zebra], a [zebra]! My [play]!", "But soft!", "My kingdom for a [zebra] [play]!",
+    ]  # fmt: skip
+    assert sessions.search("beside") == (), "nobody has called it so"
+    assert [each.info.id for each in sessions.search("zebra", limit=1)] == [play]
+    sessions.delete(balcony)
+    assert balcony not in [each.info.id for each in sessions.search("zebra")]
+
+
 def test_finds_what_was_written_since_the_last_search(sessions: Sessions) -> None:
     id = stored(sessions, "ROMEO")
     assert sessions.search("juliet") == ()

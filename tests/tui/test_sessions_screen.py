@@ -263,7 +263,7 @@ async def test_a_search_shows_where_the_words_stand(database: Path) -> None:
         await d.press(*"er zebra")
         empty = d.app.screen.query_one("#sessions-empty", Static)
         await until(d.pilot, lambda: empty.display)
-        assert "No text has all of these words" in str(empty.render())
+        assert "No text and no name has all of these words" in str(empty.render())
         await d.press("escape")
         assert len(titles(d)) == 2
         await d.press("ctrl+f", *"light", "enter")

@@ -57,6 +57,15 @@ def hits(text: str, words: Sequence[str]) -> Iterator[Hit]:
             yield Hit(found.start(), found.end(), found.lastindex or 0)
 
 
+def has(text: str, words: Sequence[str]) -> bool:
+    """Whether all of the words stand in it.
+
+    >>> has("To be, or not to be", ["no", "be"]), has("To be, or not to be", ["not", "bee"])
+    (True, False)
+    """
+    return all(any(hits(text, [word])) for word in words)
+
+
 def where(text: str, words: Sequence[str]) -> int | None:
     """Where as many of the words as can be first stand close together; None: none does."""
     best, most = None, 0

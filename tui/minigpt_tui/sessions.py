@@ -13,7 +13,7 @@ from minigpt.errors import InputError
 from minigpt.terminal import one_line, printable
 from minigpt_tui.database import Database
 from minigpt_tui.document import Document
-from minigpt_tui.finding import query, snippet, words_in
+from minigpt_tui.finding import has, query, snippet, words_in
 from minigpt_tui.packing import pack, run_from_json, run_to_json, unpack
 
 _KEEP_DELETED_S = 30 * 24 * 3600.0
@@ -82,7 +82,7 @@ _INFO = "id, name, created, updated, n_chars, model, preview"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A session in which the words stand."""
+    """A session in whose text, or name, the words stand."""
 
     info: SessionInfo
     snippet: tuple[tuple[str, bool], ...]
@@ -243,19 +243,30 @@ class Sessions:
     def search(self, words: str, limit: int = MOST_FOUND) -> tuple[Found, ...]:
         """The sessions in which all `words`, or longer ones that begin so, stand; the best first.
 
+        Before them come those in whose names, as given by the user, they stand.
+
         A text is indexed when it is looked for, and not as it grows: that would write all of it to
         the disk again with every save.
         """
         if not (wanted := words_in(words)):
             return ()
         self.index()
-        rows = self._db.read(
+        named = self._db.read(
+            f"SELECT {_INFO}, preview FROM sessions WHERE name NOT IN ('', ?, ?) "
+            "AND deleted IS NULL ORDER BY updated DESC",
+            *BESIDE,
+        )
+        rows = [row for row in named if has(SessionInfo(*row[:-1]).name, wanted)]
+        rows += self._db.read(
             f"SELECT {_INFO}, text FROM texts JOIN sessions ON sessions.id = texts.rowid "
             "WHERE texts MATCH ? AND deleted IS NULL ORDER BY rank LIMIT ?",
             query(wanted),
             limit,
         )
-        return tuple(Found(SessionInfo(*info), snippet(text, wanted)) for *info, text in rows)
+        found = {
+            id: Found(SessionInfo(id, *info), snippet(text, wanted)) for id, *info, text in rows
+        }
+        return tuple(found.values())[:limit]
 
     def index(self) -> None:
         """Make what was saved since the last time findable.

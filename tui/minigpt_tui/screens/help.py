@@ -93,7 +93,7 @@ AREAS: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "What was written before": (
         ("sessions", "the list of sessions"),
-        ("sessions.search sessions.list", "search in all texts; down to what was found"),
+        ("sessions.search sessions.list", "search all texts and names; down to what was found"),
         ("sessions.rename sessions.duplicate", "name it; have it twice"),
         ("sessions.delete sessions.undelete", "delete it; bring it back"),
         ("sessions.replay", "write it anew, and see whether the same comes out"),

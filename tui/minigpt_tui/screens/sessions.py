@@ -112,7 +112,7 @@ class SessionsScreen(ModalScreen[Chosen], Window):
             names = ("rename", "duplicate", "delete", "replay", "close")
             says = (f"{keys[f'sessions.{name}']} {name}" for name in names)
             window.border_subtitle = " · ".join(("Enter open", *says))
-            search = f"{keys['sessions.search']} searches in all that was written"
+            search = f"{keys['sessions.search']} searches all texts and names"
             yield Line(placeholder=search, id="sessions-search")
             with Container(id="sessions-body"):
                 with Container(id="sessions-list"):
@@ -149,7 +149,7 @@ class SessionsScreen(ModalScreen[Chosen], Window):
         empty = self.query_one("#sessions-empty", Static)
         empty.display = not n
         empty.update(
-            "No text has all of these words, or longer ones that begin so."
+            "No text and no name has all of these words, or longer ones that begin so."
             if is_search
             else f"{EMPTY}\n\n{one_line(str(self._sessions.path))}"
         )
