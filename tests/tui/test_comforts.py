@@ -283,6 +283,17 @@ async def test_preferences_that_cannot_be_written_are_told(tmp_path: Path) -> No
         assert d.main.sight.heat is Heat.PROBABILITY
 
 
+async def test_what_was_not_sent_comes_back_at_the_next_start(tmp_path: Path) -> None:
+    async with home(tmp_path) as d:
+        await d.type("But soft!")
+        await d.press("ctrl+q")
+    async with home(tmp_path) as d:
+        prompt = d.main.query_one(Prompt)
+        await until(d.pilot, lambda: bool(prompt.sent))
+        await d.press("up")
+        assert prompt.text == "But soft!"
+
+
 async def test_a_damaged_file_of_prompts_is_told(tmp_path: Path) -> None:
     (tmp_path / "prompts.json").write_text("[", encoding="utf-8")
     async with home(tmp_path) as d:

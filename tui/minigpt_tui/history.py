@@ -1,4 +1,4 @@
-"""What was sent from the prompt, also by earlier starts of the app. No Textual here."""
+"""What was sent from the prompt, or left there, also by earlier starts. No Textual here."""
 
 import json
 from copy import copy

@@ -17,7 +17,10 @@ AREAS: dict[str, tuple[tuple[str, str], ...]] = {
         ("stop", "stop, the text stays; back to the prompt"),
         ("interrupt", "copy what is selected, else stop"),
         ("prompt.newline", "a new line in the prompt"),
-        ("prompt.earlier prompt.later", "what you sent before, also at earlier starts"),
+        (
+            "prompt.earlier prompt.later",
+            "what you sent, or left there, also at earlier starts",
+        ),
         ("next", "accept the grey words behind your own"),
         ("/ ...", "a command, as /set top_k=5; {next} completes it"),
         ("// ...", "text that begins with a slash"),

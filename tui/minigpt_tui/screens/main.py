@@ -157,7 +157,8 @@ class MainScreen(Steady):
             self.add_class(max(b for b in breakpoints if b[0] <= cells)[1], update=False)
 
     def on_mount(self) -> None:
-        self.query_one(Prompt).focus()
+        self._prompt = self.query_one(Prompt)
+        self._prompt.focus()
         self.app.theme_changed_signal.subscribe(self, lambda _: self.sight.shade())
         self.sight.shade()
         self.set_interval(SAVE_S, self.save)
@@ -190,6 +191,8 @@ class MainScreen(Steady):
             self.tell(printable(sentence), is_error=True)
 
     def on_unmount(self) -> None:
+        # Up brings back what was not sent; the prompt itself is not on the screen any more
+        self._history.add(self._prompt.text)
         self._history.save()
         self.last_words += self.keeper.close(self.writer.document)
 
