@@ -118,6 +118,18 @@ async def test_it_opens_at_the_branch_that_is_shown_and_walks() -> None:
             assert v.tree.at == at
 
 
+async def test_it_tells_how_much_of_a_branch_is_shown() -> None:
+    document = romeo()
+    async with visit(document) as v:
+        assert v.said("branches-head").endswith("● the text shown")
+    document.rewind(20)
+    async with visit(document) as v:
+        assert v.said("branches-head").endswith("● shown: 20 of 26 characters")
+    document.rewind(0)
+    async with visit(document) as v:
+        assert v.said("branches-head").endswith("● shown: 0 of 38 characters")
+
+
 async def test_the_preview_follows() -> None:
     async with visit(romeo()) as v:
         preview = v.screen.query_one(BranchPreview)

@@ -128,7 +128,7 @@ class BranchesScreen(Window):
         legend = (
             (f"Enter sets the name, {leave} leaves it as it was", "bold") if self._is_naming
             else (f"◆ to compare it, press {choose} on another one", "bold") if is_marked
-            else ("● the text that is shown", "$text-muted")
+            else (self._shown(), "$text-muted")
         )  # fmt: skip
         self.query_one("#branches-head", Static).update(
             Content.assemble(("Branches", "bold $primary"), f"  {n:,}    ", legend)
@@ -137,6 +137,14 @@ class BranchesScreen(Window):
         hint.display = n < 2
         hint.update(ALONE if n else EMPTY)
         self.query_one("#branches-body").display = n > 0
+
+    def _shown(self) -> str:
+        """What ● means: after an undo, only the beginning of that branch is shown."""
+        if not self.tree_view.rows:
+            return ""
+        n = len(self.document)
+        length = self.document.branch(self.document.current_branch).length
+        return "● the text shown" if n == length else f"● shown: {n:,} of {length:,} characters"
 
     def _preview(self, branch: Branch) -> None:
         at = self.tree_view.rows[self.tree_view.at].parent
