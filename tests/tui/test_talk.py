@@ -399,12 +399,27 @@ async def test_names_that_come_later_leave_emptied_fields_and_the_mark_alone() -
         names, me = d.app.screen.query_one(OptionList), d.app.screen.query_one("#me", Input)
         you = d.app.screen.query_one("#you", Input)
         assert (me.value, you.value) == ("HAL", "FAL")
-        await d.press("down", "down", *["backspace"] * 3, "tab", "backspace")
+        await d.press("down", *["backspace"] * 3, "tab", "backspace")
         n_names = names.option_count
         name_speakers()
         await until(d.pilot, lambda: names.option_count != n_names)
         assert (me.value, you.value) == ("", "")
         assert names.highlighted == 1
+
+
+async def test_the_next_name_is_the_one_after_that_in_the_field() -> None:
+    async with desk() as d:
+        await d.says("ready")
+        await d.press("ctrl+t")
+        await until(d.pilot, lambda: d.is_on(RolesScreen))
+        me, you = (d.app.screen.query_one(name, Input) for name in ("#me", "#you"))
+        await until(d.pilot, lambda: (me.value, you.value) == ("ROMEO", "JULIET"))
+        await d.press("down", "down")
+        assert me.value == "NURSE"
+        await d.press("tab", "up")
+        assert (me.value, you.value) == ("NURSE", "ROMEO")
+        await d.press("backspace", "up")
+        assert you.value == "NURSE"
 
 
 async def test_who_does_not_wait_talks_in_paragraphs() -> None:

@@ -101,12 +101,14 @@ class RolesScreen(ModalScreen[Roles | None], Window):
             me.select_all()  # so that what is typed takes its place
 
     def action_name(self, by: int) -> None:
-        """Put the next of the names into the field."""
-        options = self.query_one(OptionList)
-        if self._names and isinstance(self.focused, Input):
-            at = -1 if options.highlighted is None else options.highlighted
-            options.highlighted = (at + by) % len(self._names)
-            self.focused.value = self._names[options.highlighted]
+        """Put into the field the name after that which stands there; after none, the first one."""
+        names, field = self._names, self.focused
+        if names and isinstance(field, Input):
+            none = -1 if by > 0 else 0
+            at = names.index(field.value) if field.value in names else none
+            at = (at + by) % len(names)
+            self.query_one(OptionList).highlighted = at
+            field.value = names[at]
 
     @on(OptionList.OptionSelected)
     def _take(self, message: OptionList.OptionSelected) -> None:
