@@ -102,6 +102,8 @@ class SessionsScreen(ModalScreen[Chosen], Window):
         """What is in the list; without a search, no snippets."""
         self._deleted: set[int] = set()
         """Here, and not brought back since."""
+        self._renamed: int | None = None
+        """Whose name is being written."""
         self._said = ""
         self._waiting: Timer | None = None
 
@@ -239,9 +241,9 @@ class SessionsScreen(ModalScreen[Chosen], Window):
         self.query_one(OptionList).focus()
 
     def action_close(self) -> None:
-        """Esc: end the renaming, or the search, or close."""
+        """Esc: give up the renaming, or end the search, or close."""
         search = self.query_one("#sessions-search", Input)
-        if self.query_one("#sessions-rename").display:
+        if self._renamed is not None:
             self._end_renaming()
         elif search.value:
             search.value = ""
@@ -259,27 +261,30 @@ class SessionsScreen(ModalScreen[Chosen], Window):
         if (info := self._highlighted) is None or options.highlighted is None:
             return
         lines = 2 if self._shown[0].snippet else 1
+        self._renamed = info.id
         field.value = info.name
         field.styles.offset = (0, lines * options.highlighted - options.scroll_offset.y)
         field.display = True
         field.focus()
 
     @on(Input.Submitted, "#sessions-rename")
-    def _rename(self, message: Input.Submitted) -> None:
-        if (info := self._highlighted) is not None:
-            self._sessions.rename(info.id, message.value.strip())
-        self._end_renaming()
-        self._list()
+    def _rename(self) -> None:
+        """Take the name; whoever goes elsewhere is done with it, too."""
+        if self._renamed is not None:
+            self._sessions.rename(
+                self._renamed, self.query_one("#sessions-rename", Input).value.strip()
+            )
+            self._end_renaming()
+            self._list()
 
     def on_descendant_blur(self, event: events.DescendantBlur) -> None:
         if event.widget.id == "sessions-rename":
-            self._end_renaming()
+            self._rename()
 
     def _end_renaming(self) -> None:
-        field = self.query_one("#sessions-rename", Input)
-        if field.display:
-            field.display = False
-            self.query_one(OptionList).focus()
+        self._renamed = None
+        self.query_one("#sessions-rename").display = False
+        self.query_one(OptionList).focus()
 
     def action_delete(self) -> None:
         if (info := self._highlighted) is not None:
