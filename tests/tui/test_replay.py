@@ -13,8 +13,9 @@ from minigpt.runtime.params import SamplingParams
 from minigpt_tui.candidates import think
 from minigpt_tui.document import Document
 from minigpt_tui.engine_client import EngineClient
-from minigpt_tui.protocol import Died, Generate, Stop
+from minigpt_tui.protocol import Died, Generate, Stop, Written
 from minigpt_tui.replay import Outcome, Replay, summary
+from minigpt_tui.screens.replay import prompt_of
 from minigpt_tui.sessions import Sessions
 from minigpt_tui.writer import Writer
 from tests.tui.scripted_engine import MODEL, ScriptedEngine
@@ -147,6 +148,16 @@ def test_a_replay_that_is_given_up_hears_nothing_more() -> None:
     again = begun(writer)
     writer.hear()
     assert (replay.verdicts, replay.is_writing, again.written) == ([], False, "")
+
+
+def test_what_a_run_goes_on_from_is_shown_with_what_was_chosen() -> None:
+    document = Document()
+    document.append_user("to ")
+    document.append_token(Written(7, "be", -0.5, 1.0, 2, 3, False))
+    document.append_forced(Written(8, "'", -0.5, 1.0, 2, 3, False))
+    assert prompt_of(document, document.begin_run(SamplingParams())) == "'"
+    document.append_user(", or")
+    assert prompt_of(document, document.begin_run(SamplingParams())) == "', or"
 
 
 def test_a_text_of_the_user_alone_has_no_runs() -> None:

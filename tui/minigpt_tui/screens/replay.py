@@ -125,11 +125,11 @@ class ReplayScreen(Window):
 
 
 def prompt_of(document: Document, run: RunRecord) -> str:
-    """What the user wrote directly before a run, or the end of it."""
+    """What the user wrote, or chose, directly before a run, or the end of it."""
     if run.head == ROOT:
         return ""
     nodes, first = document.nodes, run.head + 1
     start = max(nodes.stretch(run.head).start, first - MOST_PROMPT)
-    while first > start and nodes.author(first - 1) is Author.USER:
+    while first > start and nodes.author(first - 1) is not Author.MODEL:
         first -= 1
     return nodes.text(range(first, run.head + 1))
