@@ -296,6 +296,7 @@ async def test_a_folder_without_runs_says_what_to_do(
         await until(pilot, lambda: isinstance(app.screen, RunPicker))
         text = app.screen.query_one(Static)
         await until(pilot, lambda: "minigpt train" in str(text.render()))
+        assert app.screen.query_one(".window").border_subtitle == "Esc closes"
         await pilot.press("f9")
         assert isinstance(app.screen, MainScreen)
 

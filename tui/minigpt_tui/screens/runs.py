@@ -55,8 +55,12 @@ class RunPicker(ModalScreen[Path | None], Window):
     def compose(self) -> ComposeResult:
         with Vertical(classes="window") as window:
             window.border_title = "Training runs"
-            window.border_subtitle = f"Enter watches · {keys_of(self)['run_picker.close']} closes"
+            window.border_subtitle = self._closes
             yield Static("Reading checkpoints/ ...", markup=False, id="run-columns")
+
+    @property
+    def _closes(self) -> str:
+        return f"{keys_of(self)['run_picker.close']} closes"
 
     def on_mount(self) -> None:
         self._runs: list[RunSummary] = []
@@ -87,7 +91,9 @@ class RunPicker(ModalScreen[Path | None], Window):
         options = Options(
             *(Option(_describe(run)) for run in runs), markup=False, compact=True
         )  # fmt: skip
-        self.query_one(".window").mount(options)
+        window = self.query_one(".window")
+        window.border_subtitle = f"Enter watches · {self._closes}"
+        window.mount(options)
         options.focus()
         options.highlighted = 0
 
