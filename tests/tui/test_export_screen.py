@@ -118,6 +118,12 @@ async def test_keys_that_come_together_make_a_name_in_their_order() -> None:
         await until(d.pilot, lambda: name(d).value == "y.html")
 
 
+async def test_each_form_has_one_row_in_few_columns() -> None:
+    async with desk(size=(60, 18)) as d:
+        await opened(d)
+        assert d.app.screen.query_one(OptionList).virtual_size.height == len(Form)
+
+
 async def test_without_colours_it_says_which_key_turns_them_on() -> None:
     async with desk() as d:
         await opened(d)
@@ -149,7 +155,9 @@ async def test_nothing_is_written_over_and_another_name_is_proposed(folder: Path
         await d.press("enter")
         await until(d.pilot, lambda: "b.txt exists already" in said(d))
         assert name(d).value == "b-3.txt"
-        await d.press("enter")
+        await d.press("tab", "backspace")
+        assert said(d).startswith("1 characters, into")
+        await d.press("t", "enter")
         await closes(d)
     contents = sorted((path.name, path.read_text(encoding="utf-8")) for path in folder.iterdir())
     assert contents == [("b-2.txt", "mine too"), ("b-3.txt", "a"), ("b.txt", "mine")]

@@ -48,6 +48,7 @@ class ExportScreen(ModalScreen[Path | None], Window):
     CSS = """
     ExportScreen {
         .window { width: 76; }
+        OptionList { text-wrap: nowrap; text-overflow: ellipsis; }
         #export-name, #export-name:focus { border: none; height: 1; padding: 0 1;
                                            background: $panel; margin: 1 0; }
         #export-said { height: auto; max-height: 3; color: $text-muted; }
@@ -90,7 +91,7 @@ class ExportScreen(ModalScreen[Path | None], Window):
         options = self.query_one(OptionList)
         options.focus()
         options.highlighted = 0
-        self._say(f"{len(self._document):,} characters, into this folder or where the name says.")
+        self._say_what()
 
     def _option(self, form: Form) -> Option:
         name, words = FORMS[form]
@@ -105,6 +106,9 @@ class ExportScreen(ModalScreen[Path | None], Window):
     def _say(self, sentence: str) -> None:
         self.query_one("#export-said", Static).update(Content(one_line(sentence)))
 
+    def _say_what(self) -> None:
+        self._say(f"{len(self._document):,} characters, into this folder or where the name says.")
+
     @property
     def _form(self) -> Form:
         return list(FORMS)[self.query_one(OptionList).highlighted or 0]
@@ -118,7 +122,12 @@ class ExportScreen(ModalScreen[Path | None], Window):
 
     @on(Input.Changed)
     def _change_form(self, message: Input.Changed) -> None:
-        """An ending that the user types chooses the form, as choosing one writes the ending."""
+        """An ending that the user types chooses the form, as choosing one writes the ending.
+
+        What was wrong with the name before is said no longer.
+        """
+        if not self._is_writing:
+            self._say_what()
         if (form := _form_of(message.value)) is not None:
             options = self.query_one(OptionList)
             with options.prevent(OptionList.OptionHighlighted):
@@ -173,7 +182,9 @@ class ExportScreen(ModalScreen[Path | None], Window):
         self._is_writing = False
         self._say(message.sentence)
         if message.name is not None:
-            self.query_one("#export-name", Input).value = message.name
+            field = self.query_one("#export-name", Input)
+            with field.prevent(Input.Changed):
+                field.value = message.name
 
 
 def _form_of(name: str) -> Form | None:
