@@ -384,6 +384,9 @@ async def test_what_was_deleted_is_not_written_on_after_a_replay(database: Path)
         await d.press("delete", "p")
         await until(d.pilot, lambda: d.is_on(ReplayScreen))
         await d.press("escape")
+        await until(d.pilot, lambda: d.is_on(SessionsScreen) and bool(said(d)))
+        assert titles(d) == ["The window"]
+        await d.press("escape")
         await closes(d)
         assert d.text == ""
 
@@ -468,6 +471,9 @@ async def test_replays_what_is_stored(database: Path) -> None:
         screen = d.app.screen
         assert isinstance(screen, ReplayScreen)
         assert screen._frames._task is None, "and is not drawn again and again"
+        await d.press("escape")
+        await until(d.pilot, lambda: d.is_on(SessionsScreen) and bool(said(d)))
+        assert len(titles(d)) == 3
         await d.press("escape")
         await closes(d)
         assert d.text == "ABCDE"

@@ -135,15 +135,15 @@ def export(main: "MainScreen") -> None:
     )
 
 
-def sessions(main: "MainScreen") -> None:
-    """Show everything that was written before."""
+def sessions(main: "MainScreen", at: int | None = None) -> None:
+    """Show everything that was written before, with the mark at what is open, or elsewhere."""
     from minigpt_tui.screens.sessions import SessionsScreen
 
     main.save()
     if main.keeper.sessions is None:
         main.tell("Nothing is stored: there is no database.")
         return
-    screen = SessionsScreen(main.keeper.sessions, main.keeper.id)
+    screen = SessionsScreen(main.keeper.sessions, main.keeper.id, at)
     main.app.push_screen(screen, partial(_turn_to, main))
 
 
@@ -156,7 +156,8 @@ def _turn_to(main: "MainScreen", chosen: "Chosen | None") -> None:
         return
     try:
         if chosen.anew:
-            replay(main, main.keeper.sessions.peek(chosen.id))
+            document = main.keeper.sessions.peek(chosen.id)
+            replay(main, document, lambda: sessions(main, chosen.id))
         elif chosen.id != main.keeper.id:
             main.save()
             main.adopt(main.keeper.open(chosen.id))
@@ -165,12 +166,12 @@ def _turn_to(main: "MainScreen", chosen: "Chosen | None") -> None:
         main.tell(printable(str(error)), is_error=True)
 
 
-def replay(main: "MainScreen", document: Document) -> None:
-    """Write a document's runs anew, to see whether the same comes out."""
+def replay(main: "MainScreen", document: Document, then: Callable[[], None] = lambda: None) -> None:
+    """Write a document's runs anew, to see whether the same comes out; `then` go on."""
     from minigpt_tui.screens.replay import ReplayScreen
 
     if (found := main.writer.write_anew(document)) is None:
         main.tell("No model is open yet.")
         return
     main.sight.look()
-    main.app.push_screen(ReplayScreen(found))
+    main.app.push_screen(ReplayScreen(found), lambda _: then())

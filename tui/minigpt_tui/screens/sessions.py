@@ -92,11 +92,24 @@ class SessionsScreen(ModalScreen[Chosen], Window):
     """
 
     def __init__(
-        self, sessions: Sessions, current: int, clock: Callable[[], float] = time.time
+        self,
+        sessions: Sessions,
+        current: int,
+        at: int | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        """Make the screen.
+
+        Args:
+            sessions: those that are stored.
+            current: the one that is open.
+            at: where the mark is at first; None: there.
+            clock: tells the time.
+        """
         super().__init__()
         self._sessions = sessions
         self._current = current
+        self._at_first = current if at is None else at
         self._clock = clock
         self._shown: tuple[Found, ...] = ()
         """What is in the list; without a search, no snippets."""
@@ -126,7 +139,7 @@ class SessionsScreen(ModalScreen[Chosen], Window):
 
     def on_mount(self) -> None:
         self.query_one(OptionList).focus()
-        self.call_after_refresh(self._list, self._current)
+        self.call_after_refresh(self._list, self._at_first)
 
     # the list
 
