@@ -534,6 +534,15 @@ async def test_a_double_click_beside_the_palette_closes_it_once() -> None:
         assert d.main.query_one(Prompt).text == "ok"
 
 
+async def test_the_palette_opens_over_a_window_that_lies_over_it() -> None:
+    async with desk() as d:
+        for key in ("ctrl+p", "f1", "ctrl+p"):
+            await d.press(key)
+        assert d.is_on(Palette)
+        await d.press("escape", "escape", "escape")
+        await until(d.pilot, lambda: d.is_on(MainScreen))
+
+
 async def test_a_click_on_a_command_that_a_search_took_away_is_no_error() -> None:
     async with desk() as d:
         await d.press("ctrl+p")

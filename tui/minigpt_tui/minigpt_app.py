@@ -169,7 +169,7 @@ class MinigptApp(App[str]):
         from minigpt_tui.screens.palette import Palette
 
         if not isinstance(self.screen, Palette):
-            self.push_screen(Palette(id="--command-palette"))
+            self.push_screen(Palette())
 
     def get_default_screen(self) -> Screen[None]:
         return MainScreen(
