@@ -7,8 +7,8 @@ as the export wires them for that config (`onnx_graph`), and its graph and metad
 hash was stored at the export.
 
 What a refusal costs is bounded by what is looked at and not by the size of the file: MAX_FIELDS
-fields, MAX_METADATA_BYTES of metadata, and nothing of the weights of a large file before all the
-rest of it is right.
+fields (a second and 100 MB of names at worst), MAX_METADATA_BYTES of metadata, and nothing of the
+weights of a large file before all the rest of it is right.
 """
 
 import hashlib

@@ -324,6 +324,11 @@ def endless_shape(proto: object) -> None:
     )
 
 
+def long_name(proto: object) -> None:
+    """Names of 64 KB in 100,000 nodes would be kept until the graph is compared."""
+    proto.graph.node[0].input[0] = "x" * 257  # type: ignore[attr-defined]
+
+
 def foreign_domain(proto: object) -> None:
     proto.graph.node[0].domain = "evil.ops"  # type: ignore[attr-defined]
 
@@ -387,6 +392,7 @@ def older(proto: object) -> None:
         (much_metadata, "bytes of metadata"),
         (operator("If"), "an operator that no model here does: .'If'."),
         (operator("ConstantOfShape"), "an operator that no model"),
+        (long_name, "not a complete"),
         (foreign_domain, "unknown operators"),
         (foreign_opset, "unknown operators"),
         (function, "functions"),
