@@ -24,6 +24,7 @@ from minigpt.runtime.decoder import check_batch, check_feed, check_rewind, check
 from minigpt.runtime.distribution import Logits
 from minigpt.runtime.onnx_file import OnnxFile
 from minigpt.runtime.onnx_session import ORT_ERRORS, aliasing, first_line, open_session
+from minigpt.runtime.reader import CHUNK
 
 CUDA = "CUDAExecutionProvider"
 
@@ -69,7 +70,7 @@ class CudaDecoder:
         each = self._passes.get(len(tokens))
         if each is None:
             each = self._buffers.bind(len(tokens))
-            if len(tokens) in (1, self.block_size // 2):
+            if len(tokens) in (1, min(CHUNK, self.block_size // 2)):
                 self._passes[len(tokens)] = each  # tokens and slides come again, prompts rarely
         self._buffers.mask[0, start:end] = 1
         rows = self._buffers.run(each, np.array([tokens]), np.arange(start, end)[None])

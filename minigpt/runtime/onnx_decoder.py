@@ -23,6 +23,7 @@ from minigpt.runtime.distribution import Logits
 from minigpt.runtime.draft import Pace
 from minigpt.runtime.onnx_file import OnnxFile
 from minigpt.runtime.onnx_session import aliasing, default_threads, open_session, run_bound
+from minigpt.runtime.reader import CHUNK
 
 
 class OnnxDecoder:
@@ -91,7 +92,7 @@ class OnnxDecoder:
         each = self._passes.get(len(tokens))
         if each is None:
             each = self._buffers.bind(len(tokens))
-            if len(tokens) <= 1 + Pace.MOST or len(tokens) == self.block_size // 2:
+            if len(tokens) <= 1 + Pace.MOST or len(tokens) == min(CHUNK, self.block_size // 2):
                 self._passes[len(tokens)] = each  # guesses and slides come again, prompts rarely
         each.tokens[0] = tokens
         each.positions[0] = self._positions[start:end]

@@ -5,6 +5,8 @@ The graph's equality with PyTorch in every shape is tested with the export.
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,9 @@ from minigpt.runtime.library import find_model, load
 from minigpt.runtime.onnx_decoder import OnnxDecoder
 from minigpt.runtime.onnx_file import OnnxFile, open_onnx
 from minigpt.runtime.params import SamplingParams
+from minigpt.runtime.reader import CHUNK, read
+from minigpt.tokenizer import CharTokenizer
+from tests.conftest import CARD, SMALL
 
 TEXT = "ROMEO:\nO, speak again, bright angel! for thou art\nAs glorious to this night"
 
@@ -93,6 +98,34 @@ def test_a_pass_that_fails_leaves_nothing(
     assert decoder.position == 0
     decoder.rewind(0)
     assert close(decoder.feed(ids[:5]), OnnxDecoder(file).feed(ids[:5]))
+
+
+@pytest.mark.parametrize("kind", [CudaDecoder, OnnxDecoder])
+def test_a_slide_in_chunks_is_bound_once(
+    kind: Callable[..., Decoder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    from minigpt_export.graph import build_graph
+    from tests.models import random_gpt
+
+    config = replace(SMALL, n_layer=1, block_size=4 * CHUNK)
+    weights = {name: tensor.numpy() for name, tensor in random_gpt(config).state_dict().items()}
+    content = build_graph(config, weights).SerializeToString()
+    file = OnnxFile(Path("long.onnx"), config, CharTokenizer("abcde"), CARD, content)
+    decoder = kind(file, device="cpu") if kind is CudaDecoder else kind(file)
+    n_bound = 0
+    bind = ort.InferenceSession.io_binding
+
+    def counted(session: ort.InferenceSession) -> ort.IOBinding:
+        nonlocal n_bound
+        n_bound += 1
+        return bind(session)
+
+    monkeypatch.setattr(ort.InferenceSession, "io_binding", counted)
+    for _ in range(2):
+        read(decoder, [0] * (config.block_size // 2))
+    assert decoder.n_feeds == 4
+    assert n_bound == 1
 
 
 def test_memory_that_is_short_is_told(file: OnnxFile, monkeypatch: pytest.MonkeyPatch) -> None:
