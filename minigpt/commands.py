@@ -131,7 +131,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
         )
     loss = evaluation.evaluate(model.decoder, chosen)
     if arguments.json:
-        print_json({"val_loss": loss, "tokens": len(chosen) - 1, "split": arguments.split})
+        name = "val_loss" if arguments.split == "val" else "loss"
+        print_json({name: loss, "tokens": len(chosen) - 1, "split": arguments.split})
     else:
         print(f"{loss:.4f} nats per character over {len(chosen) - 1:,} characters "
               f"({arguments.split}), windows of {model.config.block_size}")  # fmt: skip

@@ -341,6 +341,8 @@ def test_eval_as_json(capsys: pytest.CaptureFixture[str], text_file: Path) -> No
     known = [c for c in text_file.read_text(encoding="utf-8") if c in chars]
     assert result["tokens"] == len(known) - int(0.9 * len(known)) - 1
     assert 0.5 < result["val_loss"] < 5
+    other = json.loads(run(capsys, "eval", LAPTOP, text_file, "--split", "train", "--json")[1])
+    assert set(other) == {"loss", "tokens", "split"}
 
 
 def test_eval_tells_what_is_memorized(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
