@@ -34,13 +34,12 @@ def lock_folder(folder: Path) -> Iterator[bool]:
         InputError: another run holds it, or the folder cannot be written to.
     """
     path = folder / LOCK
-    try:
+    with _writing_to(folder):
         handle, held = _open_and_lock(path)
-        os.lseek(handle, 0, os.SEEK_SET)
-        os.write(handle, f"{os.getpid():<10}\n".encode())
-    except OSError as error:
-        raise InputError(f"cannot write to {folder}: {error.strerror}") from None
     try:
+        with _writing_to(folder):
+            os.lseek(handle, 0, os.SEEK_SET)
+            os.write(handle, f"{os.getpid():<10}\n".encode())
         yield held
     finally:
         if os.name == "nt":  # which removes no open file
@@ -83,6 +82,14 @@ def remove_abandoned(paths: Iterable[Path]) -> None:
                 with path.open("rb") as file:
                     _lock(file.fileno())
             path.unlink()
+
+
+@contextlib.contextmanager
+def _writing_to(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"cannot write to {folder}: {error.strerror}") from None
 
 
 def _open_and_lock(path: Path) -> tuple[int, bool]:

@@ -98,3 +98,16 @@ def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
         lock_folder(tmp_path / "a"),
     ):
         pass
+
+
+def test_a_full_disk_leaves_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(handle: int, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("minigpt.training.lock.os.write", full)
+        with pytest.raises(InputError, match="No space left"), lock_folder(tmp_path):
+            pass
+    assert list(tmp_path.iterdir()) == []
+    with lock_folder(tmp_path) as held:
+        assert held
