@@ -63,6 +63,7 @@ def test_gpt2_small_has_its_published_size() -> None:
     [
         ("arch", "lstm"),
         ("n_layer", 0),
+        ("n_layer", 301),
         ("vocab_size", -1),
         ("dropout", 1.0),
         ("n_head", 3),

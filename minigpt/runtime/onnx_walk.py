@@ -16,8 +16,8 @@ from minigpt.runtime.onnx_graph import CONSTANTS, CONTRIB_OPERATORS, Attribute, 
 MAX_METADATA_BYTES = 3 * 2**20  # a tokenizer of 80,000 characters; read in 0.5 s at worst
 MAX_TEXT_BYTES = 2**16  # of every other text in it
 MAX_NAME_BYTES = 256  # in the graph; the longest of ours have some 30
-MAX_SIGNATURE_BYTES = 2**17  # some 400 layers; onnxruntime takes up to 300 times as much memory
-MAX_FIELDS = 100_000  # a 12-layer model has some 3,000; so many are walked in a second
+MAX_SIGNATURE_BYTES = 2**17  # 420 layers; onnxruntime takes up to 300 times as much memory
+MAX_FIELDS = 100_000  # a layer has up to 324; so many are walked in a second
 
 OPERATORS: Mapping[str, frozenset[str]] = {
     "": frozenset(

@@ -7,9 +7,9 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
-from minigpt.config import GPTConfig
+from minigpt.config import _LARGEST, GPTConfig
 from minigpt.runtime.onnx_graph import LARGE_VOCABULARY, PRECISIONS, Graph, Precision
-from minigpt.runtime.onnx_walk import Walk
+from minigpt.runtime.onnx_walk import Model, Walk
 from minigpt_export.graph import build_graph
 from tests.conftest import SMALL
 from tests.models import random_gpt
@@ -27,15 +27,24 @@ VARIATIONS: tuple[dict[str, object], ...] = (
 )
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("change", VARIATIONS)
-def test_it_is_what_is_exported(change: dict[str, object], precision: Precision) -> None:
-    config: GPTConfig = replace(SMALL, **change)  # type: ignore[arg-type]
+def walked(config: GPTConfig, precision: Precision) -> Model:
     weights = {name: tensor.numpy() for name, tensor in random_gpt(config).state_dict().items()}
     model = build_graph(config, weights, precision)
     walk = Walk()
     found = walk.model(memoryview(model.SerializeToString()))
     walk.graph(found.graph)
-    expected = Graph(config, precision)
+    return found
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("change", VARIATIONS)
+def test_it_is_what_is_exported(change: dict[str, object], precision: Precision) -> None:
+    config: GPTConfig = replace(SMALL, **change)  # type: ignore[arg-type]
+    found, expected = walked(config, precision), Graph(config, precision)
     assert found.nodes == expected.nodes
     assert found.weights == expected.weights
+
+
+def test_the_deepest_model_is_let_in() -> None:
+    config = replace(SMALL, arch="rotary", n_layer=_LARGEST["n_layer"], n_head=1, tie_weights=False)
+    assert len(walked(config, "int4").nodes) > 8 * config.n_layer
