@@ -1,4 +1,4 @@
-"""Reading regular files only; writing a file or a folder that is there whole or not at all."""
+"""Reading regular files only; writing a file or a folder that is never there in part."""
 
 import contextlib
 import os
@@ -196,6 +196,9 @@ def remove_leftovers(path: Path) -> None:
 
 def write_folder_atomically(folder: Path, files: Mapping[str, bytes]) -> None:
     """Write a whole folder beside `folder`, then rename it into place.
+
+    Stopped dead between the two renames that replace an older one, it leaves nothing at `folder`:
+    old and new are then beside it, in `.NAME.*.tmp`.
 
     Args:
         folder: replaced if it is there, but nothing is deleted that `files` does not replace.
