@@ -17,9 +17,6 @@ from torch import nn
 class Average:
     """Follows a model's weights, and can stand in for them; with a decay of 0 there is none."""
 
-    KEPT = ("ema",)
-    """What is remembered of each parameter."""
-
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.parameters = list(model.parameters()) if decay else []
         self.state = {p: {"ema": p.detach().clone()} for p in self.parameters}

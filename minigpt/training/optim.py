@@ -111,9 +111,6 @@ class Muon:
         weight_decay: as in AdamW.
     """
 
-    KEPT = ("average",)
-    """What is remembered of each matrix."""
-
     def __init__(
         self,
         matrices: Mapping[nn.Parameter, int],
@@ -235,21 +232,8 @@ def load_state_tensors(
     Raises:
         InputError: it is not the state of these owners over this model.
     """
-    names = {p: name for name, p in model.named_parameters()}
-    homes = {
-        f"{names[p]}/{key}": (owner, p, key)
-        for owner in owners
-        for p in owner.parameters
-        for key in owner.KEPT
-    }
-    expected = {
-        full_name: torch.Size() if key == "step" else p.shape
-        for full_name, (_, p, key) in homes.items()
-    }
-    if {full_name: tensor.shape for full_name, tensor in tensors.items()} != expected:
+    own = state_tensors(model, owners)
+    if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in tensors.items()}:
         raise InputError("the optimizer's state is not that of this model and its settings")
-    for full_name, value in tensors.items():
-        owner, parameter, key = homes[full_name]
-        here = value.to(parameter.device)
-        state = here if key == "step" else cut_as(parameter, here)
-        owner.state[parameter][key] = state.clone()
+    for name, mine in own.items():
+        mine.copy_(cut_as(mine, tensors[name].to(mine.device)))
