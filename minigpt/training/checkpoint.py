@@ -84,25 +84,12 @@ class Checkpoint:
     machine: Machine = field(default_factory=Machine)
 
 
-def save(checkpoint: Checkpoint, path: Path) -> None:
-    """Write a checkpoint.
+def save(checkpoint: Checkpoint, path: Path, *, keep_old_as: Path | None = None) -> None:
+    """Write a checkpoint; where an older one is kept, at every instant one of them is whole.
 
     Raises:
-        InputError: the folder is not writable or the disk is full; an older file stays as it was.
+        InputError: the folder is not writable or the disk is full; older files stay as they were.
     """
-    _write(checkpoint, path)
-
-
-def save_last(checkpoint: Checkpoint, folder: Path) -> None:
-    """Write `last`, keeping the one before as `previous`: at every instant one of them is whole.
-
-    Raises:
-        InputError: as `save`; `last` and `previous` stay as they were.
-    """
-    _write(checkpoint, folder / LAST, keep_old_as=folder / PREVIOUS)
-
-
-def _write(checkpoint: Checkpoint, path: Path, *, keep_old_as: Path | None = None) -> None:
     content = _to_bytes(checkpoint)
     checksum = _checksum([content])
     with open_atomically(path, keep_old_as=keep_old_as) as file:

@@ -261,15 +261,16 @@ class Training:
             InputError: a weight is no number (the next step's loss would be none either), or the
                 checkpoint cannot be written.
         """
-        world = self._run.world
+        world, folder = self._run.world, self._run.folder
         finite = all(own_part(p).isfinite().all() for p in self.model.parameters())
         if world.any(not finite):
             raise Diverged(self.step, "weights that are not finite")
         if world.takes_part:
             snapshot = self._snapshot(full=True)
             if world.first:
-                checkpoints.save_last(snapshot, self._run.folder)
-        return Saved(self.step, self._run.folder / checkpoints.LAST)
+                previous = folder / checkpoints.PREVIOUS
+                checkpoints.save(snapshot, folder / checkpoints.LAST, keep_old_as=previous)
+        return Saved(self.step, folder / checkpoints.LAST)
 
     def evaluate(self) -> Evaluation:
         """Score the averaged weights on the validation part; keep them if they are the best."""

@@ -28,10 +28,14 @@ from minigpt.training.checkpoint import (
     load_first,
     model_weights,
     save,
-    save_last,
 )
 from tests.conftest import CARD, SMALL
 from tests.models import random_gpt
+
+
+def save_last(saved: Checkpoint, folder: Path) -> None:
+    """As a run does."""
+    save(saved, folder / LAST, keep_old_as=folder / PREVIOUS)
 
 
 def checkpoint(mark: float = 1.0) -> Checkpoint:

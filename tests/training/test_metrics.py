@@ -58,20 +58,23 @@ def test_a_checkpoint_counts_on_no_row_that_a_power_loss_could_take(
 ) -> None:
     on_disk: dict[int, int] = {}
     counted_on: list[int] = []
-    fsync, save_last = os.fsync, checkpoint.save_last
+    fsync, save = os.fsync, checkpoint.save
 
     def watched_fsync(handle: int) -> None:
         fsync(handle)
         on_disk[os.fstat(handle).st_ino] = os.fstat(handle).st_size
 
-    def watched_save(saved: checkpoint.Checkpoint, folder: Path) -> None:
-        found = (folder / METRICS).stat()
-        assert on_disk[found.st_ino] == found.st_size
-        counted_on.append(found.st_size)
-        save_last(saved, folder)
+    def watched_save(
+        saved: checkpoint.Checkpoint, path: Path, *, keep_old_as: Path | None = None
+    ) -> None:
+        if path.name == checkpoint.LAST:
+            found = (path.parent / METRICS).stat()
+            assert on_disk[found.st_ino] == found.st_size
+            counted_on.append(found.st_size)
+        save(saved, path, keep_old_as=keep_old_as)
 
     monkeypatch.setattr(os, "fsync", watched_fsync)
-    monkeypatch.setattr(checkpoint, "save_last", watched_save)
+    monkeypatch.setattr(checkpoint, "save", watched_save)
     log = MetricsLog(tmp_path, resume_step=None)
     for event in train(small_run(tmp_path, corpus), stop=lambda: len(read_metrics(tmp_path)) > 8):
         log.write(event)

@@ -14,9 +14,9 @@ pytest.importorskip("torch")
 
 from minigpt.errors import InputError
 from minigpt.files import remove_leftovers
-from minigpt.training.checkpoint import BEST, LAST, PREVIOUS, TO_GO_ON, load_first, save, save_last
+from minigpt.training.checkpoint import BEST, LAST, PREVIOUS, TO_GO_ON, load_first, save
 from tests.stops import at_operation, in_child, operations
-from tests.training.test_checkpoint import checkpoint
+from tests.training.test_checkpoint import checkpoint, save_last
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 NEW = checkpoint(3.0)
