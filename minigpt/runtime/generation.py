@@ -182,19 +182,16 @@ class StopTexts:
 
     def pass_on(self, token: Token) -> list[Token]:
         """The tokens that, now that another one has come, belong to the text for sure."""
-        held = self._held
-        held.append(token)
+        held = [*self._held, token]
         text = "".join(t.text for t in held)
         found = [at for s in self._stop if (at := text.find(s)) >= 0]
         if found:
             self.found = True
-            return list(_first(held, min(found)))
+            return held[: min(found)]  # a token is a character
         keep = max(
             (n for s in self._stop for n in range(1, len(s)) if text.endswith(s[:n])), default=0
         )
-        sure: list[Token] = []
-        while held and sum(len(t.text) for t in held) - len(held[0].text) >= keep:
-            sure.append(held.pop(0))
+        sure, self._held = held[: len(held) - keep], held[len(held) - keep :]
         return sure
 
     def rest(self) -> list[Token]:
@@ -208,12 +205,3 @@ def _until(tokens: Iterator[Token], stop: StopTexts) -> Iterator[Token]:
         if stop.found:
             return
     yield from stop.rest()
-
-
-def _first(tokens: list[Token], n_chars: int) -> Iterator[Token]:
-    """The tokens of the first `n_chars` characters, the last one cut to fit."""
-    for token in tokens:
-        if n_chars <= 0:
-            return
-        yield token if len(token.text) <= n_chars else token._replace(text=token.text[:n_chars])
-        n_chars -= len(token.text)
