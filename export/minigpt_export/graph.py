@@ -16,6 +16,7 @@ from minigpt.config import GPTConfig
 from minigpt.model import rotary_tables
 from minigpt.runtime.onnx_graph import (
     BITS_AND_BLOCK,
+    CONTRIB,
     CONTRIB_OPERATORS,
     FLOAT,
     FLOAT16,
@@ -29,7 +30,6 @@ from minigpt_export.quantize import quantize
 
 OPSET = 21
 IR_VERSION = 10  # opset 21's own; `onnx` would write the newest, which older runtimes refuse
-CONTRIB = "com.microsoft"
 NEVER = -1e4
 """The logit of `<|endoftext|>`; finite, as what is infinite may become NaN in a softmax."""
 

@@ -2,9 +2,8 @@
 
 A model file is data from a stranger, and onnxruntime is asked only after these checks: the file is
 bounded in size, complete, of a form this version knows, keeps all its weights inside (no external
-data in any disguise), uses only the operators that exported graphs are made of (`onnx_walk`), wired
-as the export wires them for that config (`onnx_graph`), and its graph and metadata are those whose
-hash was stored at the export.
+data in any disguise: `onnx_walk`), has the operators that the export writes for that config, wired
+alike (`onnx_graph`), and its graph and metadata are those whose hash was stored at the export.
 
 What a refusal costs is bounded by what is looked at and not by the size of the file: MAX_FIELDS
 fields (a second and 100 MB of names at worst), MAX_METADATA_BYTES of metadata, and nothing of the

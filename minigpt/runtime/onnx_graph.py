@@ -50,10 +50,11 @@ CONSTANTS: Mapping[str, bytes] = {"axis": ONE, "one": ONE}
 
 EPSILON: float = struct.unpack("<f", struct.pack("<f", 1e-5))[0]  # in the 32 bits of an attribute
 
+CONTRIB = "com.microsoft"
 CONTRIB_OPERATORS = frozenset(
     {"BiasGelu", "GroupQueryAttention", "MatMulNBits", "SkipLayerNormalization"}
 )
-"""Those of the domain com.microsoft; all others are ONNX's own."""
+"""Those of the domain CONTRIB; all others are ONNX's own."""
 
 Attribute = int | float | tuple[int, ...]
 

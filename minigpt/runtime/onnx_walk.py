@@ -6,27 +6,25 @@ version 10).
 """
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO, overload
 
 from minigpt.errors import InputError
-from minigpt.runtime.onnx_graph import CONSTANTS, CONTRIB_OPERATORS, Attribute, Node, Weight
+from minigpt.runtime.onnx_graph import (
+    CONSTANTS,
+    CONTRIB,
+    CONTRIB_OPERATORS,
+    Attribute,
+    Node,
+    Weight,
+)
 
 MAX_METADATA_BYTES = 3 * 2**20  # a tokenizer of 80,000 characters; read in 0.5 s at worst
 MAX_TEXT_BYTES = 2**16  # of every other text in it
 MAX_NAME_BYTES = 256  # in the graph; the longest of ours have some 30
 MAX_SIGNATURE_BYTES = 2**17  # 420 layers; onnxruntime takes up to 300 times as much memory
 MAX_FIELDS = 100_000  # a layer has up to 324; so many are walked in a second
-
-OPERATORS: Mapping[str, frozenset[str]] = {
-    "": frozenset(
-        {"Add", "Cast", "Gather", "Gelu", "LayerNormalization", "MatMul", "ReduceSum", "Shape",
-         "Sub", "Transpose"}
-    ),
-    "com.microsoft": CONTRIB_OPERATORS,
-}  # fmt: skip
-"""What an exported graph is made of, by domain; nothing else runs."""
 
 VARINT, BYTES, FIXED32 = 0, 2, 5
 MODEL_GRAPH, MODEL_OPSET, MODEL_METADATA, MODEL_TRAINING, MODEL_FUNCTIONS = 7, 8, 14, 20, 25
@@ -169,10 +167,9 @@ class Walk:
         return name, Weight(_number(found[_TENSOR_TYPE]), tuple(dims), len(raw), constant)
 
     def _node(self, node: Bytes) -> Node:
-        domain = ""
+        kind = domain = ""
         inputs: list[str] = []
         outputs: list[str] = []
-        operators: list[str] = []
         attributes: dict[str, Attribute] = {}
         for part, value in self.fields(node):
             if part == NODE_INPUT:
@@ -180,7 +177,7 @@ class Walk:
             elif part == NODE_OUTPUT:
                 outputs.append(_text(value))
             elif part == NODE_OPERATOR:
-                operators.append(_text(value))
+                kind = _text(value)
             elif part == NODE_DOMAIN:
                 domain = _check_domain(value)
             elif part == NODE_ATTRIBUTE:
@@ -190,9 +187,9 @@ class Walk:
                 attributes[name] = attribute
             elif part != NODE_NAME:
                 raise InputError("an operator has parts that no model here needs")
-        if len(operators) != 1 or operators[0] not in OPERATORS[domain]:
-            raise InputError(f"it uses an operator that no model here does: {operators!a:.60}")
-        return Node(operators[0], tuple(inputs), tuple(outputs), attributes)
+        if (domain == CONTRIB) != (kind in CONTRIB_OPERATORS):
+            raise InputError(f"it uses an operator that no model here does: {kind!a:.60}")
+        return Node(kind, tuple(inputs), tuple(outputs), attributes)
 
     def _attribute(self, attribute: Bytes) -> tuple[str, Attribute]:
         """The name and value of a number or a list of whole numbers; no other is ever written."""
@@ -252,7 +249,7 @@ def _check_domain(value: Value) -> str:
     """The name of an operator domain, "" for ONNX's own."""
     name = _text(value)
     domain = "" if name == "ai.onnx" else name
-    if domain not in OPERATORS:
+    if domain not in ("", CONTRIB):
         raise InputError(f"it uses unknown operators: {name[:40]!a}")
     return domain
 

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping
 
 from minigpt.runtime import onnx_walk as proto
-from minigpt.runtime.onnx_graph import CONTRIB_OPERATORS, Attribute, Node
+from minigpt.runtime.onnx_graph import CONTRIB, CONTRIB_OPERATORS, Attribute, Node
 
 _GRAPH_INPUT, _GRAPH_OUTPUT = 11, 12
 _VALUE_NAME, _VALUE_TYPE, _TYPE_TENSOR, _TENSOR_ELEMENT = 1, 2, 1, 1
@@ -77,7 +77,7 @@ def _node(node: Node) -> _Chunks:
         *_join(_field(proto.NODE_OUTPUT, name) for name in node.outputs),
         *_field(proto.NODE_OPERATOR, node.kind),
         *_join(_field(proto.NODE_ATTRIBUTE, _attribute(*each)) for each in node.attributes.items()),
-        *_field(proto.NODE_DOMAIN, "com.microsoft" if node.kind in CONTRIB_OPERATORS else ""),
+        *_field(proto.NODE_DOMAIN, CONTRIB if node.kind in CONTRIB_OPERATORS else ""),
     ]
 
 
