@@ -25,6 +25,7 @@ from minigpt.runtime.onnx_graph import (
     Graph,
     Node,
     Precision,
+    cache_names,
 )
 from minigpt_export.quantize import quantize
 
@@ -141,7 +142,6 @@ def _outputs(config: GPTConfig) -> list[ValueInfoProto]:
 def _caches(config: GPTConfig, prefix: str, length: str) -> list[ValueInfoProto]:
     shape: list[str | int] = ["batch_size", config.n_head, length, config.head_dim]
     return [
-        helper.make_tensor_value_info(f"{prefix}.{i}.{side}", TensorProto.FLOAT, shape)
-        for i in range(config.n_layer)
-        for side in ("key", "value")
+        helper.make_tensor_value_info(f"{prefix}.{name}", TensorProto.FLOAT, shape)
+        for name in cache_names(config)
     ]

@@ -23,6 +23,7 @@ from minigpt.runtime.cuda_graph import cuda_graph
 from minigpt.runtime.decoder import check_batch, check_feed, check_rewind, check_step
 from minigpt.runtime.distribution import Logits
 from minigpt.runtime.onnx_file import OnnxFile
+from minigpt.runtime.onnx_graph import cache_names
 from minigpt.runtime.onnx_session import ORT_ERRORS, aliasing, first_line, open_session
 from minigpt.runtime.reader import CHUNK
 
@@ -159,9 +160,7 @@ class _Buffers:
         self.mask = np.zeros((n_rows, config.block_size), np.int64)
         self._mask = self._there(self.mask.copy())  # which "cpu" would alias
         self.cache = {
-            f"{i}.{side}": self._there(np.zeros(shape, np.float16))
-            for i in range(config.n_layer)
-            for side in ("key", "value")
+            name: self._there(np.zeros(shape, np.float16)) for name in cache_names(config)
         }
 
     def bind(self, n_tokens: int) -> _Pass:

@@ -9,18 +9,18 @@ the file: any that was exported runs.
 from collections.abc import Iterator
 
 from minigpt.runtime.onnx_file import OnnxFile
-from minigpt.runtime.onnx_graph import FLOAT, FLOAT16, INT64, Graph, Node
+from minigpt.runtime.onnx_graph import FLOAT, FLOAT16, INPUTS, INT64, Graph, Node, cache_names
 from minigpt.runtime.onnx_write import with_graph
 
 
 def cuda_graph(file: OnnxFile) -> bytes:
     """An ONNX model with the inputs and outputs of `onnx_graph`, its cache in half precision."""
-    sides = [f"{i}.{side}" for i in range(file.config.n_layer) for side in ("key", "value")]
+    caches = cache_names(file.config)
     inputs = {
-        **dict.fromkeys(("input_ids", "position_ids", "attention_mask"), INT64),
-        **{f"past_key_values.{side}": FLOAT16 for side in sides},
+        **dict.fromkeys(INPUTS, INT64),
+        **{f"past_key_values.{name}": FLOAT16 for name in caches},
     }
-    outputs = ["logits", *(f"present.{side}" for side in sides)]
+    outputs = ["logits", *(f"present.{name}" for name in caches)]
     return with_graph(file.content, "cuda", _nodes(file), inputs, outputs)
 
 

@@ -10,10 +10,9 @@ from collections.abc import Iterable, Iterator
 
 from minigpt.config import GPTConfig
 from minigpt.runtime.onnx_file import OnnxFile
-from minigpt.runtime.onnx_graph import EPSILON, INT64, Attribute, Graph, Node
+from minigpt.runtime.onnx_graph import EPSILON, INPUTS, INT64, Attribute, Graph, Node
 from minigpt.runtime.onnx_write import with_graph
 
-INPUTS = ("input_ids", "position_ids", "attention_mask")
 LENS = "logits"
 """The output [n_layer + 1, sequence_length, vocab_size + 1]: the head behind every block."""
 

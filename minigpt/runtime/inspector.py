@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from minigpt.errors import InputError
-from minigpt.runtime.inspection_graph import INPUTS, LENS, attention_output, inspection_graph
+from minigpt.runtime.inspection_graph import LENS, attention_output, inspection_graph
 from minigpt.runtime.onnx_file import MAX_DECODER_BYTES, OnnxFile
+from minigpt.runtime.onnx_graph import INPUTS
 from minigpt.runtime.onnx_session import aliasing, default_threads, open_session, run_bound
 
 Floats = npt.NDArray[np.float32]

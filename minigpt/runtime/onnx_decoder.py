@@ -22,6 +22,7 @@ from minigpt.runtime.decoder import check_batch, check_feed, check_rewind, check
 from minigpt.runtime.distribution import Logits
 from minigpt.runtime.draft import Pace
 from minigpt.runtime.onnx_file import OnnxFile
+from minigpt.runtime.onnx_graph import INPUTS, cache_names
 from minigpt.runtime.onnx_session import aliasing, default_threads, open_session, run_bound
 from minigpt.runtime.reader import CHUNK
 
@@ -171,11 +172,7 @@ class _Buffers:
         self._config = config
         self.mask = np.zeros((n_rows, config.block_size), np.int64)
         shape = (n_rows, config.n_head, config.block_size, config.head_dim)
-        self.cache = {
-            f"{i}.{side}": np.zeros(shape, np.float32)
-            for i in range(config.n_layer)
-            for side in ("key", "value")
-        }
+        self.cache = {name: np.zeros(shape, np.float32) for name in cache_names(config)}
         self._mask_value = aliasing(self.mask)
         self._cache_values = {name: aliasing(array) for name, array in self.cache.items()}
 
@@ -204,15 +201,11 @@ def _check_signature(session: ort.InferenceSession, file: OnnxFile) -> None:
     """
     config = file.config
     int64, float32 = "tensor(int64)", "tensor(float)"
-    expected: dict[str, tuple[str, int, dict[int, int]]] = {
-        name: (int64, 2, {}) for name in ("input_ids", "position_ids", "attention_mask")
-    }
+    expected: dict[str, tuple[str, int, dict[int, int]]] = {name: (int64, 2, {}) for name in INPUTS}
     expected["logits"] = (float32, 3, {2: config.exported_vocab_size})
-    for i in range(config.n_layer):
-        for side in ("key", "value"):
-            fixed = {1: config.n_head, 3: config.head_dim}
-            expected[f"past_key_values.{i}.{side}"] = (float32, 4, fixed)
-            expected[f"present.{i}.{side}"] = (float32, 4, fixed)
+    for cache in cache_names(config):
+        for name in (f"past_key_values.{cache}", f"present.{cache}"):
+            expected[name] = (float32, 4, {1: config.n_head, 3: config.head_dim})
     found = {each.name: each for each in (*session.get_inputs(), *session.get_outputs())}
     if set(found) != set(expected):
         raise InputError(f"{file.path} is damaged: its graph is not that of its config")

@@ -56,7 +56,15 @@ CONTRIB_OPERATORS = frozenset(
 )
 """Those of the domain CONTRIB; all others are ONNX's own."""
 
+INPUTS = ("input_ids", "position_ids", "attention_mask")
+"""Those of every graph; the keys and values of the past are others."""
+
 Attribute = int | float | tuple[int, ...]
+
+
+def cache_names(config: GPTConfig) -> list[str]:
+    """Of the keys and values, as they stand behind "past_key_values." and "present."."""
+    return [f"{i}.{side}" for i in range(config.n_layer) for side in ("key", "value")]
 
 
 class Node(NamedTuple):
