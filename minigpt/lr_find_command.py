@@ -6,6 +6,7 @@ from pathlib import Path
 from minigpt.errors import InputError
 from minigpt.files import refuse_to_overwrite
 from minigpt.run_arguments import IDS_FOLDER, describe_run, read_corpus_argument
+from minigpt.runtime.library import RUNS
 from minigpt.terminal import say
 from minigpt.torch_decoder import check_device
 from minigpt.training.lr_find import Trial, suggest_rate, try_rates
@@ -22,7 +23,7 @@ def run_lr_find(arguments: argparse.Namespace) -> int:
     if arguments.plot.suffix != ".png":
         raise InputError(f"--plot needs a name that ends with .png, not {str(arguments.plot)!r}")
     refuse_to_overwrite(arguments.plot, force=True)
-    corpus = read_corpus_argument(arguments, Path("checkpoints") / IDS_FOLDER)
+    corpus = read_corpus_argument(arguments, RUNS / IDS_FOLDER)
     run = describe_run(arguments, corpus, Path(), World(device=arguments.device))
     trials: list[Trial] = []
     for trial in try_rates(run):

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from minigpt.errors import InputError
 from minigpt.files import refuse_to_overwrite
+from minigpt.runtime.library import RUNS
 from minigpt.terminal import one_line, print_json, say
 from minigpt.training.runs import RunSummary, find_runs
 
@@ -25,7 +26,7 @@ def list_runs(arguments: argparse.Namespace) -> int:
         if arguments.plot.suffix != ".png":
             raise InputError(f"--plot writes a .png file, not {arguments.plot.name!r}")
         refuse_to_overwrite(arguments.plot, force=True)
-    runs = find_runs(arguments.folders or [Path("checkpoints")])
+    runs = find_runs(arguments.folders or [RUNS])
     if arguments.plot is not None:
         _plot(runs, arguments.plot)
     if arguments.json:

@@ -33,6 +33,7 @@ from minigpt.run_folder import (
     refuse_to_replace,
     resumed,
 )
+from minigpt.runtime.library import RUNS
 from minigpt.runtime.onnx_file import check_fits
 from minigpt.settings import read_run_file, to_toml
 from minigpt.terminal import one_line, say, shell_word
@@ -65,7 +66,7 @@ def run_training(arguments: argparse.Namespace) -> int:
     _check_minutes(arguments)
     if arguments.tensorboard:
         tensorboard.check_installed()
-    folder: Path = arguments.out or Path("checkpoints") / corpus_stem(arguments)
+    folder: Path = arguments.out or RUNS / corpus_stem(arguments)
     cache = folder.parent / IDS_FOLDER  # beside the run: for all runs on this text
     with contextlib.ExitStack() as until_the_end:
         world = until_the_end.enter_context(joined(arguments.device, shard=arguments.shard))
