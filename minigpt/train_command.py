@@ -57,6 +57,8 @@ MOST_MINUTES = 365 * 24 * 60
 COMPILING = "compiling: the first time takes about half a minute, later ones a few seconds"
 EXIT_REFUSED = 2
 EXIT_STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143}
+if sys.platform != "win32":
+    EXIT_STOPPED[signal.SIGHUP] = 129  # the terminal was closed
 
 
 def run_training(arguments: argparse.Namespace) -> int:
@@ -152,7 +154,10 @@ def _train(
         say(f"ended at step {event.step}: the last {f'{n} evaluations' if n > 1 else 'evaluation'} "
              "brought no better validation loss")  # fmt: skip
     with contextlib.suppress(OSError):  # as `say` does
-        Console(stderr=True).print(verdict(yardsticks, event.best_val_loss, progress.best_step))
+        best, memorising = progress.best_step, progress.memorising
+        Console(stderr=True).print(
+            verdict(yardsticks, event.best_val_loss, best, memorising=memorising)
+        )
     command = f"minigpt export {shell_word(folder)} --onnx {shell_word(f'{run.name}.onnx')}"
     say(f"{kept} are in {folder}; export it: {command}")
     return 0
@@ -262,7 +267,10 @@ def _as_planned(run: Run) -> Run:
 def _stop_signal(
     heard: Callable[[], object] = lambda: None,
 ) -> Iterator[Callable[[], signal.Signals | None]]:
-    """Catch the first Ctrl-C or SIGTERM, call `heard`, and tell of it; a second ends at once."""
+    """Catch the first Ctrl-C or the like, call `heard`, and tell of it; a second ends at once.
+
+    What is ignored stays so: `nohup` lets a run outlive its terminal.
+    """
     caught: list[signal.Signals] = []
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -271,7 +279,8 @@ def _stop_signal(
             signal.signal(each, action)
         heard()
 
-    before = {each: signal.signal(each, handle) for each in EXIT_STOPPED}
+    heeded = [each for each in EXIT_STOPPED if signal.getsignal(each) != signal.SIG_IGN]
+    before = {each: signal.signal(each, handle) for each in heeded}
     try:
         yield lambda: caught[0] if caught else None
     finally:

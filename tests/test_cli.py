@@ -876,6 +876,23 @@ def test_a_signal_saves_and_resume_goes_on(tmp_path: Path, sent: str, code: int)
     assert len(steps) > stopped
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGHUP")
+def test_a_closed_terminal_stops_a_run_in_good_order_unless_it_is_not_to_matter() -> None:
+    pytest.importorskip("torch")
+    from minigpt import train_command
+
+    with train_command._stop_signal() as received:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert received() == signal.SIGHUP
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with train_command._stop_signal() as received:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert received() is None
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_training_goes_on_when_nobody_looks(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     arguments = ["train", "--corpus", "pydoc", "--out", str(tmp_path / "run"), *TRAIN]

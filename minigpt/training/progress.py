@@ -190,13 +190,16 @@ def plain_view(
     yield show
 
 
-def verdict(baselines: Baselines, val_loss: float, best_step: int | None) -> RenderableType:
+def verdict(
+    baselines: Baselines, val_loss: float, best_step: int | None, *, memorising: bool = False
+) -> RenderableType:
     """The model beside the yardsticks, for the end of a run.
 
     Args:
         baselines: the yardsticks.
         val_loss: the lowest of the run.
         best_step: where that was, if it is known.
+        memorising: whether it was seen to learn the training text by heart.
     """
     table = Table(box=None, padding=(0, 2))
     table.add_column("")
@@ -205,10 +208,10 @@ def verdict(baselines: Baselines, val_loss: float, best_step: int | None) -> Ren
         ("uniform guess", baselines.uniform),
         ("bigram counts", baselines.bigram),
         ("5-gram counts", baselines.five_gram),
-        ("this model", val_loss),
+        (model := "this model" + (f", at step {best_step:,}" if best_step else ""), val_loss),
     ]
     for name, loss in sorted(rows, key=lambda row: -row[1]):
-        table.add_row(name, f"{loss:.4f}", style="bold" if name == "this model" else "")
+        table.add_row(name, f"{loss:.4f}", style="bold" if name == model else "")
     if val_loss == baselines.five_gram:
         words = "It is as good as counting, and no better."
     elif best_step == 0:
@@ -218,6 +221,8 @@ def verdict(baselines: Baselines, val_loss: float, best_step: int | None) -> Ren
         )
     elif val_loss < baselines.five_gram:
         words = "It has learned more than counting can."
+    elif memorising:
+        words = "Counting does better still: train on more text, or a smaller model."
     else:
         words = "Counting does better still: train longer, or on more text."
     return Group(table, Text(words))

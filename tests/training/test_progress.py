@@ -173,6 +173,7 @@ def test_plain_lines_tell_the_share_of_a_known_peak(monkeypatch: pytest.MonkeyPa
         (1.5, 0, "that untrained model is what is kept"),
         (4.2, 0, "that untrained model is what is kept"),
         (1.67, 0, "as good as counting"),  # of one letter there is nothing to learn
+        (1.5, 2000, "this model, at step 2,000 1.5000"),
     ],
 )
 def test_the_verdict_is_honest(loss: float, best_step: int | None, words: str) -> None:
@@ -180,6 +181,13 @@ def test_the_verdict_is_honest(loss: float, best_step: int | None, words: str) -
     Console(file=out, width=80).print(verdict(YARDSTICKS, loss, best_step))
     assert words in " ".join(out.getvalue().split())
     assert "1.6700" in out.getvalue()
+
+
+def test_the_verdict_on_what_was_learned_by_heart_does_not_ask_for_more_of_it() -> None:
+    out = io.StringIO()
+    Console(file=out, width=80).print(verdict(YARDSTICKS, 1.9, 5, memorising=True))
+    assert "train on more text, or a smaller model" in out.getvalue()
+    assert "longer" not in out.getvalue()
 
 
 def test_a_log_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from minigpt_tui.app import main
+from minigpt_tui.preferences import config_path
 
 
 def test_a_missing_model_is_one_sentence_and_exit_code_2(
@@ -18,6 +19,16 @@ def test_a_missing_model_is_one_sentence_and_exit_code_2(
     assert out == ""
     assert "nowhere.onnx" in err
     assert err.count("\n") == 1
+
+
+def test_a_preferred_model_that_is_missing_is_named_with_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config_path().write_text('model = "book"\n', encoding="utf-8")
+    assert main([]) == 2
+    says = f"model = 'book' in {config_path()}: there is no file or model"
+    assert says in capsys.readouterr().err
 
 
 def test_a_folder_is_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,13 @@ from minigpt_tui.preferences import config_path, read
 _IS_WINDOWS = os.name == "nt"
 
 
+def _preferred_model(name: str) -> Path:
+    try:
+        return existing_model(name)
+    except InputError as error:
+        raise InputError(f"model = {name!r} in {config_path()}: {error}") from None
+
+
 def existing_model(name: str | None) -> Path:
     """The file that a person means by a path, a name, or nothing.
 
@@ -111,7 +118,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         watched = run_folder(args.model)
         if watched and args.other_model:
             raise InputError(f"{watched} is a training run; to watch it, give it alone")
-        model = existing_model(None if watched else args.model or preferences.model or None)
+        if watched or args.model or not preferences.model:
+            model = existing_model(None if watched else args.model)
+        else:
+            model = _preferred_model(preferences.model)
         other_model = existing_model(args.other_model) if args.other_model else None
         if args.port is not None and not args.serve:
             raise InputError("--port is for --serve; give both, or neither")
