@@ -6,7 +6,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, suppress
 from pathlib import Path
 
 from rich.cells import chop_cells
@@ -48,18 +48,20 @@ def live_view(progress: Progress, console: Console) -> Iterator[Show]:
     """
     view, said = View(progress), io.StringIO()
     console.file = console.file  # this stream, also while sys.stderr is another one
+    live = Live(
+        view, console=console, screen=True, redirect_stderr=False, refresh_per_second=REFRESH_PER_S
+    )
     try:
-        with (
-            redirect_stderr(said),
-            Live(view, console=console, screen=True, redirect_stderr=False,
-                 refresh_per_second=REFRESH_PER_S),
-        ):  # fmt: skip
+        with redirect_stderr(said):
+            live.start()
             yield lambda event: progress.update(event, time.perf_counter())
     finally:
         progress.stopping = False  # it has
-        if progress.step:
-            console.print(view, height=min(console.height - 2, 30))
-        console.file.write(printable(said.getvalue()))
+        with suppress(OSError):  # the terminal was closed
+            live.stop()
+            if progress.step:
+                console.print(view, height=min(console.height - 2, 30))
+            console.file.write(printable(said.getvalue()))
 
 
 @contextmanager
