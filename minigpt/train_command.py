@@ -276,7 +276,8 @@ def _stop_signal(
     def handle(number: int, frame: FrameType | None) -> None:
         caught.append(signal.Signals(number))
         for each, action in before.items():
-            signal.signal(each, action)
+            # where a terminal is closed, its shell sends a SIGHUP, and the system another
+            signal.signal(each, signal.SIG_IGN if each.name == "SIGHUP" else action)
         heard()
 
     heeded = [each for each in EXIT_STOPPED if signal.getsignal(each) != signal.SIG_IGN]

@@ -883,6 +883,7 @@ def test_a_closed_terminal_stops_a_run_in_good_order_unless_it_is_not_to_matter(
 
     with train_command._stop_signal() as received:
         os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGHUP)  # of the shell, and of the system
         assert received() == signal.SIGHUP
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     try:

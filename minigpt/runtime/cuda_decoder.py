@@ -72,7 +72,7 @@ class CudaDecoder:
         if each is None:
             each = self._buffers.bind(len(tokens))
             if len(tokens) in (1, min(CHUNK, self.block_size // 2)):
-                self._passes[len(tokens)] = each  # tokens and slides come again, prompts rarely
+                self._passes[len(tokens)] = each  # tokens and slides come again, others rarely
         self._buffers.mask[0, start:end] = 1
         rows = self._buffers.run(each, np.array([tokens]), np.arange(start, end)[None])
         self._position = end

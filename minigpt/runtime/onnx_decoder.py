@@ -94,7 +94,7 @@ class OnnxDecoder:
         if each is None:
             each = self._buffers.bind(len(tokens))
             if len(tokens) <= 1 + Pace.MOST or len(tokens) == min(CHUNK, self.block_size // 2):
-                self._passes[len(tokens)] = each  # guesses and slides come again, prompts rarely
+                self._passes[len(tokens)] = each  # guesses and slides come again, others rarely
         each.tokens[0] = tokens
         each.positions[0] = self._positions[start:end]
         self._buffers.mask[0, start:end] = 1

@@ -1,5 +1,5 @@
 """Training a model: needs the `train` extra (torch, safetensors, matplotlib).
 
-Only what runs are listed and watched with does without: `runs`, `metrics`, `events`, `progress`,
+What runs are listed and watched with does without: `runs`, `metrics`, `events`, `progress`,
 `chart` and `lock`, which `minigpt runs` and the terminal app import where there is no torch.
 """

@@ -53,7 +53,7 @@ def live_view(progress: Progress, console: Console) -> Iterator[Show]:
     )
     try:
         with redirect_stderr(said):
-            live.start()
+            live.start(refresh=True)
             yield lambda event: progress.update(event, time.perf_counter())
     finally:
         progress.stopping = False  # it has

@@ -222,7 +222,7 @@ def verdict(
     elif val_loss < baselines.five_gram:
         words = "It has learned more than counting can."
     elif memorising:
-        words = "Counting does better still: train on more text, or a smaller model."
+        words = "Counting does better still: train a smaller model, or on more text."
     else:
         words = "Counting does better still: train longer, or on more text."
     return Group(table, Text(words))

@@ -186,7 +186,7 @@ def test_the_verdict_is_honest(loss: float, best_step: int | None, words: str) -
 def test_the_verdict_on_what_was_learned_by_heart_does_not_ask_for_more_of_it() -> None:
     out = io.StringIO()
     Console(file=out, width=80).print(verdict(YARDSTICKS, 1.9, 5, memorising=True))
-    assert "train on more text, or a smaller model" in out.getvalue()
+    assert "train a smaller model, or on more text" in out.getvalue()
     assert "longer" not in out.getvalue()
 
 

@@ -154,6 +154,7 @@ async def test_an_unknown_command_is_told_with_the_nearest() -> None:
     ("line", "words"),
     [
         ("/set temperature=hot", "temperature must be a number"),
+        ("/set temperature 0.5", "a setting is changed as in"),
         ("/set top_k=-1", "top_k must be"),
         ("/set temp=0.3", "there is no setting 'temp'; the closest: temperature"),
         ("/seed x", "seed must be a whole number"),

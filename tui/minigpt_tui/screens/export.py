@@ -119,6 +119,8 @@ class ExportScreen(ModalScreen[Path | None], Window):
         if _form_of(field.value) is not None:  # another one is the user's own
             with field.prevent(Input.Changed):
                 field.value = f"{field.value.rpartition('.')[0]}.{self._form}"
+            if not self._is_writing:
+                self._say_what()
 
     @on(Input.Changed)
     def _change_form(self, message: Input.Changed) -> None:

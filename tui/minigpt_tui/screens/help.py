@@ -54,7 +54,7 @@ AREAS: dict[str, tuple[tuple[str, str], ...]] = {
         ("candidates.first candidates.last", "the likeliest, the least likely"),
         ("candidates.force", "write it there, and go on from it"),
         ("candidates.favour candidates.ban", "favour it, ban it"),
-        ("candidates.unbias", "neither any more; /unban: none of all"),
+        ("candidates.unbias", "neither any more; /unban ends all of them"),
         ("9% 12%", "its chance by the model, and by the sliders, or what cut it"),
         ("█ ▓ ░", "the same as a bar; what the sliders gave it, what they took"),
     ),

@@ -15,6 +15,7 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from minigpt.errors import InputError
+from minigpt.runtime.library import RUNS
 from minigpt.terminal import one_line
 from minigpt.training.metrics import METRICS
 from minigpt.training.progress import loss_text
@@ -25,7 +26,6 @@ from minigpt_tui.screens.window import Window
 from minigpt_tui.widgets.options import Options
 from minigpt_tui.widgets.run_head import STATES
 
-FOLDER = Path("checkpoints")
 NAME_CELLS = 18
 
 
@@ -70,7 +70,7 @@ class RunPicker(ModalScreen[Path | None], Window):
     def _find(self) -> None:
         """In a thread: long logs take some tenths of a second."""
         try:
-            found = [run for run in find_runs([FOLDER]) if (Path(run.folder) / METRICS).exists()]
+            found = [run for run in find_runs([RUNS]) if (Path(run.folder) / METRICS).exists()]
             runs = sorted(found, key=lambda run: run.state != "running")
         except InputError:
             runs = []

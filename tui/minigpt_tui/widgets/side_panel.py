@@ -115,7 +115,9 @@ class SidePanel(Vertical):
             InputError: there is none of that name, or as `params.change`.
         """
         for setting in settings.split():
-            choice("setting", setting.partition("=")[0].replace("-", "_"), KNOBS)
+            name, equals, _ = setting.partition("=")
+            if name and equals:  # else `change` says how one is written
+                choice("setting", name.replace("-", "_"), KNOBS)
         self.sampling.take(change(self.params, settings.split()))
 
     def action_new_seed(self, number: str = "") -> None:
