@@ -31,6 +31,8 @@ from minigpt_tui.widgets.slider import Slider
 from minigpt_tui.widgets.two_panes import TwoPanes
 from tests.tui.scripted_engine import CARD, CHARS, CONFIG, MODEL, ScriptedEngine, until
 
+pytestmark = pytest.mark.once
+
 DEFAULTS = SamplingParams()
 OTHERS = apply(DEFAULTS, PRESETS["careful"])
 """What B begins with."""

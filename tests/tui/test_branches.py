@@ -20,6 +20,8 @@ from minigpt_tui.widgets.side_by_side import SideBySide
 from tests.tui.scripted_engine import until
 from tests.tui.test_app import desk
 
+pytestmark = pytest.mark.once
+
 
 def romeo() -> Document:
     """Four branches: a trunk, two that leave it, one that leaves the second; shown is the third."""

@@ -37,6 +37,8 @@ from minigpt_tui.widgets.welcome import EXAMPLES, Welcome
 from tests.tui.scripted_engine import CARD, MODEL, ScriptedEngine, until
 from tests.tui.test_app import Desk, desk
 
+pytestmark = pytest.mark.once
+
 
 @asynccontextmanager
 async def home(folder: Path, wanted: Preferences | None = None) -> AsyncIterator[Desk]:

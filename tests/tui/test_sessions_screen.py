@@ -23,6 +23,8 @@ from minigpt_tui.widgets.token_view import TokenView
 from tests.tui.scripted_engine import until
 from tests.tui.test_app import Desk, desk
 
+pytestmark = pytest.mark.once
+
 DAY_S = 24 * 3600.0
 NEW = "KING:\nA horse!"
 OLD = "ROMEO:\nWhat light through yonder window breaks?"
