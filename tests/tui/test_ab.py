@@ -230,6 +230,55 @@ async def test_both_texts_are_kept(tmp_path: Path) -> None:
     sessions.close()
 
 
+@pytest.mark.parametrize("is_stored", [True, False])
+async def test_the_better_one_is_the_one_to_go_on_with(tmp_path: Path, is_stored: bool) -> None:
+    path = tmp_path / "sessions.db" if is_stored else None
+    async with two_panes(sessions=path) as d:
+        d.both.b.writer.open(Path("other.onnx"))
+        await d.slide(d.both.b, temperature=1.2)
+        await d.press("f8")
+        assert d.notices[-1] == "There is no text yet; Enter writes one with both."
+        await d.press("enter")
+        d.first.write(" AY")
+        d.second.write(" NO")
+        await d.sees("ROMEO: AY", "ROMEO: NO")
+        await d.press("f8")
+        await until(d.pilot, lambda: d.app.screen is d.main)
+        assert d.main.writer.document.text == "ROMEO: NO"
+        assert d.notices[-1].startswith("You go on with B.")
+        assert d.main.query_one(SamplingPanel).params == replace(OTHERS, temperature=1.2)
+        assert d.first.asked(Open)[-1] == Open(Path("other.onnx"))
+        await until(d.pilot, lambda: d.main.writer.model is not None)
+        await d.press(",", "enter")
+        assert d.first.last_generate.text == "ROMEO: NO,"
+        d.first.write(" no")
+        await until(d.pilot, lambda: d.main.writer.document.text == "ROMEO: NO, no")
+    if path:
+        sessions = Sessions(path)
+        kept = {info.name: sessions.load(info.id).text for info in sessions.list()}
+        assert kept == {"A, beside B": "ROMEO: AY", "B, beside A": "ROMEO: NO, no"}
+        sessions.close()
+
+
+async def test_a_text_that_the_disk_did_not_take_is_gone_on_with_all_the_same(
+    tmp_path: Path,
+) -> None:
+    async with two_panes(sessions=tmp_path / "sessions.db") as d:
+        stored = d.both.b.keeper.sessions
+        assert stored
+        stored._db._db.execute("PRAGMA max_page_count = 1")
+        await d.press("enter")
+        text = "".join(chr(33 + i * i % 90) for i in range(50_000))
+        d.second.write(text)
+        await until(d.pilot, lambda: stored.is_behind)
+        await d.press("f8")
+        await until(d.pilot, lambda: d.app.screen is d.main)
+        assert d.main.writer.document.text == f"ROMEO:{text}"
+        d.main.save()
+        assert d.main.keeper.sessions
+        assert d.main.keeper.sessions.load(d.main.keeper.id).text == f"ROMEO:{text}"
+
+
 async def test_nothing_is_written_from_nothing() -> None:
     async with two_panes() as d:
         d.screen.query_one(Prompt).text = ""

@@ -1,7 +1,7 @@
 """Two texts side by side, from one beginning and one seed: two settings, or two models."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from textual import events, on
@@ -15,6 +15,7 @@ from textual.widgets import Static
 
 from minigpt.runtime.params import SamplingParams
 from minigpt.terminal import printable
+from minigpt_tui.document import Document
 from minigpt_tui.history import History
 from minigpt_tui.keeper import SAVE_S, Keeper
 from minigpt_tui.keymap import keys_of
@@ -35,6 +36,18 @@ from minigpt_tui.writer import State, Writer
 NO_COMMANDS = (
     "Commands belong to the main screen; a text that begins with a slash is typed with two."
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The text of the two with which the user goes on."""
+
+    letter: str
+    document: Document
+    session: int
+    """Under which it is stored, if anything is."""
+    model: Path | None
+    params: SamplingParams
 
 
 class ABScreen(Window):
@@ -74,6 +87,7 @@ class ABScreen(Window):
         Binding("f2", "models", "Model", id="ab.models"),
         Binding("f3", "toggle_panel", "Sliders", id="ab.sliders"),
         Binding("equals_sign", "copy_settings", "Alike", key_display="=", id="ab.copy"),
+        Binding("f8", "keep", "Keep", id="ab.keep"),
         Binding("f1", "app.help", "Help", id="ab.help"),
         Binding("ctrl+r", "new_seed", "New seed", show=False, id="ab.new_seed"),
         Binding("f10", "back", "Back", show=False, priority=True, id="ab.back"),
@@ -270,6 +284,19 @@ class ABScreen(Window):
         """Stop both and go back."""
         self.both.stop()  # before the engine is somebody else's
         self.dismiss()
+
+    def action_keep(self) -> None:
+        """Go back with the text whose letter is marked, its model and its settings."""
+        if self.app.screen is not self:
+            return
+        pane = self.both.chosen
+        if not pane.text:
+            self.tell(f"There is no text yet; {keys_of(self)['ab.write']} writes one with both.")
+            return
+        self.both.stop()
+        self._save()
+        writer = pane.writer
+        self.dismiss(Kept(pane.letter, writer.document, pane.keeper.id, writer.path, pane.params))
 
     def action_interrupt(self) -> None:
         """Ctrl+C: copy what is selected, else stop, else what Textual does."""

@@ -14,6 +14,7 @@ from minigpt.runtime.chat import speakers
 from minigpt.terminal import printable
 from minigpt_tui import cards
 from minigpt_tui.document import Document
+from minigpt_tui.keymap import keys_of
 from minigpt_tui.protocol import Engine
 from minigpt_tui.widgets.prompt import Prompt
 from minigpt_tui.widgets.sampling_panel import SamplingPanel
@@ -21,6 +22,7 @@ from minigpt_tui.widgets.token_view import TokenView
 from minigpt_tui.widgets.welcome import Welcome
 
 if TYPE_CHECKING:  # it opens these doors
+    from minigpt_tui.screens.ab import Kept
     from minigpt_tui.screens.main import MainScreen
     from minigpt_tui.screens.sessions import Chosen
 
@@ -104,7 +106,25 @@ def compare(
         presets=panel.presets, sent=main.query_one(Prompt).sent.beside(), sessions=sessions,
         last_words=main.last_words,
     )  # fmt: skip
-    main.app.push_screen(screen, lambda _: main.take_engine_back())
+    main.app.push_screen(screen, partial(_go_on, main))
+
+
+def _go_on(main: "MainScreen", kept: "Kept | None") -> None:
+    """With one of two texts; None: with the one from before."""
+    main.take_engine_back(kept.model if kept else None)
+    if kept is None:
+        return
+    main.save()
+    try:
+        document = main.keeper.open(kept.session) if main.keeper.sessions else kept.document
+    except InputError:  # the disk has not taken it: all of it is to be stored anew
+        main.keeper.begin()
+        document = kept.document
+    main.adopt(document)
+    main.converse(None)  # it was in the other text
+    main.query_one(SamplingPanel).take(kept.params)
+    key = keys_of(main)["sessions"]
+    main.tell(f"You go on with {kept.letter}. The other one, and the text before: {key}.")
 
 
 def _beginning(main: "MainScreen") -> str:

@@ -126,6 +126,7 @@ AREAS: dict[str, tuple[tuple[str, str], ...]] = {
         ("ab.models", "another model for the one whose letter is marked"),
         ("ab.copy", "give the other one its settings, in the sliders"),
         ("ab.difference", "to ◆, where they part, and back to the end"),
+        ("ab.keep", "go on with the one whose letter is marked"),
     ),
     "App": (
         ("sliders", "show or hide the sliders"),

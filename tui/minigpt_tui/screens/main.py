@@ -513,10 +513,10 @@ class MainScreen(Steady):
         self._lent = self.writer.path or self._first_model
         return self._lent
 
-    def take_engine_back(self) -> None:
-        """Talk to the engine again."""
+    def take_engine_back(self, other_model: Path | None = None) -> None:
+        """Talk to the engine again, with the model from before or another one."""
         assert self._lent is not None
-        model, self._lent = self._lent, None
+        model, self._lent = other_model or self._lent, None
         self.writer.engine.listen(self._wake)
         self.writer.forget_model()  # it may have another one open by now
         self.open_model(model)
