@@ -48,14 +48,16 @@ def list_runs(arguments: argparse.Namespace) -> int:
 
 
 def runs_table(runs: list[RunSummary]) -> Table:
-    """A row a run, the best one in bold; it fits 80 columns."""
+    """A row a run, of several on one text the best in bold; it fits 80 columns."""
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("run")
     for name in ("parameters", "steps", "best val", "at step", "last val"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("state", no_wrap=True)
     table.add_column("corpus")
+    texts = [run.corpus_sha256 for run in runs]
     for i, run in enumerate(runs):
+        is_best = texts.count(texts[i]) > 1 and texts.index(texts[i]) == i
         of = "?" if run.max_steps is None else f"{run.max_steps:,}"
         table.add_row(
             Text(one_line(run.name)),  # Text, so that nothing in a name is markup
@@ -66,7 +68,7 @@ def runs_table(runs: list[RunSummary]) -> Table:
             "-" if run.val_loss is None else f"{run.val_loss:.4f}",
             run.state,
             Text(one_line(run.corpus or "-")),
-            style="bold" if i == 0 and len(runs) > 1 else "",
+            style="bold" if is_best else "",
         )
     return table
 

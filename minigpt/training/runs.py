@@ -30,6 +30,8 @@ class RunSummary:
     name: str
     folder: str
     corpus: str | None
+    corpus_sha256: str | None
+    """Losses can be compared where it is the same."""
     parameters: int | None
     steps: int
     """Done, as far as the log or a checkpoint knows."""
@@ -64,16 +66,28 @@ class RunHeader:
 
 
 def find_runs(folders: Sequence[Path]) -> list[RunSummary]:
-    """The runs that the folders are, or hold; the best first, those never measured last.
+    """The runs that the folders are, or hold: of each text the best first, unmeasured ones last.
+
+    The text with the best run comes first, runs that do not tell theirs come last.
 
     Raises:
         InputError: one of the folders does not exist.
     """
     found = {path.resolve(): read_run(path) for folder in folders for path in _runs_in(folder)}
-    return sorted(
-        found.values(),
-        key=lambda run: (math.inf if run.best_val_loss is None else run.best_val_loss, run.folder),
-    )
+    runs = sorted(found.values(), key=lambda run: (_best(run), run.folder))
+    best_of: dict[str | None, float] = {}
+    for run in runs:
+        best_of.setdefault(run.corpus_sha256, _best(run))
+
+    def text(run: RunSummary) -> tuple[bool, float, str]:
+        sha = run.corpus_sha256
+        return sha is None, best_of[sha], sha or ""
+
+    return sorted(runs, key=text)
+
+
+def _best(run: RunSummary) -> float:
+    return math.inf if run.best_val_loss is None else run.best_val_loss
 
 
 def _runs_in(folder: Path) -> Iterator[Path]:
@@ -128,6 +142,7 @@ def read_run(folder: Path) -> RunSummary:
         name=folder.resolve().name,
         folder=str(folder),
         corpus=newest.card.corpus if newest else None,
+        corpus_sha256=newest.card.corpus_sha256 if newest else None,
         parameters=newest.model.n_params() if newest else None,
         steps=done,
         max_steps=plan.max_steps if plan else None,

@@ -10,8 +10,9 @@ import pytest
 
 pytest.importorskip("torch")
 
-from minigpt.config import TrainConfig
+from minigpt.config import ModelCard, TrainConfig
 from minigpt.errors import InputError
+from minigpt.runs_command import runs_table
 from minigpt.tokenizer import CharTokenizer
 from minigpt.training.checkpoint import BEST, LAST, Checkpoint, model_weights, save
 from minigpt.training.events import Evaluation, Event
@@ -25,7 +26,9 @@ from tests.training.test_progress import step
 MAX_STEPS = 6
 
 
-def make_run(folder: Path, losses: list[float], patience: int = 0) -> Path:
+def make_run(
+    folder: Path, losses: list[float], patience: int = 0, *, card: ModelCard = CARD
+) -> Path:
     """A run with an evaluation after every second step, and a checkpoint at the last of them."""
     folder.mkdir()
     log = MetricsLog(folder, resume_step=None)
@@ -40,7 +43,7 @@ def make_run(folder: Path, losses: list[float], patience: int = 0) -> Path:
             model=SMALL,
             train=TrainConfig(max_steps=MAX_STEPS, patience=patience),
             tokenizer=CharTokenizer("abcde"),
-            card=replace(CARD, steps=2 * losses.index(loss), val_loss=loss),
+            card=replace(card, steps=2 * losses.index(loss), val_loss=loss),
             excerpt="",
             draft="",
             best_val_loss=min(losses),
@@ -58,6 +61,7 @@ def test_a_run_is_told_from_its_files(tmp_path: Path) -> None:
         name="one",
         folder=str(tmp_path / "one"),
         corpus="letters",
+        corpus_sha256=CARD.corpus_sha256,
         parameters=SMALL.n_params(),
         steps=6,
         max_steps=MAX_STEPS,
@@ -87,6 +91,18 @@ def test_runs_are_sorted_by_their_best_loss(tmp_path: Path) -> None:
     assert [run.name for run in find_runs([tmp_path / "a", tmp_path])] == ["b", "a", "c"]
     with pytest.raises(InputError, match="not a folder"):
         find_runs([tmp_path / "nowhere"])
+
+
+def test_losses_are_compared_on_one_text_alone(tmp_path: Path) -> None:
+    verse = replace(CARD, corpus="verse", corpus_sha256="5" * 64)
+    for name, card, loss in (
+        ("a", CARD, 1.5), ("b", verse, 1.0), ("c", CARD, 1.1), ("d", verse, 2.0)
+    ):  # fmt: skip
+        make_run(tmp_path / name, [4.0, loss], card=card)
+    runs = find_runs([tmp_path])
+    assert [run.name for run in runs] == ["b", "d", "c", "a"]
+    table = runs_table(runs)
+    assert [row.style for row in table.rows] == ["bold", "", "bold", ""]
 
 
 def test_a_run_that_patience_ended_is_done(tmp_path: Path) -> None:
