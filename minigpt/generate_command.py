@@ -90,9 +90,11 @@ def _write_one(
     )  # fmt: skip
     if as_json:
         tokens = list(stream)
+        text = "".join(token.text for token in tokens)
         print_json({
             **request.about,
-            "text": "".join(token.text for token in tokens),
+            "text": text,
+            "matched": _is_match(request, text),
             "tokens": len(tokens),
             "logprob": sum(token.logprob for token in tokens),
             "slid_at": [token.position for token in tokens if token.slid],
@@ -101,16 +103,35 @@ def _write_one(
     on_terminal = sys.stdout.isatty()
     if on_terminal and sys.stderr.isatty():
         murmur(prompt)  # so that a person reads the text from its beginning
-    n_slides = 0
+    n_slides, written = 0, []
     try:
         for token in stream:
             n_slides += token.slid
             write(token.text)
+            if request.pattern:  # else a million of them are kept for nothing
+                written.append(token.text)
     finally:  # Ctrl-C too: the shell's prompt has a line of its own
         if on_terminal:
             write("\n")
     _tell_of_slides(model, n_slides)
+    _tell_of_cuts(request, ["".join(written)])
     return 0
+
+
+def _is_match(request: _Request, text: str) -> bool | None:
+    """Whether a text is all that the pattern asks for; None: there is no pattern."""
+    if request.pattern is None:
+        return None
+    return request.pattern.is_match(request.model.tokenizer.encode(text))
+
+
+def _tell_of_cuts(request: _Request, texts: list[str]) -> None:
+    """Tell of texts that came to their length before the pattern was matched."""
+    most = request.params.max_new_tokens
+    n_cut = sum(len(text) == most and _is_match(request, text) is False for text in texts)
+    if n_cut:
+        which = "the text ends" if len(texts) == 1 else f"{n_cut} of {len(texts)} texts end"
+        say(f"note: {which} before the pattern is matched; --max-new-tokens {most} is too few")
 
 
 def _tell_of_slides(model: Model, n_slides: int) -> None:
@@ -157,10 +178,13 @@ def _write_texts(
     longest = max(map(len, texts), default=0)  # a token is a character
     n_slides = slides_within(len(request.ids), longest, request.model.config.block_size)
     if as_json:
-        print_json({**request.about, "texts": texts, **numbers, "slides": n_slides})
+        matched = [_is_match(request, text) for text in texts]
+        about = {**request.about, "texts": texts, "matched": matched}
+        print_json({**about, **numbers, "slides": n_slides})
     else:
         write("\n----\n".join(texts) + "\n")
         _tell_of_slides(request.model, n_slides)
+        _tell_of_cuts(request, texts)
     return 0
 
 

@@ -95,6 +95,25 @@ def test_generate_follows_a_pattern(capsys: pytest.CaptureFixture[str]) -> None:
     assert (code, out, err) == (0, "", "the pattern is matched before anything is written\n")
 
 
+def test_generate_tells_of_a_text_that_is_cut_short_of_its_pattern(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    base = ("generate", "--prompt", "ROMEO:", "--pattern", "[a-z]{4}!?", "--max-new-tokens")
+    note = "before the pattern is matched; --max-new-tokens 3 is too few"
+    assert run(capsys, *base, 3)[2] == f"note: the text ends {note}\n"
+    assert run(capsys, *base, 3, "--n", 2)[2] == f"note: 2 of 2 texts end {note}\n"
+    assert run(capsys, *base, 3, "--beams", 2)[2] == f"note: the text ends {note}\n"
+    assert run(capsys, *base, 4)[2] == ""
+    text = run(capsys, *base, 3)[1]
+    assert run(capsys, *base, 3, "--stop", text[1])[2] == ""  # that is what was asked for
+    for n, matched in ((3, False), (4, True)):
+        assert json.loads(run(capsys, *base, n, "--json")[1])["matched"] is matched
+        several = json.loads(run(capsys, *base, n, "--n", 2, "--json")[1])
+        assert several["matched"] == [matched] * 2
+    plain = run(capsys, "generate", "--max-new-tokens", 3, "--json")[1]
+    assert json.loads(plain)["matched"] is None
+
+
 def test_generate_bans_and_biases(capsys: pytest.CaptureFixture[str]) -> None:
     base = ("generate", "--prompt", "ROMEO:", "--max-new-tokens", 100)
     _, out, _ = run(capsys, *base, "--ban", "e \n", "--bias", "x=50", "--bias", "q=-9.5")

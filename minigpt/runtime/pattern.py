@@ -29,6 +29,8 @@ class Pattern:
     [True, False, False]
     >>> pattern.allowed(pattern.next(pattern.start, 0)).tolist()
     [False, True, False]
+    >>> pattern.is_match([]), pattern.is_match([0, 1])
+    (False, True)
 
     The syntax is that of `re`, without what no automaton has: anchors, word boundaries, what looks
     ahead or back, references to groups. "\w", "\d" and "\s" mean those of ASCII.
@@ -53,7 +55,8 @@ class Pattern:
             to = {key: row[target] for key, target in ways.items() if target in row}
             self._next[row[state]] = [to.get(key, -1) for key in keys]
         self._next[:, list(banned)] = -1
-        live = _leading_to(self._next, {row[state] for state in automaton.finals})
+        self._finals = {row[state] for state in automaton.finals}
+        live = _leading_to(self._next, self._finals)
         self._allowed = (self._next >= 0) & live[self._next]
         self.start = row[automaton.initial]
         if not live[self.start]:
@@ -67,6 +70,13 @@ class Pattern:
     def next(self, state: int, token: int) -> int:
         """The state after an allowed token."""
         return int(self._next[state, token])
+
+    def is_match(self, tokens: Sequence[int]) -> bool:
+        """Whether a text that it let be written is whole, and not broken off."""
+        state = self.start
+        for token in tokens:
+            state = self.next(state, token)
+        return state in self._finals
 
 
 _MOST = 3000
