@@ -3,14 +3,14 @@
 import argparse
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
 
 from rich.console import Console
 
-from minigpt.config import checked, find_preset
+from minigpt.config import GPTConfig, TrainConfig, checked, find_preset
 from minigpt.corpus import TokenizedCorpus, pydoc_corpus
 from minigpt.errors import InputError
 from minigpt.settings import RunFile, apply_settings, parse_settings, read_run_file
@@ -108,7 +108,7 @@ def describe_run(
     try:
         model, train = apply_settings(*base, file.settings | flags)
     except InputError as error:
-        if not arguments.config:
+        if not arguments.config or _complaint(base, flags) == str(error):  # it is the flags' alone
             raise
         raise InputError(f"with the settings of {arguments.config}: {error}") from None
     if resume and corpus.tokenizer != resume.tokenizer:
@@ -128,3 +128,12 @@ def describe_run(
     return Run(
         model=model, train=train, corpus=corpus, folder=folder, world=world, compile=compile_it
     )
+
+
+def _complaint(base: tuple[GPTConfig, TrainConfig], settings: Mapping[str, object]) -> str:
+    """What is wrong with a preset that is changed so; empty: nothing."""
+    try:
+        apply_settings(*base, settings)
+    except InputError as error:
+        return str(error)
+    return ""

@@ -769,6 +769,8 @@ def test_flags_come_before_the_file_and_the_file_before_the_preset(
     )
     # a file alone may be impossible, and its shape is wrong only with what is around it
     assert "mine.toml: n_embd must be" in refused(capsys, *base, "--force", "--set", "n_head=3")
+    wrong = ("--set", "n_head=2", "--set", "dropout=2")
+    assert "mine.toml" not in refused(capsys, *base, "--force", *wrong)
     config.write_text("n_layers = 1", encoding="utf-8")
     assert "mine.toml: unknown setting 'n_layers'" in refused(capsys, *base, "--force")
     assert "does not exist" in refused(capsys, "train", text_file, "--config", tmp_path / "no")
