@@ -41,15 +41,19 @@ def one_line(text: str) -> str:
     return printable(text).replace("\n", "␊")
 
 
-def shell_word(text: str | Path) -> str:
-    """`text` as one word of a command that can be pasted: my run is 'my run', or "my run"."""
+def shell_word(path: str | Path) -> str:
+    """A path as one word of a command that can be pasted: my run is 'my run', or "my run".
+
+    One that would be read as a flag gets its folder.
+    """
+    word = f"./{path}" if str(path).startswith("-") else str(path)
     if _IS_WINDOWS:  # where single quotes are letters
         from subprocess import list2cmdline
 
-        return list2cmdline([str(text)])
+        return list2cmdline([word])
     import shlex
 
-    return shlex.quote(str(text))
+    return shlex.quote(word)
 
 
 def set_up_streams() -> None:

@@ -4,6 +4,7 @@ import json
 import math
 import sys
 import unicodedata
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -53,6 +54,7 @@ def test_a_path_in_a_command_can_be_pasted(
     monkeypatch.setattr(terminal, "_IS_WINDOWS", is_windows)
     assert shell_word("book.txt") == "book.txt"
     assert shell_word("a b\\c") == word
+    assert shell_word(Path("-d.onnx")) == "./-d.onnx"
 
 
 @pytest.mark.parametrize("encoding", ["", "cp1252"])
