@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from minigpt.cores import usable_cores
+from minigpt.cores import are_free, usable_cores
 from minigpt.errors import InputError
 
 SMALL_FILE_BYTES = 3_300_000
@@ -17,6 +17,9 @@ SMALL_FILE_BYTES = 3_300_000
 By benchmarks/threads.py, two threads over one: 0.95 at 0.8 MB, 0.99 at 0.9 MB, 1.08 at 3.2 MB, 1.09
 at 3.7 MB, 1.20 at 5.3 MB, 1.35 at 11 MB, 1.71 at 43 MB; and less whenever the machine is busy.
 """
+
+SPIN_US = "1000"
+"""Longer than it takes to draw a token, 0.1 ms of 65 and 0.6 ms of 50,257."""
 
 # These have no base class of their own.
 ORT_ERRORS = (
@@ -63,10 +66,13 @@ def open_session(
     # What was checked is an ONNX file; without this the bytes could choose another parser.
     options.add_session_config_entry("session.load_model_format", "ONNX")
     # Waiting threads spin within a run, or waking them costs a quarter of the speed (10.8M, two
-    # threads: 363 against 462 tokens/s), and sleep between runs, while a person reads. To spin on
-    # between them (session.intra_op.spin_duration_us, 200 to 1,000) makes 10.8M in 8 bits 1.1 to
-    # 1.25 times as fast where nothing else runs, but 0.57 to 0.72 times beside one busy process.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
+    # threads: 363 against 462 tokens/s). Between runs they do so for a moment, if no other process
+    # wants their cores just now; else they sleep. Awake, 10.8M is 1.14 times as fast in 8 bits,
+    # 1.18 in 4, 1.07 in 32, the shipped model 1.22; beside a busy process 0.57 to 1.00 times.
+    if threads > 1 and are_free(threads):
+        options.add_session_config_entry("session.intra_op.spin_duration_us", SPIN_US)
+    else:
+        options.add_session_config_entry("session.force_spinning_stop", "1")
     # not session.set_denormal_as_zero: it would change all arithmetic of the calling thread
     try:
         return ort.InferenceSession(content, options, providers=list(providers))
