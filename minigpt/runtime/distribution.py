@@ -143,7 +143,8 @@ class Distribution(NamedTuple):
         left = self._left
         places = slice(n) if isinstance(left, slice) else left[:n]
         keepers = (*self.keepers, (rule, places))
-        return self._replace(keepers=keepers, weights=self.weights[:n], sums=self.sums[:n])
+        # what comes before the keepers stays; `_replace` by names takes three times as long
+        return Distribution(*self[:7], keepers, self.weights[:n], self.sums[:n])
 
 
 def rank(logits: Logits, token: int) -> int:
