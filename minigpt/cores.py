@@ -14,12 +14,11 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def are_free(n: int) -> bool:
-    """Whether n cores of the machine have nothing to do just now but what they get from us.
+def free_cores() -> int | None:
+    """How many of those nobody else wants just now; None: nobody counts.
 
-    Linux alone counts what runs or wants to ("0.74 1.16 1.29 2/80 6158": two of 80); elsewhere
-    nobody knows, and the answer is no. The least of three looks, as something runs for a moment
-    on any machine. It takes 2 ms.
+    Linux counts what runs or wants to ("0.74 1.16 1.29 2/80 6158": two of 80). The least of three
+    looks, as something runs for a moment on any machine. It takes 2 ms.
     """
     counts = []
     try:
@@ -27,6 +26,6 @@ def are_free(n: int) -> bool:
             time.sleep(pause_s)
             counts.append(int(_LOADAVG.read_text(encoding="ascii").split()[3].partition("/")[0]))
     except (OSError, ValueError, IndexError):
-        return False
+        return None
     others = min(counts) - 1  # without us
-    return others + n <= (os.cpu_count() or 1)
+    return max(0, min(usable_cores(), (os.cpu_count() or 1) - others))

@@ -8,33 +8,34 @@ from minigpt import cores
 
 
 @pytest.mark.parametrize(
-    ("counts", "n", "free"),
+    ("counts", "usable", "free"),
     [
-        ("111", 4, True),
-        ("131", 4, True),  # something ran for a moment
-        ("222", 4, False),  # another process
-        ("222", 3, True),
-        ("555", 1, False),
+        ("111", 4, 4),
+        ("131", 4, 4),  # something ran for a moment
+        ("222", 4, 3),  # another process
+        ("222", 2, 2),  # it has other cores to run on
+        ("777", 4, 0),
     ],
 )
 def test_cores_are_free_where_nobody_else_wants_them(
-    monkeypatch: pytest.MonkeyPatch, counts: str, n: int, free: bool
+    monkeypatch: pytest.MonkeyPatch, counts: str, usable: int, free: int
 ) -> None:
     looks: Iterator[str] = iter(counts)
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(cores, "usable_cores", lambda: usable)
     monkeypatch.setattr(
         Path, "read_text", lambda path, encoding: f"0.74 1.16 1.29 {next(looks)}/80 6158\n"
     )
-    assert cores.are_free(n) is free
+    assert cores.free_cores() == free
     assert next(looks, None) is None
 
 
 @pytest.mark.parametrize("content", [None, "", "1 2 3", "1 2 3 many/80 1"])
-def test_where_nobody_counts_no_core_is_known_to_be_free(
+def test_where_nobody_counts_it_is_not_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None
 ) -> None:
     path = tmp_path / "loadavg"
     if content is not None:
         path.write_text(content, encoding="ascii")
     monkeypatch.setattr(cores, "_LOADAVG", path)
-    assert not cores.are_free(1)
+    assert cores.free_cores() is None

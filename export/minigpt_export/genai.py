@@ -22,7 +22,7 @@ from typing import Any
 
 from minigpt.config import GPTConfig
 from minigpt.runtime.onnx_file import OnnxFile
-from minigpt.runtime.onnx_session import SMALL_FILE_BYTES
+from minigpt.runtime.onnx_session import SMALL_AWAKE
 from minigpt.tokenizer import END_OF_TEXT
 
 MODEL = "onnx/model.onnx"
@@ -57,7 +57,7 @@ def _genai_config(config: GPTConfig, n_bytes: int) -> dict[str, Any]:
     # "decoder" is genai's type for any graph with a cache per layer and side; its "gpt2" wants both
     # sides in one
     # 0 is onnxruntime's own choice, all cores; without a number genai runs one thread
-    threads = 1 if n_bytes <= SMALL_FILE_BYTES else 0
+    threads = 1 if n_bytes <= SMALL_AWAKE else 0
     return {
         "model": {
             "type": "decoder",

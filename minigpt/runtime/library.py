@@ -222,14 +222,22 @@ def find_run(name: str) -> Path | None:
 
 
 def load(
-    name: str | Path | None = None, *, threads: int | None = None, device: str = "cpu"
+    name: str | Path | None = None,
+    *,
+    threads: int | None = None,
+    device: str = "cpu",
+    sparing: bool = False,
 ) -> Model:
     """Open a .onnx file that minigpt exported.
 
     Args:
         name: the file, the name of a listed model, or None for the one that is shipped.
-        threads: for onnxruntime on the CPU; None chooses by the model's size.
+        threads: for onnxruntime on the CPU; None chooses by the model's size and, on Linux, by how
+            many cores nobody else wants just now. They change the speed, and not a bit of what is
+            computed.
         device: "cpu", or "cuda", for which onnxruntime-gpu must be installed.
+        sparing: let the threads sleep between tokens even where cores are free: for a program
+            that has something to do there, such as drawing a screen.
 
     Raises:
         InputError: the file is missing, damaged, foreign, or asks for what no model of ours needs;
@@ -240,14 +248,14 @@ def load(
 
     path = name if isinstance(name, Path) else find_model(name)
     file = open_onnx(path)
-    decoder = _decoder(file, threads, device)
+    decoder = _decoder(file, threads, device, sparing=sparing)
     return Model(
         path, file.config, file.tokenizer, file.card, decoder, file.parity, file.draft,
         file.checksum,
     )  # fmt: skip
 
 
-def _decoder(file: "OnnxFile", threads: int | None, device: str) -> "Decoder":
+def _decoder(file: "OnnxFile", threads: int | None, device: str, *, sparing: bool) -> "Decoder":
     if device == "cuda":
         from minigpt.runtime.cuda_decoder import CudaDecoder
 
@@ -256,4 +264,4 @@ def _decoder(file: "OnnxFile", threads: int | None, device: str) -> "Decoder":
         raise InputError(f"device must be cpu or cuda, not {device!r}")
     from minigpt.runtime.onnx_decoder import OnnxDecoder
 
-    return OnnxDecoder(file, threads=threads)
+    return OnnxDecoder(file, threads=threads, sparing=sparing)

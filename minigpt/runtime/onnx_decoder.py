@@ -17,6 +17,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from minigpt.config import GPTConfig
+from minigpt.cores import free_cores
 from minigpt.errors import InputError
 from minigpt.runtime.decoder import check_batch, check_feed, check_rewind, check_step
 from minigpt.runtime.distribution import Logits
@@ -30,16 +31,24 @@ from minigpt.runtime.reader import CHUNK
 class OnnxDecoder:
     """See `Decoder` for what the methods promise.
 
+    Args of the constructor:
+        file: the model.
+        threads: to compute with; None: see `default_threads`.
+        sparing: leave the cores to others between tokens.
+
     Raises:
         InputError: onnxruntime cannot read the file after all.
     """
 
-    def __init__(self, file: OnnxFile, *, threads: int | None = None) -> None:
+    def __init__(
+        self, file: OnnxFile, *, threads: int | None = None, sparing: bool = False
+    ) -> None:
         self._path = file.path
         self._config = config = file.config
-        self._session = open_session(
-            file.path, file.content, threads or default_threads(len(file.content))
-        )
+        free = None if sparing else free_cores()
+        threads = threads or default_threads(len(file.content), free)
+        awake = free is not None and threads <= free
+        self._session = open_session(file.path, file.content, threads, awake=awake)
         _check_signature(self._session, file)
         self._position = self.n_feeds = 0
         self._buffers = _Buffers(self._session, config, 1)

@@ -8,18 +8,20 @@ import numpy as np
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from minigpt.cores import are_free, usable_cores
+from minigpt.cores import usable_cores
 from minigpt.errors import InputError
 
-SMALL_FILE_BYTES = 3_300_000
-"""Up to here one thread decodes as fast as two: handing work over costs what it saves.
+SMALL_ASLEEP, SMALL_AWAKE = 3_300_000, 1_200_000
+"""Bytes of a file up to which one thread decodes as fast as two: handing work over costs too.
 
-By benchmarks/threads.py, two threads over one: 0.95 at 0.8 MB, 0.99 at 0.9 MB, 1.08 at 3.2 MB, 1.09
-at 3.7 MB, 1.20 at 5.3 MB, 1.35 at 11 MB, 1.71 at 43 MB; and less whenever the machine is busy.
+By benchmarks/threads.py, two threads over one, asleep between tokens: 0.95 at 0.8 MB, 0.99 at 0.9
+MB, 1.08 at 3.2 MB, 1.09 at 3.7 MB, 1.20 at 5.3 MB, 1.35 at 11 MB, 1.71 at 43 MB. Awake, on a newer
+processor: 0.90 at 0.8 MB, 0.97 at 0.9 MB, 1.15 at 1.7 MB, 1.29 at 3.2 MB, 1.62 at 43 MB.
 """
 
 SPIN_US = "1000"
-"""Longer than it takes to draw a token, 0.1 ms of 65 and 0.6 ms of 50,257."""
+"""How long threads stay awake: longer than it takes to draw a token, 0.1 ms of 65 and 0.6 ms of
+50,257."""
 
 # These have no base class of their own.
 ORT_ERRORS = (
@@ -35,9 +37,18 @@ ORT_ERRORS = (
 """What onnxruntime raises over a bad file, or where memory is short."""
 
 
-def default_threads(n_bytes: int) -> int:
-    """Threads for decoding a file of that size: one if it is small, else all cores we may use."""
-    return 1 if n_bytes <= SMALL_FILE_BYTES else usable_cores()
+def default_threads(n_bytes: int, free: int | None = None) -> int:
+    """Threads for decoding a file of that size: one if it is small, else a thread for each core.
+
+    Args:
+        n_bytes: of the file.
+        free: cores that nobody else wants, if it is known how many: then there are no more threads
+            than that, and they stay awake between tokens. (10.8M in 8 bits on two cores, of which
+            another process wants one: 948 tokens/s with two threads, 1,250 with one.)
+    """
+    if free is None:
+        return 1 if n_bytes <= SMALL_ASLEEP else usable_cores()
+    return 1 if n_bytes <= SMALL_AWAKE else max(1, free)
 
 
 def open_session(
@@ -45,6 +56,8 @@ def open_session(
     content: bytes,
     threads: int,
     providers: Sequence[str | tuple[str, dict[str, str]]] = ("CPUExecutionProvider",),
+    *,
+    awake: bool = False,
 ) -> ort.InferenceSession:
     """A session over the content of a file that was checked, or over what was made of it.
 
@@ -54,6 +67,8 @@ def open_session(
         threads: on the CPU.
         providers: what is to compute it, by onnxruntime's names, with options; each computes what
             the ones before it cannot.
+        awake: let the threads wait for the next token with all their might, for 1 ms; else they
+            sleep at once.
 
     Raises:
         InputError: onnxruntime cannot read it after all.
@@ -66,10 +81,10 @@ def open_session(
     # What was checked is an ONNX file; without this the bytes could choose another parser.
     options.add_session_config_entry("session.load_model_format", "ONNX")
     # Waiting threads spin within a run, or waking them costs a quarter of the speed (10.8M, two
-    # threads: 363 against 462 tokens/s). Between runs they do so for a moment, if no other process
-    # wants their cores just now; else they sleep. Awake, 10.8M is 1.14 times as fast in 8 bits,
-    # 1.18 in 4, 1.07 in 32, the shipped model 1.22; beside a busy process 0.57 to 1.00 times.
-    if threads > 1 and are_free(threads):
+    # threads: 363 against 462 tokens/s). Awake between runs too, 10.8M is 1.14 times as fast in 8
+    # bits, 1.18 in 4, 1.07 in 32, the shipped model 1.22; where another process wants one of the
+    # cores, 0.57 to 1.00 times.
+    if awake:
         options.add_session_config_entry("session.intra_op.spin_duration_us", SPIN_US)
     else:
         options.add_session_config_entry("session.force_spinning_stop", "1")

@@ -124,7 +124,7 @@ class EngineProcess:
 
     def _open(self, path: Path) -> None:
         try:
-            model = load(path)
+            model = load(path, sparing=True)  # the interface draws meanwhile
             # The first runs of everything are slow (20 ms to a first token, then 2): not in a run.
             warm_up = generate(
                 model.decoder, model.tokenizer, [0, 0], SamplingParams, draft=model.draft
