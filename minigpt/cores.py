@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-_LOADAVG = Path("/proc/loadavg")
+_PROC = Path("/proc")
 
 
 def usable_cores() -> int:
@@ -15,17 +15,30 @@ def usable_cores() -> int:
 
 
 def free_cores() -> int | None:
-    """How many of those nobody else wants just now; None: nobody counts.
+    """How many of those no other process wants just now; None: nobody counts.
 
-    Linux counts what runs or wants to ("0.74 1.16 1.29 2/80 6158": two of 80). The least of three
-    looks, as something runs for a moment on any machine. It takes 2 ms.
+    Linux does. The least of three looks, as something runs for a moment on any machine; they take
+    2 ms.
     """
-    counts = []
+    looks = []
     try:
         for pause_s in (0, 0.001, 0.001):
             time.sleep(pause_s)
-            counts.append(int(_LOADAVG.read_text(encoding="ascii").split()[3].partition("/")[0]))
+            looks.append(_n_others())
     except (OSError, ValueError, IndexError):
         return None
-    others = min(counts) - 1  # without us
-    return max(0, min(usable_cores(), (os.cpu_count() or 1) - others))
+    return max(0, min(usable_cores(), (os.cpu_count() or 1) - min(looks)))
+
+
+def _n_others() -> int:
+    """Threads of other processes that run or want to.
+
+    Of our own there are some that numpy's BLAS leaves spinning for a tenth of a second after its
+    import.
+    """
+    running = (_PROC / "loadavg").read_text(encoding="ascii").split()[3]  # such as 2/80
+    states = [
+        (task / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+        for task in (_PROC / "self" / "task").iterdir()
+    ]
+    return int(running.partition("/")[0]) - states.count("R")
