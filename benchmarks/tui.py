@@ -43,6 +43,8 @@ N_KEYS, N_PAGES = 40, 30
 PROMPT = "ROMEO:"
 UNHEARD_OF = [chr(c) for c in range(0x0561, 0x0561 + 38)]
 """Armenian letters: no model of ours writes them, so on the screen they are what was typed."""
+READY, WRITING = "○ ready".encode(), "● writing".encode()
+"""In the status bar; the words alone are ones that a model may write."""
 QUIET_S = 0.03  # after so long without a byte, an update was its last
 
 
@@ -67,7 +69,7 @@ class App:
         drawn = b""
         for _, piece in self._pieces(120):
             drawn += piece
-            if b"ready" in drawn and (found := re.findall(rb"([\d,]+) tok/s", drawn)):
+            if READY in drawn and (found := re.findall(rb"([\d,]+) tok/s", drawn)):
                 return float(found[-1].replace(b",", b""))
         raise SystemExit("the run does not end")
 
@@ -186,9 +188,9 @@ def write_in_turns(model: Path, rounds: int) -> None:
     for _ in range(rounds):
         alone.append(headless.write())
         with app(model) as a:
-            a.until(b"ready")
+            a.until(READY)
             cpu, began = a.cpu_s, a.press(f"{PROMPT}\r")
-            a.until(b"writing")
+            a.until(WRITING)
             inside.append(a.speed())
             shares.append((a.cpu_s - cpu) / (time.perf_counter() - began))
         ratios.append(inside[-1] / alone[-1])
@@ -200,9 +202,9 @@ def write_in_turns(model: Path, rounds: int) -> None:
     behind = []
     for _ in range(rounds):
         with app(model, n_chars=LONG) as a:
-            a.until(b"ready")
+            a.until(READY)
             cpu, began = a.cpu_s, a.press("\r")
-            a.until(b"writing")
+            a.until(WRITING)
             a.speed()
             behind.append((a.cpu_s - cpu) / (time.perf_counter() - began))
     show(f"the same behind {LONG:,} characters", behind, "{:.0%}")
@@ -213,18 +215,18 @@ def press_keys(model: Path, rounds: int) -> None:
     waits, stops = [], []
     for _ in range(rounds):
         with app(model) as a:
-            a.until(b"ready")
+            a.until(READY)
             a.press("\r")
-            a.until(b"writing")
+            a.until(WRITING)
             for i in range(N_KEYS):
                 letter = UNHEARD_OF[i % len(UNHEARD_OF)]
                 waits.append(-a.press(letter) + a.until(letter.encode()))
                 a.rest(0.05 + 0.003 * (i % 17))  # not in step with anything
                 if i % 8 == 7:
-                    stops.append(-a.press("\x1b") + a.until(b"ready"))
+                    stops.append(-a.press("\x1b") + a.until(READY))
                     a.rest(0.3)
                     a.press("\r")
-                    a.until(b"writing")
+                    a.until(WRITING)
                     a.rest(0.2)
     late = statistics.quantiles(waits, n=20)[-1]
     show("key to screen while it writes, ms", ms(waits), "{:.0f}")
@@ -238,7 +240,7 @@ def start(model: Path, rounds: int) -> None:
     for _ in range(rounds + 1):
         with app(model) as a:
             paints.append(a.until(b"minigpt") - a.began)
-            readies.append(a.until(b"ready") - a.began)
+            readies.append(a.until(READY) - a.began)
     # the first round reads from the disk
     show("start to first paint, s", paints[1:], "{:.2f}", "at most 0.5")
     show("start to model ready, s", readies[1:], "{:.2f}", "at most 1")
@@ -251,7 +253,7 @@ def scroll(model: Path, rounds: int) -> None:
     for _ in range(rounds):
         for n_chars in waits:
             with app(model, n_chars=n_chars) as a:
-                a.until(b"ready")
+                a.until(READY)
                 a.rest(0.5)
                 cpu = a.cpu_s
                 for i in range(N_PAGES):
