@@ -481,6 +481,24 @@ async def test_replays_what_is_stored(database: Path) -> None:
         assert d.text == "ABCDE"
 
 
+async def test_the_search_is_still_there_after_a_replay(database: Path) -> None:
+    async with desk(sessions=database) as d:
+        await d.type("AB")
+        await d.press("enter")
+        d.engine.write("CDE")
+        d.engine.finish()
+        await d.says("ready")
+        await browse(d)
+        await d.press("/", *"ABC", "down", "p")
+        await until(d.pilot, lambda: d.is_on(ReplayScreen))
+        await d.press("escape")
+        await until(d.pilot, lambda: d.is_on(SessionsScreen) and said(d) == "1 found")
+        assert d.app.screen.query_one("#sessions-search", Input).value == "ABC"
+        assert titles(d) == ["● ABCDE"]
+        await d.press("escape", "escape")
+        await closes(d)
+
+
 async def test_the_palette_replays_the_text_that_is_open() -> None:
     async with desk() as d:
         await d.type("AB")

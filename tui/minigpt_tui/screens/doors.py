@@ -155,15 +155,18 @@ def export(main: "MainScreen") -> None:
     )
 
 
-def sessions(main: "MainScreen", at: int | None = None) -> None:
-    """Show everything that was written before, with the mark at what is open, or elsewhere."""
+def sessions(main: "MainScreen", at: int | None = None, words: str = "") -> None:
+    """Show everything that was written before, with the mark at what is open, or elsewhere.
+
+    Or what of it has those words.
+    """
     from minigpt_tui.screens.sessions import SessionsScreen
 
     main.save()
     if main.keeper.sessions is None:
         main.tell("Nothing is stored: there is no database.")
         return
-    screen = SessionsScreen(main.keeper.sessions, main.keeper.id, at)
+    screen = SessionsScreen(main.keeper.sessions, main.keeper.id, at, words)
     main.app.push_screen(screen, partial(_turn_to, main))
 
 
@@ -177,7 +180,7 @@ def _turn_to(main: "MainScreen", chosen: "Chosen | None") -> None:
     try:
         if chosen.anew:
             document = main.keeper.sessions.peek(chosen.id)
-            replay(main, document, lambda: sessions(main, chosen.id))
+            replay(main, document, lambda: sessions(main, chosen.id, chosen.words))
         elif chosen.id != main.keeper.id:
             main.save()
             main.adopt(main.keeper.open(chosen.id))

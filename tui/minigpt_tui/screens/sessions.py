@@ -46,6 +46,8 @@ class Chosen:
     """Not to go on with it, but to see it written once more."""
     is_gone: bool
     """The one that is open was deleted: it must not be written on."""
+    words: str
+    """Those that are searched for."""
 
 
 class SessionsScreen(ModalScreen[Chosen], Window):
@@ -96,6 +98,7 @@ class SessionsScreen(ModalScreen[Chosen], Window):
         sessions: Sessions,
         current: int,
         at: int | None = None,
+        words: str = "",
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Make the screen.
@@ -104,12 +107,14 @@ class SessionsScreen(ModalScreen[Chosen], Window):
             sessions: those that are stored.
             current: the one that is open.
             at: where the mark is at first; None: there.
+            words: those that are searched for at first.
             clock: tells the time.
         """
         super().__init__()
         self._sessions = sessions
         self._current = current
         self._at_first = current if at is None else at
+        self._words = words
         self._clock = clock
         self._shown: tuple[Found, ...] = ()
         """What is in the list; without a search, no snippets."""
@@ -128,7 +133,7 @@ class SessionsScreen(ModalScreen[Chosen], Window):
             says = (f"{keys[f'sessions.{name}']} {name}" for name in names)
             window.border_subtitle = " · ".join(("Enter open", *says))
             search = f"{keys['sessions.search']} searches all texts and names"
-            yield Line(placeholder=search, id="sessions-search")
+            yield Line(self._words, placeholder=search, id="sessions-search")
             with Container(id="sessions-body"):
                 with Container(id="sessions-list"):
                     yield Options(markup=False, compact=True)
@@ -241,7 +246,8 @@ class SessionsScreen(ModalScreen[Chosen], Window):
             self._choose(id)
 
     def _choose(self, id: int | None, *, anew: bool = False) -> None:
-        self.dismiss(Chosen(id, anew, self._current in self._deleted))
+        words = self.query_one("#sessions-search", Input).value
+        self.dismiss(Chosen(id, anew, self._current in self._deleted, words))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return action != "search" or not isinstance(self.focused, Input)
