@@ -521,10 +521,11 @@ async def test_what_is_pasted_to_the_palette_is_harmless_too() -> None:
         await until(d.pilot, lambda: d.app.screen.query_one(Input).value == "a␛[31m")
 
 
-async def test_a_double_click_beside_the_palette_closes_it_once() -> None:
+@pytest.mark.parametrize("opens", ["action_command_palette", "search_themes"])
+async def test_a_double_click_beside_the_palette_closes_it_once(opens: str) -> None:
     async with desk() as d:
-        await d.press("ctrl+p")
-        assert d.is_on(Palette)
+        getattr(d.app, opens)()
+        await until(d.pilot, lambda: d.is_on(Palette))
         for chain in (1, 2):
             d.app.screen._forward_event(
                 events.Click(None, 1, 1, 0, 0, 1, False, False, False, 1, 1, chain=chain)

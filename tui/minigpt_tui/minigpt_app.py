@@ -15,7 +15,7 @@ from textual.binding import Binding
 from textual.driver import Driver
 from textual.errors import NoWidget
 from textual.screen import Screen
-from textual.theme import Theme
+from textual.theme import Theme, ThemeProvider
 from textual.widgets import Input, TextArea
 
 from minigpt.errors import InputError
@@ -170,6 +170,12 @@ class MinigptApp(App[str]):
 
         if not isinstance(self.screen, Palette):
             self.push_screen(Palette())
+
+    def search_themes(self) -> None:
+        """As Textual does it, but for its crashes."""
+        from minigpt_tui.screens.palette import Palette
+
+        self.push_screen(Palette([ThemeProvider], placeholder="Search for themes…"))
 
     def get_default_screen(self) -> Screen[None]:
         return MainScreen(
