@@ -16,6 +16,7 @@ from pathlib import Path
 
 from benchmarks.models import TOKENIZER, export_model, random_model
 from minigpt.config import PRESETS, GPTConfig
+from minigpt.cores import free_cores
 from minigpt.runtime.decoder import Decoder
 from minigpt.runtime.generation import generate
 from minigpt.runtime.library import load
@@ -50,7 +51,11 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=512)
     arguments = parser.parse_args()
     cores = default_threads(2**31)
-    print(f"{cores} cores, {arguments.rounds} rounds of {arguments.tokens} tokens; tokens/s\n")
+    free = free_cores()
+    print(
+        f"{cores} cores, {free} of them free, {arguments.rounds} rounds of {arguments.tokens} "
+        "tokens; tokens/s\n"
+    )
     print("| model | parameters | | MB of weights | 1 thread | all | all / 1 | the rule | loses |")
     print("|---|---:|---|---:|---:|---:|---:|---|---:|")
     for name, config in SHAPES.items():
@@ -65,7 +70,7 @@ def main() -> None:
                 rounds.append([tokens_per_s(decoder, arguments.tokens) for decoder in decoders])
             one, every = (statistics.median(column) for column in zip(*rounds, strict=True))
             gain = statistics.median(b / a for a, b in rounds)
-            chosen = default_threads(int(megabytes * 1e6))
+            chosen = default_threads(int(megabytes * 1e6), free)
             kept = (1 if chosen == 1 else gain) / max(1, gain)
             print(
                 f"| {name} | {model.config.n_params():,} | {precision} | {megabytes:.1f} | "

@@ -1,25 +1,37 @@
 """How many processors there are for us, and whether anybody else is at work."""
 
+import contextlib
+import math
 import os
 import time
 from pathlib import Path
 
 _PROC = Path("/proc")
+_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 
 
 def usable_cores() -> int:
-    """Those that this process may use: a container may own two cores of sixty-four."""
+    """Those that this process may use: a container may own two of sixty-four, or so much time."""
+    n = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        n = len(os.sched_getaffinity(0))
+    try:
+        quota, period = _CPU_MAX.read_text(encoding="ascii").split()  # of a container's group
+        return max(1, min(n, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError, ZeroDivisionError):  # "max", where there is no limit
+        return n
 
 
 def free_cores() -> int | None:
-    """How many of those no other process wants just now; None: nobody counts.
+    """How many of those no other process wants just now; None: it is not known.
 
-    Linux does. The least of three looks, as something runs for a moment on any machine; they take
-    1 ms.
+    Linux counts, for the whole machine; where some of its cores are not for us, it does not say on
+    which the others run. The least of three looks, as something runs for a moment on any machine;
+    they take 1 ms.
     """
+    cores = os.cpu_count() or 1
+    if usable_cores() < cores:
+        return None
     looks = []
     try:
         for pause_s in (0, 0.0005, 0.0005):
@@ -27,7 +39,7 @@ def free_cores() -> int | None:
             looks.append(_n_others())
     except (OSError, ValueError, IndexError):
         return None
-    return max(0, min(usable_cores(), (os.cpu_count() or 1) - min(looks)))
+    return max(0, cores - min(looks))
 
 
 def _n_others() -> int:
@@ -37,8 +49,9 @@ def _n_others() -> int:
     import.
     """
     running = (_PROC / "loadavg").read_text(encoding="ascii").split()[3]  # such as 2/80
-    states = [
-        (task / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
-        for task in (_PROC / "self" / "task").iterdir()
-    ]
-    return int(running.partition("/")[0]) - states.count("R")
+    n_ours = 0
+    for task in (_PROC / "self" / "task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended since
+            stat = (task / "stat").read_text(encoding="utf-8")
+            n_ours += stat.rpartition(")")[2].split()[0] == "R"
+    return int(running.partition("/")[0]) - n_ours

@@ -22,7 +22,7 @@ def make_proc(folder: Path, loadavg: str, tasks: str) -> Path:
         (1, "R", 4, 4),
         (2, "RSR", 4, 4),  # a thread of our own
         (2, "RSS", 4, 3),  # another process
-        (2, "R", 2, 2),  # it has other cores to run on
+        (2, "R", 2, None),  # it may run on ours, or not
         (9, "RS", 4, 0),
     ],
 )
@@ -32,7 +32,7 @@ def test_cores_are_free_that_no_other_process_wants(
     running: int,
     tasks: str,
     usable: int,
-    free: int,
+    free: int | None,
 ) -> None:
     proc = make_proc(tmp_path, f"0.74 1.16 1.29 {running}/80 6158\n", tasks)
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
@@ -58,3 +58,18 @@ def test_where_nobody_counts_it_is_not_known(
     assert cores.free_cores() is None
     monkeypatch.setattr(cores, "_PROC", make_proc(tmp_path, content, "R"))
     assert cores.free_cores() is None
+
+
+@pytest.mark.parametrize(
+    ("limit", "usable"), [("150000 100000", 2), ("5000 100000", 1), ("900000 100000", 4),
+                          ("max 100000", 4), ("", 4), ("1 0", 4)]
+)  # fmt: skip
+def test_a_container_may_have_the_time_of_fewer_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, usable: int
+) -> None:
+    path = tmp_path / "cpu.max"
+    path.write_text(limit, encoding="ascii")
+    monkeypatch.setattr(cores, "_CPU_MAX", path)
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 3}, raising=False)
+    assert cores.usable_cores() == usable

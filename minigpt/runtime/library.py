@@ -236,8 +236,8 @@ def load(
             many cores nobody else wants just now. They change the speed, and not a bit of what is
             computed.
         device: "cpu", or "cuda", for which onnxruntime-gpu must be installed.
-        sparing: let the threads sleep between tokens even where cores are free: for a program
-            that has something to do there, such as drawing a screen.
+        sparing: do not count free cores, and let the threads sleep between tokens: for a program
+            that has something to do meanwhile, such as drawing a screen.
 
     Raises:
         InputError: the file is missing, damaged, foreign, or asks for what no model of ours needs;

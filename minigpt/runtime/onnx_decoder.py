@@ -34,7 +34,7 @@ class OnnxDecoder:
     Args of the constructor:
         file: the model.
         threads: to compute with; None: see `default_threads`.
-        sparing: leave the cores to others between tokens.
+        sparing: do not count free cores; leave them to others between tokens.
 
     Raises:
         InputError: onnxruntime cannot read the file after all.
