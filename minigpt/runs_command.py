@@ -57,7 +57,12 @@ def runs_table(runs: list[RunSummary]) -> Table:
     table.add_column("corpus")
     texts = [run.corpus_sha256 for run in runs]
     for i, run in enumerate(runs):
-        is_best = texts.count(texts[i]) > 1 and texts.index(texts[i]) == i
+        is_best = (
+            run.corpus_sha256 is not None
+            and run.best_val_loss is not None
+            and texts.count(run.corpus_sha256) > 1
+            and texts.index(run.corpus_sha256) == i
+        )
         of = "?" if run.max_steps is None else f"{run.max_steps:,}"
         table.add_row(
             Text(one_line(run.name)),  # Text, so that nothing in a name is markup

@@ -39,7 +39,7 @@ class Found(Message):
 class RunPicker(ModalScreen[Path | None], Window):
     """Lists the runs there are; closes with the folder of the chosen one, or with None.
 
-    Those that go on come first, then the best ones.
+    Those that go on come first, then of each text the best ones.
     """
 
     BINDINGS = [

@@ -1,6 +1,5 @@
 """Watching a training run from its folder, while it goes on or afterwards."""
 
-import shlex
 import time
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from textual.containers import Container, Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from minigpt.terminal import one_line
+from minigpt.terminal import one_line, shell_word
 from minigpt.training.progress import MEMORISING
 from minigpt_tui.run_reader import RunReader, RunView
 from minigpt_tui.screens.window import Window
@@ -181,5 +180,4 @@ def hint(view: RunView) -> str:
         is_new = view.state == "running" or not view.step
         return "Waiting for its first checkpoint." if is_new else "Its checkpoints are not here."
     folder, name = one_line(str(view.folder)), one_line(view.folder.resolve().name)
-    # one of them may begin with a dash, or hold a space
-    return f"Talk to it: minigpt export {shlex.quote(folder)} --onnx {shlex.quote(name + '.onnx')}"
+    return f"Talk to it: minigpt export {shell_word(folder)} --onnx {shell_word(name + '.onnx')}"
