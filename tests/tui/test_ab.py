@@ -245,7 +245,8 @@ async def test_the_better_one_is_the_one_to_go_on_with(tmp_path: Path, is_stored
         await d.press("f8")
         await until(d.pilot, lambda: d.app.screen is d.main)
         assert d.main.writer.document.text == "ROMEO: NO"
-        assert d.notices[-1].startswith("You go on with B.")
+        hint = " Ctrl+O has the other texts." if is_stored else ""
+        assert d.notices[-1] == f"You go on with B.{hint}"
         assert d.main.query_one(SamplingPanel).params == replace(OTHERS, temperature=1.2)
         assert d.first.asked(Open)[-1] == Open(Path("other.onnx"))
         await until(d.pilot, lambda: d.main.writer.model is not None)
@@ -277,6 +278,45 @@ async def test_a_text_that_the_disk_did_not_take_is_gone_on_with_all_the_same(
         d.main.save()
         assert d.main.keeper.sessions
         assert d.main.keeper.sessions.load(d.main.keeper.id).text == f"ROMEO:{text}"
+
+
+async def test_what_the_disk_did_not_take_at_last_is_not_lost_either(tmp_path: Path) -> None:
+    async with two_panes(sessions=tmp_path / "sessions.db") as d:
+        await d.press("enter")
+        d.second.write(" NO")
+        await d.sees("ROMEO:", "ROMEO: NO")
+        d.screen._save()
+        stored = d.both.b.keeper.sessions
+        assert stored
+        (n_pages,) = stored._db._db.execute("PRAGMA page_count").fetchone()
+        stored._db._db.execute(f"PRAGMA max_page_count = {n_pages}")
+        text = "".join(chr(33 + i * i % 90) for i in range(50_000))
+        d.second.write(text)
+        await until(d.pilot, lambda: stored.is_behind)
+        await d.press("f8")
+        await until(d.pilot, lambda: d.app.screen is d.main)
+        assert d.main.writer.document.text == f"ROMEO: NO{text}"
+
+
+async def test_bans_of_a_model_that_is_left_are_not_kept() -> None:
+    async with two_panes() as d:
+        await d.press("enter")
+        d.second.write(" NO")
+        await d.sees("ROMEO:", "ROMEO: NO")
+        d.both.b.panel.take(replace(OTHERS, logit_bias=((3, -1.0),)))
+        d.second.opens = False
+        d.both.b.writer.open(Path("other.onnx"))
+        await d.press("f8")
+        await until(d.pilot, lambda: d.app.screen is d.main)
+        assert d.main.query_one(SamplingPanel).params == OTHERS
+
+
+async def test_what_waits_for_a_refresh_may_find_the_screen_closed() -> None:
+    async with two_panes() as d:
+        screen = d.screen
+        await d.press("escape")
+        await until(d.pilot, lambda: not screen.query(SamplingPanel))
+        screen._leave_hidden_panel()
 
 
 async def test_nothing_is_written_from_nothing() -> None:

@@ -29,6 +29,7 @@ from minigpt_tui.sessions import BESIDE
 from minigpt_tui.widgets.key_line import KeyLine
 from minigpt_tui.widgets.pane import Pane
 from minigpt_tui.widgets.prompt import Prompt
+from minigpt_tui.widgets.sampling_panel import SamplingPanel
 from minigpt_tui.widgets.token_view import TokenView
 from minigpt_tui.widgets.two_panes import TwoPanes
 from minigpt_tui.writer import State, Writer
@@ -295,8 +296,10 @@ class ABScreen(Window):
             return
         self.both.stop()
         self._save()
-        writer = pane.writer
-        self.dismiss(Kept(pane.letter, writer.document, pane.keeper.id, writer.path, pane.params))
+        writer, params = pane.writer, pane.params
+        if writer.model is None or writer.model.path != writer.path:  # another one is being opened
+            params = replace(params, logit_bias=())  # ids are of one vocabulary
+        self.dismiss(Kept(pane.letter, writer.document, pane.keeper.id, writer.path, params))
 
     def action_interrupt(self) -> None:
         """Ctrl+C: copy what is selected, else stop, else what Textual does."""
@@ -347,6 +350,8 @@ class ABScreen(Window):
 
     def _leave_hidden_panel(self) -> None:
         """Keys must not change settings that nobody sees, nor hints lead to them."""
+        if len(self.query(SamplingPanel)) < 2:  # it was closed since a refresh was waited for
+            return
         self._numbers.now()
         for pane in self.both.panes:
             if self.focused and pane.panel in self.focused.ancestors and not pane.panel.display:

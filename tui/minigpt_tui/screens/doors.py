@@ -4,6 +4,7 @@ Each is imported as it opens: together they would make the start 40 ms longer.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
@@ -115,16 +116,25 @@ def _go_on(main: "MainScreen", kept: "Kept | None") -> None:
     if kept is None:
         return
     main.save()
-    try:
-        document = main.keeper.open(kept.session) if main.keeper.sessions else kept.document
-    except InputError:  # the disk has not taken it: all of it is to be stored anew
-        main.keeper.begin()
-        document = kept.document
-    main.adopt(document)
+    main.adopt(_stored(main, kept))
     main.converse(None)  # it was in the other text
     main.query_one(SamplingPanel).take(kept.params)
-    key = keys_of(main)["sessions"]
-    main.tell(f"You go on with {kept.letter}. The other one, and the text before: {key}.")
+    sessions = main.keeper.sessions
+    others = [info for info in sessions.list(2) if info.id != main.keeper.id] if sessions else []
+    hint = f" {keys_of(main)['sessions']} has the other texts." if others else ""
+    main.tell(f"You go on with {kept.letter}.{hint}")
+
+
+def _stored(main: "MainScreen", kept: "Kept") -> Document:
+    """The text as it is stored, to go on with; where the disk has not taken it, to store anew."""
+    if main.keeper.sessions is not None:
+        with suppress(InputError):
+            document = main.keeper.open(kept.session)
+            ends = [(len(each.nodes), each.head) for each in (document, kept.document)]
+            if ends[0] == ends[1]:
+                return document
+    main.keeper.begin()
+    return kept.document
 
 
 def _beginning(main: "MainScreen") -> str:
