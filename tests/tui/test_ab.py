@@ -298,6 +298,19 @@ async def test_what_the_disk_did_not_take_at_last_is_not_lost_either(tmp_path: P
         assert d.main.writer.document.text == f"ROMEO: NO{text}"
 
 
+async def test_a_text_is_not_said_to_be_of_a_model_that_came_later() -> None:
+    async with two_panes((120, 30)) as d:
+        await d.press("enter")
+        d.second.write(" NO")
+        d.second.finish()
+        await d.sees("ROMEO:", "ROMEO: NO")
+        assert "text by" not in d.header(d.both.b)
+        d.both.b.writer.document.runs[-1].model_name = "older"
+        d.both.b.writer.document.runs[-1].model_sha256 = "0" * 64
+        d.both.show_numbers()
+        assert "text by older" in d.header(d.both.b)
+
+
 async def test_bans_of_a_model_that_is_left_are_not_kept() -> None:
     async with two_panes() as d:
         await d.press("enter")

@@ -383,6 +383,7 @@ async def _still_answers(
         main.open_model(MODEL)
         engine.act()
         await until(pilot, lambda: main.writer.state is not State.LOADING)
+    main.converse(None)  # a new text would go on with it
     hands.press("ctrl+n")
     await until(pilot, lambda: not main.writer.document.text and main.focused is not None)
     prompt = main.query_one(Prompt)

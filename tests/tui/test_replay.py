@@ -122,6 +122,13 @@ def test_what_needs_another_model_is_told_and_not_written() -> None:
     assert summary(replay.verdicts) == "1 of 2 runs came out the same."
 
 
+def test_where_all_needs_another_model_nothing_failed() -> None:
+    writer, engine = ready()
+    write(writer, engine, "A", "B")
+    writer.document.runs[0].model_sha256 = "0123456789abcdef"
+    assert summary(begun(writer).verdicts).startswith("Nothing was written anew")
+
+
 def test_runs_that_cannot_be_written_are_told() -> None:
     writer, engine = ready()
     write(writer, engine, "A", "B")

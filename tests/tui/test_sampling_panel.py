@@ -50,6 +50,21 @@ class Host(App[None]):
         return self.panel.query_one(MoreRow).render().plain
 
 
+async def test_a_long_seed_is_shown_whole() -> None:
+    app = Host(seed_hint="Ctrl+R new")
+    async with app.run_test(size=(30, 20)) as pilot:
+        seed, hint = app.panel.query_one("#seed", Input), app.panel.query_one("#seed-hint")
+        for value, is_hinted in ((7, True), (123456789, False), (42, True)):
+            app.panel.take(SamplingParams(seed=value))
+            await pilot.pause()
+            assert hint.display is is_hinted
+            assert seed.size.width > len(seed.value)
+        seed.focus()
+        await pilot.press(*"4000000000")
+        assert seed.size.width > len(seed.value) == 10
+        assert not hint.display
+
+
 async def test_what_fits_a_small_screen_comes_first() -> None:
     app = Host()
     async with app.run_test(size=(30, 8)):

@@ -209,6 +209,22 @@ async def test_a_conversation_does_not_go_on_in_another_text(database: Path) -> 
         assert (d.engine.last_generate.text, d.engine.last_generate.stop) == (NEW, ())
 
 
+async def test_who_goes_on_with_another_models_text_is_told(database: Path) -> None:
+    document = Document()
+    document.begin_run(SamplingParams(), model_name="older", model_sha256="0" * 64)
+    document.append_user("HELLO")
+    sessions = Sessions(database)
+    sessions.save(sessions.create(), document)
+    sessions.close()
+    async with desk(sessions=database) as d:
+        await d.says("ready")
+        await browse(d)
+        await d.press("enter")
+        await closes(d)
+        assert d.text == "HELLO"
+        assert d.notices == ["older wrote this; scripted goes on. F2 changes it."]
+
+
 async def test_what_was_chosen_is_opened_wherever_the_mark_is_by_then(database: Path) -> None:
     async with desk(sessions=database) as d:
         await browse(d)

@@ -420,6 +420,8 @@ async def test_the_next_name_is_the_one_after_that_in_the_field() -> None:
         assert (me.value, you.value) == ("NURSE", "ROMEO")
         await d.press("backspace", "up")
         assert you.value == "NURSE"
+        await d.press(*"ME")  # in the place of a name that was only looked at
+        assert you.value == "ME"
 
 
 async def test_who_does_not_wait_talks_in_paragraphs() -> None:

@@ -59,6 +59,20 @@ async def test_when_it_rests_the_panel_shows_what_could_come_next() -> None:
         assert [row.split()[0] for row in rows[2:4]] == ["B", "C"]
 
 
+async def test_another_place_is_seen_from_its_likeliest_on() -> None:
+    async with desk() as d:
+        await wrote(d)
+        await sees_row(d, "Next character")
+        panel = d.main.query_one(CandidatesPanel)
+        panel.focus()
+        await d.press("end")
+        assert panel.chosen > 3
+        d.main.query_one(Prompt).focus()
+        await d.press("left")
+        await sees_row(d, "Character 4")
+        assert (panel.chosen, panel._top) == (0, 0)
+
+
 async def test_while_it_writes_the_panel_shows_what_it_drew_from() -> None:
     async with desk() as d:
         await d.type("R")

@@ -163,6 +163,8 @@ def summary(verdicts: list[Verdict]) -> str:
     if n_same == len(verdicts):
         runs = "The run came" if n_same == 1 else f"All {n_same} runs came"
         return f"{runs} out the same: {n_chars:,} characters, and not one is another."
+    if all(verdict.outcome is Outcome.OTHER_MODEL for verdict in verdicts):
+        return "Nothing was written anew: that takes the model that wrote it."
     found = f"{n_same} of {len(verdicts)} runs came out the same."
     if any(verdict.outcome is Outcome.DIFFERENT for verdict in verdicts):
         found += (

@@ -372,7 +372,7 @@ def _duplicate(db: sqlite3.Connection, id: int, copy: int, now: float) -> bool:
 
 def _index(db: sqlite3.Connection, id: int, document: Document) -> None:
     """Make all that was ever written findable: each branch from a few words before its fork on."""
-    text = "\n".join(
+    text = "\n…\n".join(
         document.nodes.tail(branch.leaf, branch.length - branch.fork + _CONTEXT)
         for branch in document.leaves()
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from minigpt.errors import InputError
 from minigpt.runtime.chat import speakers
-from minigpt.terminal import printable
+from minigpt.terminal import one_line, printable
 from minigpt_tui import cards
 from minigpt_tui.document import Document
 from minigpt_tui.keymap import keys_of
@@ -193,10 +193,19 @@ def _turn_to(main: "MainScreen", chosen: "Chosen | None") -> None:
             replay(main, document, lambda: sessions(main, chosen.id, chosen.words))
         elif chosen.id != main.keeper.id:
             main.save()
-            main.adopt(main.keeper.open(chosen.id))
+            main.adopt(document := main.keeper.open(chosen.id))
             main.converse(None)  # it was in the other text
+            _tell_of_another_model(main, document)
     except InputError as error:
         main.tell(printable(str(error)), is_error=True)
+
+
+def _tell_of_another_model(main: "MainScreen", document: Document) -> None:
+    """Where not the model that wrote a text would go on with it."""
+    model, runs = main.writer.model, document.runs
+    if model and runs and runs[-1].model_sha256 not in ("", model.checksum):
+        wrote, key = one_line(runs[-1].model_name), keys_of(main)["models"]
+        main.tell(f"{wrote} wrote this; {one_line(model.card.name)} goes on. {key} changes it.")
 
 
 def replay(main: "MainScreen", document: Document, then: Callable[[], None] = lambda: None) -> None:

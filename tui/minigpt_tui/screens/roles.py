@@ -109,11 +109,13 @@ class RolesScreen(ModalScreen[Roles | None], Window):
             at = (at + by) % len(names)
             self.query_one(OptionList).highlighted = at
             field.value = names[at]
+            field.select_all()  # so that what is typed takes its place
 
     @on(OptionList.OptionSelected)
     def _take(self, message: OptionList.OptionSelected) -> None:
         if isinstance(self.focused, Input):
             self.focused.value = str(message.option_id)
+            self.focused.select_all()
 
     @on(Input.Submitted)
     def _begin(self) -> None:

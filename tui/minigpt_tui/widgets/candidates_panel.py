@@ -107,7 +107,7 @@ class CandidatesPanel(Widget, can_focus=True):
         """
         kept = self.candidate if place is self._place else None
         self._title, self._place, self._thoughts, self._chars = title, place, thoughts, chars
-        at = self.chosen
+        at = self.chosen if kept or self.has_focus else 0  # the likeliest, unless one looks
         if kept and thoughts:
             # under other settings it may stand elsewhere; what was just banned is left behind
             ids = [c.id for c in thoughts.candidates if c.bias > -math.inf]

@@ -9,6 +9,7 @@ from textual.containers import Vertical
 from textual.message import Message
 
 from minigpt.runtime.params import SamplingParams
+from minigpt.terminal import one_line
 from minigpt_tui.keeper import Keeper
 from minigpt_tui.messages import ParamsChanged
 from minigpt_tui.parting import Parting
@@ -161,12 +162,19 @@ class Pane(Vertical):
         self.query_one(PaneHeader).heading = Heading(
             self.letter,
             _name(mine, others),
-            _model_traits(mine, others) + self._text_traits(other),
+            self._author(mine) + _model_traits(mine, others) + self._text_traits(other),
             self.writer.state,
             self.writer.gauge.tokens_per_s,
             self._tally.written.bits_per_char,
             is_chosen,
         )
+
+    def _author(self, model: Opened | None) -> tuple[str, ...]:
+        """Who wrote the text, where that is not the model that is open now."""
+        runs = self.writer.document.runs
+        if model is None or not runs or runs[-1].model_sha256 in ("", model.checksum):
+            return ()
+        return (f"text by {one_line(runs[-1].model_name)}",)
 
     def _text_traits(self, other: "Pane") -> tuple[str, ...]:
         """Settings that the text was written with; "was" says that one is another by now."""

@@ -54,6 +54,9 @@ MAIN = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
 """Always in sight; the others are behind a row, and named there when they are not at rest."""
 
 
+SEED_LABEL_CELLS = 13
+
+
 class SamplingPanel(VerticalScroll, can_focus=False):
     """Holds the newest SamplingParams and posts ParamsChanged for each new one."""
 
@@ -61,7 +64,7 @@ class SamplingPanel(VerticalScroll, can_focus=False):
     SamplingPanel {
         #seed-row { height: 1; }
         #seed-row:focus-within #seed-label { color: $primary; text-style: bold; }
-        #seed-label { width: 13; }
+        #seed-label { width: 13; }  /* SEED_LABEL_CELLS */
         #seed { width: 1fr; background: $panel; }
         #seed-hint { width: auto; padding: 0 0 0 1; color: $text-muted; }
         #more-sliders { height: auto; display: none; }
@@ -129,6 +132,15 @@ class SamplingPanel(VerticalScroll, can_focus=False):
     def on_mount(self) -> None:
         self._show_rows()
 
+    def on_resize(self) -> None:
+        self._fit_seed()
+
+    def _fit_seed(self) -> None:
+        """Let the hint make room for a long seed, which would look like another one."""
+        hint, seed = self.query_one("#seed-hint"), self.query_one("#seed", Input)
+        room = self.query_one("#seed-row").size.width - SEED_LABEL_CELLS - len(self._seed_hint) - 1
+        hint.display = len(seed.value) < room  # the cursor takes one
+
     def _slider(self, name: str) -> Slider:
         label = SHORT_NAMES.get(name, name.replace("_", "-"))
         scale = replace(SLIDERS[name], default=getattr(self._defaults, name))
@@ -144,6 +156,7 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         seed = self.query_one("#seed", Input)
         with seed.prevent(Input.Changed):
             seed.value = str(params.seed)
+        self._fit_seed()
         self._take(params)
 
     def reset(self) -> None:
@@ -213,6 +226,7 @@ class SamplingPanel(VerticalScroll, can_focus=False):
     @on(Input.Changed, "#seed")
     def _take_seed(self, message: Input.Changed) -> None:
         message.stop()
+        self._fit_seed()
         try:
             self._take(replace(self.params, seed=int(message.input.value)))
         except (ValueError, InputError):
