@@ -298,6 +298,18 @@ async def test_what_the_disk_did_not_take_at_last_is_not_lost_either(tmp_path: P
         assert d.main.writer.document.text == f"ROMEO: NO{text}"
 
 
+async def test_an_example_gives_way_to_what_is_typed_and_words_of_ones_own_do_not() -> None:
+    async with two_panes() as d:
+        assert d.screen.query_one(Prompt).text == "ROMEO:"
+        await d.press("M")
+        assert d.screen.query_one(Prompt).text == "M"
+    async with main_screen() as d:
+        await d.press("K", "f10")
+        await until(d.pilot, lambda: d.app.screen is not d.main)
+        await d.press("M")
+        assert d.screen.query_one(Prompt).text == "KM"
+
+
 async def test_a_text_is_not_said_to_be_of_a_model_that_came_later() -> None:
     async with two_panes((120, 30)) as d:
         await d.press("enter")

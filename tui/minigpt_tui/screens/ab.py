@@ -108,6 +108,7 @@ class ABScreen(Window):
         params: SamplingParams,
         text: str,
         *,
+        is_example: bool,
         other_model: Path | None,
         presets: Mapping[str, Changes],
         sent: History,
@@ -122,6 +123,7 @@ class ABScreen(Window):
             model: what both begin with.
             params: the settings that A begins with; B too, if it has another model.
             text: what the prompt begins with.
+            is_example: it is not the user's, who may type another one in its place.
             other_model: what B begins with instead.
             presets: what the sliders can be set to by name.
             sent: what was sent before.
@@ -139,7 +141,7 @@ class ABScreen(Window):
             Pane("B", Writer(self._second_engine), others, presets, b),
         )
         self._first_models = (model, other_model or model)
-        self._first_text = text
+        self._first_text, self._is_example = text, is_example
         self._sent = sent
         self._is_over = False
         self._frames = Pace(self, FRAME_S, self._draw)
@@ -161,6 +163,8 @@ class ABScreen(Window):
         send = keys_of(prompt)["prompt.submit"]
         prompt.placeholder = Content(f"Type a beginning; {send} writes on from it in both")
         prompt.give_back(self._first_text)
+        if self._is_example:
+            prompt.select_all()
         self.app.theme_changed_signal.subscribe(self, lambda _: self.both.mark())
         self.set_interval(SAVE_S, self._save)
         self._numbers.now()

@@ -102,8 +102,11 @@ def compare(
 
     model = main.lend_engine()
     panel = main.query_one(SamplingPanel)
+    beginning = _beginning(main)
+    example = "" if beginning else main.query_one(Welcome).marked
     screen = ABScreen(
-        main.writer.beside(), make_engine, model, panel.params, _beginning(main), other_model=other,
+        main.writer.beside(), make_engine, model, panel.params, beginning or example,
+        is_example=not beginning, other_model=other,
         presets=panel.presets, sent=main.query_one(Prompt).sent.beside(), sessions=sessions,
         last_words=main.last_words,
     )  # fmt: skip
@@ -138,14 +141,14 @@ def _stored(main: "MainScreen", kept: "Kept") -> Document:
 
 
 def _beginning(main: "MainScreen") -> str:
-    """The text up to the cursor; without one, the words that it began with."""
+    """The text up to the cursor; without one, the words that it began with, or that are typed."""
     document, cursor = main.writer.document, main.query_one(TokenView).cursor
     if cursor is not None:
         return printable(document.text[:cursor])
     n_words = sum(1 for _ in takewhile(document.is_user, range(len(document))))
     if n_words:
         return document.text[:n_words]
-    return main.query_one(Prompt).words or main.query_one(Welcome).marked
+    return main.query_one(Prompt).words
 
 
 def export(main: "MainScreen") -> None:
