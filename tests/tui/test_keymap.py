@@ -10,6 +10,11 @@ from textual.widgets import TextArea
 
 from minigpt.errors import InputError
 from minigpt_tui.keymap import keymap
+from minigpt_tui.screens.branches import BranchesScreen
+from minigpt_tui.screens.sessions import SessionsScreen
+from minigpt_tui.screens.watch import WatchScreen
+from minigpt_tui.widgets.side_by_side import SideBySide
+from minigpt_tui.widgets.token_view import TokenView
 
 
 class Knob(Widget, can_focus=True):
@@ -151,3 +156,14 @@ def test_a_key_of_a_class_above_can_be_bound_anew() -> None:
 
 def test_two_screens_may_share_a_key() -> None:
     assert keymap({"picker.close": "f1,h"}, OWNERS) == {"picker.close": "f1,h"}
+
+
+@pytest.mark.parametrize(
+    "owner", [BranchesScreen, SessionsScreen, WatchScreen, SideBySide, TokenView]
+)
+def test_a_letter_is_heeded_in_capitals_too(owner: type[DOMNode]) -> None:
+    """They are shown as capitals; and caps lock may be on."""
+    found = [b.key.split(",") for b in owner.BINDINGS if isinstance(b, Binding)]
+    letters = [keys for keys in found if len(keys[0]) == 1]
+    assert letters
+    assert all(keys[0].upper() in keys for keys in letters)

@@ -66,8 +66,8 @@ class BranchesScreen(Window):
     """
     BINDINGS = [
         Binding("enter", "go", "Go there", id="branches.go"),
-        Binding("n,f2", "name", "Name", id="branches.name"),
-        Binding("c,space", "compare", "Compare", id="branches.compare"),
+        Binding("n,N,f2", "name", "Name", id="branches.name"),
+        Binding("c,C,space", "compare", "Compare", id="branches.compare"),
         Binding("escape,f8,b,q", "close", "Close", id="branches.close"),
         Binding("f1", "app.help", "Help", id="branches.help"),
     ]

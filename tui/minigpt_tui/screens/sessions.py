@@ -61,11 +61,11 @@ class SessionsScreen(ModalScreen[Chosen], Window):
         # priority, or letters typed right after would be commands
         Binding("slash,ctrl+f", "search", "Search", priority=True, id="sessions.search"),
         Binding("down", "list", show=False, id="sessions.list"),
-        Binding("r", "rename", "Rename", id="sessions.rename"),
-        Binding("d", "duplicate", "Duplicate", id="sessions.duplicate"),
-        Binding("p", "replay", "Replay", id="sessions.replay"),
+        Binding("r,R", "rename", "Rename", id="sessions.rename"),
+        Binding("d,D", "duplicate", "Duplicate", id="sessions.duplicate"),
+        Binding("p,P", "replay", "Replay", id="sessions.replay"),
         Binding("delete", "delete", "Delete", id="sessions.delete"),
-        Binding("u,ctrl+z", "undelete", "Undo", id="sessions.undelete"),
+        Binding("u,U,ctrl+z", "undelete", "Undo", id="sessions.undelete"),
     ]
     CSS = """
     SessionsScreen {

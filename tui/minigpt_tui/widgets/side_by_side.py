@@ -50,10 +50,10 @@ class SideBySide(ScrollView, can_focus=True):
     }
     ALLOW_SELECT = False
     BINDINGS = [
-        Binding("n,right", "difference(1)", "Next difference", id="compare.next"),
-        Binding("p,left", "difference(-1)", "Previous", id="compare.previous"),
-        Binding("k", "scroll_up", "Up", show=False, id="compare.up"),
-        Binding("j", "scroll_down", "Down", show=False, id="compare.down"),
+        Binding("n,N,right", "difference(1)", "Next difference", id="compare.next"),
+        Binding("p,P,left", "difference(-1)", "Previous", id="compare.previous"),
+        Binding("k,K", "scroll_up", "Up", show=False, id="compare.up"),
+        Binding("j,J", "scroll_down", "Down", show=False, id="compare.down"),
     ]
 
     def __init__(self, comparison: Comparison, *, id: str | None = None) -> None:

@@ -76,11 +76,11 @@ class TokenView(ScrollView, can_focus=True):
 
     BINDINGS = [
         Binding("enter", "screen.alternatives", "Others", id="text.enter"),
-        Binding("h", "screen.heat", "Heat", show=False, id="text.heat"),
-        Binding("a", "screen.attention", "Attention", show=False, id="text.attention"),
-        Binding("b", "screen.branches", "Branches", id="text.branches"),
-        Binding("u", "screen.undo", "Undo", show=False, id="text.undo"),
-        Binding("r", "screen.redo", "Redo", show=False, id="text.redo"),
+        Binding("h,H", "screen.heat", "Heat", show=False, id="text.heat"),
+        Binding("a,A", "screen.attention", "Attention", show=False, id="text.attention"),
+        Binding("b,B", "screen.branches", "Branches", id="text.branches"),
+        Binding("u,U", "screen.undo", "Undo", show=False, id="text.undo"),
+        Binding("r,R", "screen.redo", "Redo", show=False, id="text.redo"),
         Binding("left", "move(-1)", "Character before", show=False, id="text.left"),
         Binding("right", "move(1)", "Character after", show=False, id="text.right"),
         Binding("up,k", "move_rows(-1)", "Row above", show=False, id="text.up"),
