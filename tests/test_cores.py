@@ -54,6 +54,8 @@ def test_what_runs_for_a_moment_does_not_count(monkeypatch: pytest.MonkeyPatch) 
 def test_where_nobody_counts_it_is_not_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
 ) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(cores, "usable_cores", lambda: 4)
     monkeypatch.setattr(cores, "_PROC", tmp_path / "nowhere")
     assert cores.free_cores() is None
     monkeypatch.setattr(cores, "_PROC", make_proc(tmp_path, content, "R"))

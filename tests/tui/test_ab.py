@@ -321,6 +321,9 @@ async def test_a_text_is_not_said_to_be_of_a_model_that_came_later() -> None:
         d.both.b.writer.document.runs[-1].model_sha256 = "0" * 64
         d.both.show_numbers()
         assert "text by older" in d.header(d.both.b)
+        d.both.b.writer.document.runs[-1].model_name = CARD.name
+        d.both.show_numbers()
+        assert f"text by another {CARD.name}" in d.header(d.both.b)
 
 
 async def test_bans_of_a_model_that_is_left_are_not_kept() -> None:
@@ -643,6 +646,17 @@ async def test_goes_on_from_the_cursor() -> None:
         await d.press("left", "left", "f10")
         await until(d.pilot, lambda: bool(d.made))
         assert d.screen.query_one(Prompt).text == "AY "
+
+
+async def test_goes_on_from_the_cursor_at_the_beginning_too() -> None:
+    async with main_screen() as d:
+        await d.press("H", "enter")
+        d.first.write("i")
+        d.first.finish()
+        await until(d.pilot, lambda: d.main.writer.document.text == "Hi")
+        await d.press("left", "home", "f10")
+        await until(d.pilot, lambda: d.app.screen is not d.main)
+        assert d.screen.query_one(Prompt).text == ""
 
 
 async def test_each_has_a_model_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from textual.widgets import Input, OptionList, Static
 from minigpt.runtime.chat import Roles
 from minigpt.runtime.params import SamplingParams
 from minigpt_tui.document import Document
+from minigpt_tui.protocol import Written
 from minigpt_tui.screens.main import MainScreen
 from minigpt_tui.screens.replay import ReplayScreen
 from minigpt_tui.screens.sessions import SessionsScreen
@@ -211,8 +212,15 @@ async def test_a_conversation_does_not_go_on_in_another_text(database: Path) -> 
 
 async def test_who_goes_on_with_another_models_text_is_told(database: Path) -> None:
     document = Document()
+    document.append_user("HE")
+    fork = document.head
     document.begin_run(SamplingParams(), model_name="older", model_sha256="0" * 64)
-    document.append_user("HELLO")
+    document.append_tokens(tuple(Written(1, char, -1.0, 1.0, 1, 9, False) for char in "LLO"))
+    shown = document.head
+    document.checkout(fork)
+    document.begin_run(SamplingParams(), model_name="scripted", model_sha256="f" * 64)
+    document.append_tokens((Written(1, "Y", -1.0, 1.0, 1, 9, False),))
+    document.checkout(shown)
     sessions = Sessions(database)
     sessions.save(sessions.create(), document)
     sessions.close()
@@ -222,7 +230,7 @@ async def test_who_goes_on_with_another_models_text_is_told(database: Path) -> N
         await d.press("enter")
         await closes(d)
         assert d.text == "HELLO"
-        assert d.notices == ["older wrote this; scripted goes on. F2 changes it."]
+        assert d.notices == ["Written by older; scripted goes on. F2 changes it."]
 
 
 async def test_what_was_chosen_is_opened_wherever_the_mark_is_by_then(database: Path) -> None:

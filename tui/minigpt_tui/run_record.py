@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field
 
 from minigpt.runtime.params import SamplingParams
+from minigpt.terminal import one_line
 from minigpt_tui.nodes import UNKNOWN
+from minigpt_tui.protocol import Opened
 
 
 @dataclass(slots=True)
@@ -32,6 +34,13 @@ class RunRecord:
     """The first node written; -1 before there is one."""
     n_chars: int = 0
     """Nodes written: they follow each other from `first` on."""
+
+    def other_author(self, model: Opened) -> str:
+        """What to call who wrote it, on one line; empty: it was this model, or nobody knows."""
+        if self.model_sha256 in ("", model.checksum):
+            return ""
+        name = one_line(self.model_name)
+        return f"another {name}" if self.model_name == model.card.name else name
 
     @property
     def last_params(self) -> SamplingParams:

@@ -21,6 +21,7 @@ from minigpt_tui.widgets.prompt import Prompt
 from minigpt_tui.widgets.sampling_panel import SamplingPanel
 from minigpt_tui.widgets.token_view import TokenView
 from minigpt_tui.widgets.welcome import Welcome
+from minigpt_tui.writer import State
 
 if TYPE_CHECKING:  # it opens these doors
     from minigpt_tui.screens.ab import Kept
@@ -103,10 +104,11 @@ def compare(
     model = main.lend_engine()
     panel = main.query_one(SamplingPanel)
     beginning = _beginning(main)
-    example = "" if beginning else main.query_one(Welcome).marked
+    is_chosen = beginning or main.query_one(TokenView).cursor is not None  # its beginning, then
+    example = "" if is_chosen else main.query_one(Welcome).marked
     screen = ABScreen(
         main.writer.beside(), make_engine, model, panel.params, beginning or example,
-        is_example=not beginning, other_model=other,
+        is_example=bool(example), other_model=other,
         presets=panel.presets, sent=main.query_one(Prompt).sent.beside(), sessions=sessions,
         last_words=main.last_words,
     )  # fmt: skip
@@ -204,11 +206,14 @@ def _turn_to(main: "MainScreen", chosen: "Chosen | None") -> None:
 
 
 def _tell_of_another_model(main: "MainScreen", document: Document) -> None:
-    """Where not the model that wrote a text would go on with it."""
-    model, runs = main.writer.model, document.runs
-    if model and runs and runs[-1].model_sha256 not in ("", model.checksum):
-        wrote, key = one_line(runs[-1].model_name), keys_of(main)["models"]
-        main.tell(f"{wrote} wrote this; {one_line(model.card.name)} goes on. {key} changes it.")
+    """Where not the model that wrote the text would go on with it."""
+    model = main.writer.model
+    shown = [run for run in document.shown_runs() if run.n_chars]
+    if main.writer.state is State.LOADING or model is None or not shown:
+        return
+    if author := shown[-1].other_author(model):
+        key = keys_of(main)["models"]
+        main.tell(f"Written by {author}; {one_line(model.card.name)} goes on. {key} changes it.")
 
 
 def replay(main: "MainScreen", document: Document, then: Callable[[], None] = lambda: None) -> None:

@@ -9,7 +9,6 @@ from textual.containers import Vertical
 from textual.message import Message
 
 from minigpt.runtime.params import SamplingParams
-from minigpt.terminal import one_line
 from minigpt_tui.keeper import Keeper
 from minigpt_tui.messages import ParamsChanged
 from minigpt_tui.parting import Parting
@@ -172,9 +171,8 @@ class Pane(Vertical):
     def _author(self, model: Opened | None) -> tuple[str, ...]:
         """Who wrote the text, where that is not the model that is open now."""
         runs = self.writer.document.runs
-        if model is None or not runs or runs[-1].model_sha256 in ("", model.checksum):
-            return ()
-        return (f"text by {one_line(runs[-1].model_name)}",)
+        author = runs[-1].other_author(model) if model and runs else ""
+        return (f"text by {author}",) if author else ()
 
     def _text_traits(self, other: "Pane") -> tuple[str, ...]:
         """Settings that the text was written with; "was" says that one is another by now."""

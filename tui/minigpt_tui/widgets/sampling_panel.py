@@ -138,8 +138,9 @@ class SamplingPanel(VerticalScroll, can_focus=False):
     def _fit_seed(self) -> None:
         """Let the hint make room for a long seed, which would look like another one."""
         hint, seed = self.query_one("#seed-hint"), self.query_one("#seed", Input)
-        room = self.query_one("#seed-row").size.width - SEED_LABEL_CELLS - len(self._seed_hint) - 1
-        hint.display = len(seed.value) < room  # the cursor takes one
+        if width := self.query_one("#seed-row").size.width:  # else it is not laid out yet
+            room = width - SEED_LABEL_CELLS - len(self._seed_hint) - 1
+            hint.display = len(seed.value) < room  # the cursor takes one
 
     def _slider(self, name: str) -> Slider:
         label = SHORT_NAMES.get(name, name.replace("_", "-"))
