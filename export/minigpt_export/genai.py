@@ -56,7 +56,8 @@ def _special_ids(config: GPTConfig) -> dict[str, int]:
 def _genai_config(config: GPTConfig, n_bytes: int) -> dict[str, Any]:
     # "decoder" is genai's type for any graph with a cache per layer and side; its "gpt2" wants both
     # sides in one
-    # 0 is onnxruntime's own choice, all cores; without a number genai runs one thread
+    # 0 is onnxruntime's own choice, all cores, and they stay awake between tokens; without a number
+    # genai runs one thread
     threads = 1 if n_bytes <= SMALL_AWAKE else 0
     return {
         "model": {

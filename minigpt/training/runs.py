@@ -74,20 +74,12 @@ def find_runs(folders: Sequence[Path]) -> list[RunSummary]:
         InputError: one of the folders does not exist.
     """
     found = {path.resolve(): read_run(path) for folder in folders for path in _runs_in(folder)}
-    runs = sorted(found.values(), key=lambda run: (_best(run), run.folder))
-    best_of: dict[str | None, float] = {}
-    for run in runs:
-        best_of.setdefault(run.corpus_sha256, _best(run))
-
-    def text(run: RunSummary) -> tuple[bool, float, str]:
-        sha = run.corpus_sha256
-        return sha is None, best_of[sha], sha or ""
-
-    return sorted(runs, key=text)
-
-
-def _best(run: RunSummary) -> float:
-    return math.inf if run.best_val_loss is None else run.best_val_loss
+    runs = sorted(
+        found.values(),
+        key=lambda run: (math.inf if run.best_val_loss is None else run.best_val_loss, run.folder),
+    )
+    texts = list(dict.fromkeys(run.corpus_sha256 for run in runs))
+    return sorted(runs, key=lambda run: (run.corpus_sha256 is None, texts.index(run.corpus_sha256)))
 
 
 def _runs_in(folder: Path) -> Iterator[Path]:

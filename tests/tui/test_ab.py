@@ -135,6 +135,18 @@ async def two_panes(
         yield d
 
 
+async def more_than_the_disk_takes(d: Desk) -> str:
+    """What B writes then."""
+    stored = d.both.b.keeper.sessions
+    assert stored
+    (n_pages,) = stored._db._db.execute("PRAGMA page_count").fetchone()
+    stored._db._db.execute(f"PRAGMA max_page_count = {n_pages}")
+    text = "".join(chr(33 + i * i % 90) for i in range(50_000))
+    d.second.write(text)
+    await until(d.pilot, lambda: stored.is_behind)
+    return text
+
+
 def shown(pane: Pane) -> list[Segment]:
     """The pieces of a text as they are drawn, without the gutter."""
     rows = (pane.view.render_line(y) for y in range(pane.view.size.height))
@@ -265,13 +277,8 @@ async def test_a_text_that_the_disk_did_not_take_is_gone_on_with_all_the_same(
     tmp_path: Path,
 ) -> None:
     async with two_panes(sessions=tmp_path / "sessions.db") as d:
-        stored = d.both.b.keeper.sessions
-        assert stored
-        stored._db._db.execute("PRAGMA max_page_count = 1")
         await d.press("enter")
-        text = "".join(chr(33 + i * i % 90) for i in range(50_000))
-        d.second.write(text)
-        await until(d.pilot, lambda: stored.is_behind)
+        text = await more_than_the_disk_takes(d)
         await d.press("f8")
         await until(d.pilot, lambda: d.app.screen is d.main)
         assert d.main.writer.document.text == f"ROMEO:{text}"
@@ -286,13 +293,7 @@ async def test_what_the_disk_did_not_take_at_last_is_not_lost_either(tmp_path: P
         d.second.write(" NO")
         await d.sees("ROMEO:", "ROMEO: NO")
         d.screen._save()
-        stored = d.both.b.keeper.sessions
-        assert stored
-        (n_pages,) = stored._db._db.execute("PRAGMA page_count").fetchone()
-        stored._db._db.execute(f"PRAGMA max_page_count = {n_pages}")
-        text = "".join(chr(33 + i * i % 90) for i in range(50_000))
-        d.second.write(text)
-        await until(d.pilot, lambda: stored.is_behind)
+        text = await more_than_the_disk_takes(d)
         await d.press("f8")
         await until(d.pilot, lambda: d.app.screen is d.main)
         assert d.main.writer.document.text == f"ROMEO: NO{text}"

@@ -53,6 +53,16 @@ async def browse(d: Desk) -> None:
     await until(d.pilot, lambda: d.is_on(SessionsScreen) and bool(said(d)))
 
 
+async def browse_after_a_run(d: Desk) -> None:
+    """On from "AB" a model has written "CDE"."""
+    await d.type("AB")
+    await d.press("enter")
+    d.engine.write("CDE")
+    d.engine.finish()
+    await d.says("ready")
+    await browse(d)
+
+
 def rows(d: Desk) -> list[Content]:
     options = d.app.screen.query_one(OptionList)
     prompts = [option.prompt for option in options.options]
@@ -477,12 +487,7 @@ async def test_hostile_names_are_text(database: Path) -> None:
 
 async def test_replays_what_is_stored(database: Path) -> None:
     async with desk(sessions=database) as d:
-        await d.type("AB")
-        await d.press("enter")
-        d.engine.write("CDE")
-        d.engine.finish()
-        await d.says("ready")
-        await browse(d)
+        await browse_after_a_run(d)
         await d.press("p")
         await until(d.pilot, lambda: d.is_on(ReplayScreen))
         asked = d.engine.last_generate
@@ -507,12 +512,7 @@ async def test_replays_what_is_stored(database: Path) -> None:
 
 async def test_the_search_is_still_there_after_a_replay(database: Path) -> None:
     async with desk(sessions=database) as d:
-        await d.type("AB")
-        await d.press("enter")
-        d.engine.write("CDE")
-        d.engine.finish()
-        await d.says("ready")
-        await browse(d)
+        await browse_after_a_run(d)
         await d.press("/", *"ABC", "down", "p")
         await until(d.pilot, lambda: d.is_on(ReplayScreen))
         await d.press("escape")

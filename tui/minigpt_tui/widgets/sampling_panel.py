@@ -54,9 +54,6 @@ MAIN = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
 """Always in sight; the others are behind a row, and named there when they are not at rest."""
 
 
-SEED_LABEL_CELLS = 13
-
-
 class SamplingPanel(VerticalScroll, can_focus=False):
     """Holds the newest SamplingParams and posts ParamsChanged for each new one."""
 
@@ -64,7 +61,7 @@ class SamplingPanel(VerticalScroll, can_focus=False):
     SamplingPanel {
         #seed-row { height: 1; }
         #seed-row:focus-within #seed-label { color: $primary; text-style: bold; }
-        #seed-label { width: 13; }  /* SEED_LABEL_CELLS */
+        #seed-label { width: 13; }
         #seed { width: 1fr; background: $panel; }
         #seed-hint { width: auto; padding: 0 0 0 1; color: $text-muted; }
         #more-sliders { height: auto; display: none; }
@@ -138,8 +135,9 @@ class SamplingPanel(VerticalScroll, can_focus=False):
     def _fit_seed(self) -> None:
         """Let the hint make room for a long seed, which would look like another one."""
         hint, seed = self.query_one("#seed-hint"), self.query_one("#seed", Input)
-        if width := self.query_one("#seed-row").size.width:  # else it is not laid out yet
-            room = width - SEED_LABEL_CELLS - len(self._seed_hint) - 1
+        label, row = self.query_one("#seed-label"), self.query_one("#seed-row")
+        if row.size.width:  # else it is not laid out yet
+            room = row.size.width - label.size.width - len(self._seed_hint) - 1
             hint.display = len(seed.value) < room  # the cursor takes one
 
     def _slider(self, name: str) -> Slider:
