@@ -30,7 +30,7 @@ def test_laptop_preset_has_about_0_8_million_parameters() -> None:
 
 @pytest.mark.parametrize(("name", "preset"), [("shakespeare", "evening"), ("laptop", "laptop")])
 def test_the_models_that_ship_are_of_presets(name: str, preset: str) -> None:
-    config, card = read_card(find_model(name))
+    config, card, _ = read_card(find_model(name))
     assert config == replace(PRESETS[preset].model, vocab_size=65)
     assert card.steps == PRESETS[preset].train.max_steps
 

@@ -52,6 +52,7 @@ class ScriptedEngine(Engine):
         self.opens = opens
         self.refuses = refuses
         self.looks = looks
+        self.chars = CHARS
         self._said: list[Reply] = []
         self._wake: Callable[[], None] = lambda: None
 
@@ -78,7 +79,7 @@ class ScriptedEngine(Engine):
         pass
 
     def open(self, path: Path) -> None:
-        self.say(Opened(path, CARD, CONFIG, CHARS, "f" * 64))
+        self.say(Opened(path, CARD, CONFIG, self.chars, "f" * 64))
 
     def name_speakers(self) -> None:
         self.say(Speakers(("ROMEO", "JULIET", "NURSE")))

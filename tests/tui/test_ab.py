@@ -189,11 +189,11 @@ async def test_there_is_something_to_compare_from_the_first_enter_on() -> None:
         assert d.second.last_generate.params == DEFAULTS
 
 
-async def test_a_bias_is_of_one_vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_bias_is_of_one_vocabulary() -> None:
     async with two_panes() as d:
         a, b = d.both.panes
         a.panel.take(replace(DEFAULTS, logit_bias=((3, 1.0),)))
-        monkeypatch.setattr("tests.tui.scripted_engine.CHARS", CHARS[::-1])
+        d.first.chars = d.second.chars = CHARS[::-1]
         d.second.open(Path("other.onnx"))
         await until(d.pilot, lambda: b.writer.model is not None and b.writer.model.chars != CHARS)
         b.take_settings(a)

@@ -75,6 +75,10 @@ class Desk:
     def is_on(self, screen: type[Screen[Any]]) -> bool:
         return isinstance(self.app.screen, screen)
 
+    @property
+    def panel(self) -> SamplingPanel:
+        return self.main.query_one(SamplingPanel)
+
     def slider(self, name: str) -> Slider:
         return self.main.query_one(f"#{name}", Slider)
 

@@ -12,8 +12,9 @@ from textual.widgets import OptionList, Static
 from minigpt.config import GPTConfig, ModelCard
 from minigpt.runtime import onnx_file
 from minigpt.runtime.library import find_model, shipped_model
+from minigpt.runtime.onnx_file import open_onnx
 from minigpt_tui import cards
-from minigpt_tui.cards import Card, facts, read_card
+from minigpt_tui.cards import Card, facts, find, read_card
 from minigpt_tui.screens.models import ModelPicker
 from tests.conftest import CARD, SMALL
 from tests.tui.scripted_engine import until
@@ -43,7 +44,7 @@ def test_a_file_is_read_again_only_when_it_has_changed(
     path.write_bytes(find_model("laptop").read_bytes())
     really_read, calls = onnx_file.read_card, []
 
-    def count(path: Path) -> tuple[GPTConfig, ModelCard]:
+    def count(path: Path) -> tuple[GPTConfig, ModelCard, str]:
         calls.append(path)
         return really_read(path)
 
@@ -53,6 +54,12 @@ def test_a_file_is_read_again_only_when_it_has_changed(
     os.utime(path, ns=(1, 1))
     read_card(path)
     assert len(calls) == 2
+
+
+def test_a_model_is_found_by_its_checksum() -> None:
+    laptop = find_model("laptop")
+    assert find(open_onnx(laptop).checksum) == laptop
+    assert find("0" * 64) is None
 
 
 def test_a_card_commands_no_terminal() -> None:
@@ -88,7 +95,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three files: two models and one that is none."""
     known = {
         "apple": Card(Path("apple.onnx"), SMALL, replace(CARD, name="Apple", val_loss=2.5)),
-        "berry": Card(Path("berry.onnx"), None, None, "berry.onnx is damaged"),
+        "berry": Card(Path("berry.onnx"), None, None, refusal="berry.onnx is damaged"),
         "cherry": Card(Path("cherry.onnx"), SMALL, replace(CARD, name="Cherry", val_loss=1.5)),
     }
     monkeypatch.setattr("minigpt_tui.screens.models.list_models",

@@ -2,8 +2,10 @@
 
 import sqlite3
 import time
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from threading import Event
 
 import pytest
 from textual.content import Content
@@ -12,8 +14,9 @@ from textual.widgets import Input, OptionList, Static
 
 from minigpt.runtime.chat import Roles
 from minigpt.runtime.params import SamplingParams
+from minigpt_tui import cards
 from minigpt_tui.document import Document
-from minigpt_tui.protocol import Written
+from minigpt_tui.protocol import Open, Written
 from minigpt_tui.screens.main import MainScreen
 from minigpt_tui.screens.replay import ReplayScreen
 from minigpt_tui.screens.sessions import SessionsScreen
@@ -21,7 +24,7 @@ from minigpt_tui.sessions import BESIDE, Sessions
 from minigpt_tui.when import ago
 from minigpt_tui.widgets.session_text import Row
 from minigpt_tui.widgets.token_view import TokenView
-from tests.tui.scripted_engine import until
+from tests.tui.scripted_engine import CHARS, until
 from tests.tui.test_app import Desk, desk
 
 pytestmark = pytest.mark.once
@@ -220,11 +223,12 @@ async def test_a_conversation_does_not_go_on_in_another_text(database: Path) -> 
         assert (d.engine.last_generate.text, d.engine.last_generate.stop) == (NEW, ())
 
 
-async def test_who_goes_on_with_another_models_text_is_told(database: Path) -> None:
+def store(database: Path, name: str, checksum: str, params: SamplingParams) -> None:
+    """What a model wrote, as the newest session."""
     document = Document()
     document.append_user("HE")
     fork = document.head
-    document.begin_run(SamplingParams(), model_name="older", model_sha256="0" * 64)
+    document.begin_run(params, model_name=name, model_sha256=checksum)
     document.append_tokens(tuple(Written(1, char, -1.0, 1.0, 1, 9, False) for char in "LLO"))
     shown = document.head
     document.checkout(fork)
@@ -234,13 +238,81 @@ async def test_who_goes_on_with_another_models_text_is_told(database: Path) -> N
     sessions = Sessions(database)
     sessions.save(sessions.create(), document)
     sessions.close()
+
+
+async def open_newest(d: Desk) -> None:
+    await d.says("ready")
+    await browse(d)
+    await d.press("enter")
+    await closes(d)
+    assert d.text == "HELLO"
+
+
+WILD = SamplingParams(temperature=1.5, seed=7, logit_bias=((3, float("-inf")),))
+
+
+async def test_a_session_brings_its_settings_back(database: Path) -> None:
+    store(database, "scripted", "f" * 64, WILD)
     async with desk(sessions=database) as d:
-        await d.says("ready")
-        await browse(d)
+        await open_newest(d)
+        await d.is_told("Its settings are back.")
+        assert d.panel.params == WILD
         await d.press("enter")
-        await closes(d)
-        assert d.text == "HELLO"
-        assert d.notices == ["Written by older; scripted goes on. F2 changes it."]
+        assert d.engine.last_generate.params == WILD
+        assert len(d.engine.asked(Open)) == 1
+
+
+async def test_a_session_whose_settings_are_set_already_says_nothing(database: Path) -> None:
+    store(database, "scripted", "f" * 64, SamplingParams(seed=7))
+    async with desk(sessions=database) as d:
+        await open_newest(d)
+        await until(d.pilot, lambda: d.panel.params.seed == 7)
+        assert d.notices == []
+
+
+async def test_a_session_brings_its_model_back(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(database, "older", "0" * 64, WILD)
+    monkeypatch.setattr(cards, "find", {"0" * 64: Path("older.onnx")}.get)
+    async with desk(sessions=database) as d:
+        d.engine.chars = CHARS.lower()
+        await open_newest(d)
+        await until(d.pilot, lambda: d.main.writer.path == Path("older.onnx"))
+        await d.is_told("Its settings are back. Its model is back: older.")
+        await until(d.pilot, lambda: d.panel.params == WILD)
+
+
+@pytest.mark.parametrize("key", ["enter", "ctrl+n"])
+async def test_its_model_does_not_come_back_once_it_is_too_late(
+    database: Path, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(database, "older", "0" * 64, WILD)
+    sought, found = Event(), Event()
+
+    def find(checksum: str) -> Path:
+        sought.set()
+        assert found.wait(60)
+        return Path("older.onnx")
+
+    monkeypatch.setattr(cards, "find", find)
+    async with desk(sessions=database) as d:
+        await open_newest(d)
+        await until(d.pilot, sought.is_set)
+        await d.press(key)
+        found.set()
+        await d.app.workers.wait_for_complete()
+        assert len(d.engine.asked(Open)) == 1
+        told = ["Its settings are back. Written by older; scripted goes on. F2 changes it."]
+        assert d.notices == (told if key == "enter" else [])
+
+
+async def test_who_goes_on_with_another_models_text_is_told(database: Path) -> None:
+    store(database, "older", "0" * 64, WILD)
+    async with desk(sessions=database) as d:
+        await open_newest(d)
+        await d.is_told("Written by older; scripted goes on. F2 changes it.")
+        assert d.panel.params == replace(WILD, logit_bias=())  # of the vocabulary of older
 
 
 async def test_what_was_chosen_is_opened_wherever_the_mark_is_by_then(database: Path) -> None:

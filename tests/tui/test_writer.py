@@ -312,7 +312,7 @@ def test_the_model_on_the_way_is_the_one_if_the_last_is_refused() -> None:
     assert (writer.state, writer.model.path) == (State.READY, on_the_way)
 
 
-def test_what_another_model_needs_to_be_told_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_another_model_needs_to_be_told_is_told_again() -> None:
     writer, engine = ready()
     writer.ask_who_speaks()
     writer.write("é", SamplingParams(logit_bias=((3, 1.0),)))
@@ -322,7 +322,7 @@ def test_what_another_model_needs_to_be_told_is_told_again(monkeypatch: pytest.M
     engine.opens = False
     writer.open(Path("other.onnx"))
     writer.write("", SamplingParams(logit_bias=((3, 1.0),)))
-    monkeypatch.setattr("tests.tui.scripted_engine.CHARS", CHARS[::-1])
+    engine.chars = CHARS[::-1]
     engine.open(Path("other.onnx"))
     writer.hear()
     assert engine.last_generate.params.logit_bias == ()  # ids of the other vocabulary

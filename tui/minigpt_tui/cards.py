@@ -6,6 +6,7 @@ from pathlib import Path
 
 from minigpt.config import GPTConfig, ModelCard
 from minigpt.errors import InputError
+from minigpt.runtime.library import list_models
 from minigpt.terminal import one_line
 
 LABEL_CELLS = 11
@@ -18,6 +19,7 @@ class Card:
     path: Path
     config: GPTConfig | None
     card: ModelCard | None
+    checksum: str = ""
     refusal: str = ""
 
     @property
@@ -41,7 +43,7 @@ def read_card(path: Path) -> Card:
     try:
         found = path.stat()
     except OSError as error:
-        return Card(path, None, None, f"cannot read {path}: {error.strerror}")
+        return Card(path, None, None, refusal=f"cannot read {path}: {error.strerror}")
     return _read(path, found.st_mtime_ns, found.st_size)
 
 
@@ -53,7 +55,13 @@ def _read(path: Path, mtime_ns: int, size: int) -> Card:
     try:
         return Card(path, *onnx_file.read_card(path))
     except InputError as error:
-        return Card(path, None, None, str(error))
+        return Card(path, None, None, refusal=str(error))
+
+
+def find(checksum: str) -> Path | None:
+    """The listed model of that checksum, if there is one. For a thread, as `read_card`."""
+    found = (path for path in list_models() if read_card(path).checksum == checksum)
+    return next(found, None)
 
 
 def facts(path: Path, config: GPTConfig, card: ModelCard) -> str:

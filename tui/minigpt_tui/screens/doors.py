@@ -3,8 +3,10 @@
 Each is imported as it opens: together they would make the start 40 ms longer.
 """
 
+from asyncio import to_thread
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
@@ -21,7 +23,6 @@ from minigpt_tui.widgets.prompt import Prompt
 from minigpt_tui.widgets.sampling_panel import SamplingPanel
 from minigpt_tui.widgets.token_view import TokenView
 from minigpt_tui.widgets.welcome import Welcome
-from minigpt_tui.writer import State
 
 if TYPE_CHECKING:  # it opens these doors
     from minigpt_tui.screens.ab import Kept
@@ -200,20 +201,36 @@ def _turn_to(main: "MainScreen", chosen: "Chosen | None") -> None:
             main.save()
             main.adopt(document := main.keeper.open(chosen.id))
             main.converse(None)  # it was in the other text
-            _tell_of_another_model(main, document)
+            main.run_worker(_bring_back(main, document), exclusive=True, group="bring back")
     except InputError as error:
         main.tell(printable(str(error)), is_error=True)
 
 
-def _tell_of_another_model(main: "MainScreen", document: Document) -> None:
-    """Where not the model that wrote the text would go on with it."""
-    model = main.writer.model
-    shown = [run for run in document.shown_runs() if run.n_chars]
-    if main.writer.state is State.LOADING or model is None or not shown:
+async def _bring_back(main: "MainScreen", document: Document) -> None:
+    """The settings that a stored text was last written with, and its model, if that is found."""
+    if (run := document.last_run) is None:
         return
-    if author := shown[-1].other_author(model):
-        key = keys_of(main)["models"]
-        main.tell(f"Written by {author}; {one_line(model.card.name)} goes on. {key} changes it.")
+    panel, params = main.query_one(SamplingPanel), run.last_params
+    model = main.writer.model
+    its_own = model is not None and model.checksum == run.model_sha256
+    # what is banned are ids of its own model
+    settings = params if its_own else replace(params, logit_bias=())
+    said = []
+    if settings != replace(panel.params, seed=params.seed):
+        said.append("Its settings are back.")
+    panel.take(settings)
+    if not its_own:
+        path = await to_thread(cards.find, run.model_sha256)
+        if main.writer.document is not document:
+            return
+        if path is not None and not main.writer.is_running:
+            main.open_model(path, params)
+            said.append(f"Its model is back: {one_line(run.model_name)}.")
+        elif (model := main.writer.model) and (author := run.other_author(model)):
+            key, name = keys_of(main)["models"], one_line(model.card.name)
+            said.append(f"Written by {author}; {name} goes on. {key} changes it.")
+    if said:
+        main.tell(" ".join(said))
 
 
 def replay(main: "MainScreen", document: Document, then: Callable[[], None] = lambda: None) -> None:

@@ -15,6 +15,7 @@ from textual.widgets import TextArea
 
 from minigpt.runtime.chat import Roles
 from minigpt.runtime.library import find_model, shipped_model
+from minigpt.runtime.params import SamplingParams
 from minigpt.terminal import printable
 from minigpt_tui.commands import BY_NAME
 from minigpt_tui.document import Document
@@ -124,6 +125,8 @@ class MainScreen(Steady):
         self._first_model = model
         self._frames = Pace(self, FRAME_S, self._draw)
         self._had_model = False
+        self._awaited: SamplingParams | None = None
+        """What is to be set when the model is open."""
         self._taken_back: tuple[int, str] | None = None
         """Where the text ended when words were taken back from it last, and those words."""
 
@@ -171,8 +174,9 @@ class MainScreen(Steady):
         if not self.stack_updates:  # all has just been styled, which takes 20 ms
             event.refresh_styles = False
 
-    def open_model(self, path: Path) -> None:
-        """Change to another model; the text stays."""
+    def open_model(self, path: Path, params: SamplingParams | None = None) -> None:
+        """Change to another model; the text stays. With `params`, they are set when it is open."""
+        self._awaited = params
         self.writer.open(path)
         self.page.show()
 
@@ -218,13 +222,21 @@ class MainScreen(Steady):
             if notice.is_error and self.writer.state is State.NO_MODEL:
                 self.action_models()
         self._had_model = self._had_model or self.writer.model is not None
-        if model and self.writer.model and model.chars != self.writer.model.chars:
-            self.query_one(SamplingPanel).unban()  # ids are of one vocabulary
+        if self.writer.model and self.writer.model is not model:
+            self._settle_in(is_known=model is None or model.chars == self.writer.model.chars)
         if (was_running and not self.writer.is_running) or model is not self.writer.model:
             self.sight.look()  # at what would come next, and what another model thinks
         self.page.show()
         if self.app.screen is not self:
             doors.offer_names(self)
+
+    def _settle_in(self, *, is_known: bool) -> None:
+        """Another model is open; bans are ids of its vocabulary, or of the one before."""
+        panel, params, self._awaited = self.query_one(SamplingPanel), self._awaited, None
+        if params is not None:
+            panel.take(params)
+        elif not is_known:
+            panel.unban()
 
     @on(AttentionPanel.Chosen)
     def _shade(self) -> None:
