@@ -131,6 +131,9 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--corpus", type=_no_file, metavar="pydoc",
                         help="instead of files: Python's own documentation")  # fmt: skip
     parser.add_argument("--preset", help=f"default laptop. {presets}")
+    parser.add_argument("--from", dest="start", metavar="MODEL",
+                        help="begin with what a model has learned: an .onnx file, a run, or the "
+                        "name of one")  # fmt: skip
     parser.add_argument("--config", type=_path, metavar="FILE",
                         help="TOML file of settings, such as the run.toml of a run")  # fmt: skip
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",

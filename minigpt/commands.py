@@ -75,7 +75,7 @@ def export(arguments: argparse.Namespace) -> int:
     for path in wanted:
         refuse_to_overwrite(path, force=arguments.force, folder=path is arguments.genai)
     run = _run_path(arguments.checkpoint)
-    found = _load_checkpoint(run)
+    found = load_checkpoint(run)
     if not math.isfinite(found.card.val_loss):
         raise InputError(
             f"{run} was saved before the run was first evaluated; export another "
@@ -229,7 +229,7 @@ def _open_checkpoint(path: Path, device: str) -> "Model":
     from minigpt.training import checkpoint
 
     check_device(device)
-    found = _load_checkpoint(path)
+    found = load_checkpoint(path)
     decoder = TorchDecoder(checkpoint.build_model(found).to(device))
     return Model(path, found.model, found.tokenizer, found.card, decoder)
 
@@ -242,7 +242,8 @@ def _run_path(path: Path) -> Path:
     return path if is_one else find_run(str(path)) or path
 
 
-def _load_checkpoint(path: Path) -> "Checkpoint":
+def load_checkpoint(path: Path) -> "Checkpoint":
+    """The best of a run, or one file; what was damaged is told."""
     from minigpt.training import checkpoint
 
     found, refused = checkpoint.load_first(path, checkpoint.TO_USE)

@@ -229,6 +229,21 @@ PRESETS: Mapping[str, Preset] = {
 }
 
 
+def fine_tuning(n_tokens: int, block_size: int) -> TrainConfig:
+    """How a model that has learned already learns another text: in three passes.
+
+    By measurement: of 90,000 characters of Python's documentation the shipped models, which know
+    Shakespeare, are at their best after 2.7 and 2.8 passes, of 27,000 after 3.8.
+
+    Args:
+        n_tokens: of the text to train on.
+        block_size: the model's.
+    """
+    batch_size = 16
+    steps = max(10, -(-3 * n_tokens // (batch_size * block_size)))
+    return TrainConfig(max_steps=steps, batch_size=batch_size, eval_interval=-(-steps // 10))
+
+
 def find_preset(name: str) -> Preset:
     """The preset of that name.
 

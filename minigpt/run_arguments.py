@@ -10,15 +10,19 @@ from types import FrameType
 
 from rich.console import Console
 
-from minigpt.config import GPTConfig, TrainConfig, checked, find_preset
-from minigpt.corpus import TokenizedCorpus, pydoc_corpus
+from minigpt.commands import load_checkpoint
+from minigpt.config import GPTConfig, TrainConfig, checked, find_preset, fine_tuning
+from minigpt.corpus import TokenizedCorpus, pydoc_corpus, split
 from minigpt.errors import InputError
+from minigpt.runtime.library import find_model
+from minigpt.runtime.onnx_file import open_onnx
 from minigpt.settings import RunFile, apply_settings, parse_settings, read_run_file
 from minigpt.training import shards
 from minigpt.training.checkpoint import Checkpoint
 from minigpt.training.live_view import tokenizing_view
 from minigpt.training.run import Run
 from minigpt.training.shards import read_tokenized, total_bytes
+from minigpt.training.start import Start, joined_vocabulary
 from minigpt.training.world import World
 
 IDS_FOLDER = ".minigpt-ids"
@@ -93,28 +97,36 @@ def describe_run(
 
     A resumed one keeps what it was begun with.
     """
+    start = read_start(arguments.start) if arguments.start and not resume else None
+    if start:
+        corpus = replace(corpus, tokenizer=joined_vocabulary(corpus.tokenizer, start.tokenizer))
+    elif resume:
+        if not resume.tokenizer.chars.startswith(corpus.tokenizer.chars):
+            raise InputError(
+                f"a resumed run keeps its tokenizer; the one in {folder} has other tokens than "
+                "this text has now: it was written by another version of minigpt, so start anew "
+                "elsewhere"
+            )
+        corpus = replace(corpus, tokenizer=resume.tokenizer)  # what it began with may know more
     file = read_run_file(arguments.config) if arguments.config else RunFile(None, {})
     flags = set_by_flags(arguments)
     preset_name = arguments.preset or file.preset
-    if resume and preset_name is None:
-        base = (resume.model, resume.train)
-    else:
-        preset = find_preset(preset_name or "laptop")
-        base = (replace(preset.model, vocab_size=corpus.tokenizer.vocab_size), preset.train)
-        if resume:  # --minutes may have planned these
-            # and an older version knew no average
-            begun = {name: getattr(resume.train, name) for name in (*PLANNED, "ema_decay")}
-            base = (base[0], replace(preset.train, **begun))
+    if preset_name and arguments.start:
+        raise InputError(
+            f"--from keeps the shape of {arguments.start}, and preset {preset_name} has one of its "
+            "own: give one of the two"
+        )
+    base = _base(preset_name, corpus, start, resume)
     try:
         model, train = apply_settings(*base, file.settings | flags)
     except InputError as error:
         if not arguments.config or _complaint(base, flags) == str(error):  # it is the flags' alone
             raise
         raise InputError(f"with the settings of {arguments.config}: {error}") from None
-    if resume and corpus.tokenizer != resume.tokenizer:
+    if start and model != replace(base[0], dropout=model.dropout):
         raise InputError(
-            f"a resumed run keeps its tokenizer; the one in {folder} has other tokens than this "
-            "text has now: it was written by another version of minigpt, so start anew elsewhere"
+            f"--from keeps the shape of {arguments.start}: of the model's settings, only dropout "
+            "can be another one"
         )
     if resume and (model, train) != (resume.model, resume.train):
         before = asdict(resume.model) | asdict(resume.train)
@@ -126,8 +138,43 @@ def describe_run(
         )
     compile_it = arguments.device == "cuda" if arguments.compile is None else arguments.compile
     return Run(
-        model=model, train=train, corpus=corpus, folder=folder, world=world, compile=compile_it
-    )
+        model=model, train=train, corpus=corpus, folder=folder, start=start, world=world,
+        compile=compile_it,
+    )  # fmt: skip
+
+
+def read_start(name: str) -> Start:
+    """What a model has learned: an exported one's, or the best of a run.
+
+    Raises:
+        InputError: there is none of that name, or it is damaged.
+    """
+    path = find_model(name, runs=True)
+    if path.is_dir() or path.suffix == ".safetensors":
+        return Start.from_checkpoint(load_checkpoint(path))
+    from minigpt_export.graph import read_weights  # onnx takes 0.1 s to import
+
+    file = open_onnx(path)
+    return Start.from_file(file, read_weights(file))
+
+
+def _base(
+    preset_name: str | None, corpus: TokenizedCorpus, start: Start | None, resume: Checkpoint | None
+) -> tuple[GPTConfig, TrainConfig]:
+    """What the settings change: what a run was begun with, what a model is, or a preset."""
+    if start:
+        model = replace(start.model, vocab_size=corpus.tokenizer.vocab_size)
+        train_ids, _ = split(corpus.ids)
+        return model, fine_tuning(len(train_ids), model.block_size)
+    if resume and preset_name is None:
+        return resume.model, resume.train
+    preset = find_preset(preset_name or "laptop")
+    model = replace(preset.model, vocab_size=corpus.tokenizer.vocab_size)
+    if resume is None:
+        return model, preset.train
+    # --minutes may have planned these, and an older version knew no average
+    begun = {name: getattr(resume.train, name) for name in (*PLANNED, "ema_decay")}
+    return model, replace(preset.train, **begun)
 
 
 def _complaint(base: tuple[GPTConfig, TrainConfig], settings: Mapping[str, object]) -> str:

@@ -16,6 +16,7 @@ from minigpt.training.lock import lock_folder
 from minigpt.training.metrics import METRICS, MetricsLog
 from minigpt.training.plot import PLOT
 from minigpt.training.run import Run
+from minigpt.training.start import Start
 
 
 def make(folder: Path) -> None:
@@ -112,4 +113,12 @@ def _run_file(run: Run) -> str:
     """What `--config` needs to repeat the run, and on what."""
     corpus = run.corpus
     text = one_line(f"{corpus.name}, {len(corpus.ids):,} characters, sha256 {corpus.sha256}")
-    return f"# trained on {text}\n{to_toml(run.model, run.train)}"
+    begun = f"# begun with {describe_start(run.start)}\n" if run.start else ""
+    return f"# trained on {text}\n{begun}{to_toml(run.model, run.train)}"
+
+
+def describe_start(start: Start) -> str:
+    """A model to go on from, on one line."""
+    card = start.card
+    learned = f"{card.steps:,} steps on {card.corpus}, loss {card.val_loss:.4f}"
+    return one_line(f"{card.name} ({card.precision}, {learned})")

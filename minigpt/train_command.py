@@ -28,6 +28,7 @@ from minigpt.run_arguments import (
 from minigpt.run_folder import (
     begin,
     check_there_is_a_run,
+    describe_start,
     lock,
     make,
     refuse_to_replace,
@@ -186,6 +187,10 @@ def _train_along(arguments: argparse.Namespace, folder: Path, cache: Path, world
 
 def _announce(run: Run) -> None:
     say(f"{to_toml(run.model, run.train)}# {_scope(run)}")
+    if run.start:
+        new = run.start.tokenizer.unknown(run.corpus.tokenizer.chars)
+        say(f"begins with {describe_start(run.start)}"
+             + (f"; new to it: {one_line(new)[:60]}" if new else ""))  # fmt: skip
     try:
         check_fits(run.model, "int4")
     except InputError as error:

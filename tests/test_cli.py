@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import os
 import re
 import signal
@@ -671,6 +672,39 @@ def test_a_resumed_run_keeps_text_and_settings(
     assert code == 0
     assert f"note: {trained} is finished: its 10 steps were done before" in err
     assert "this model" in err
+
+
+def test_a_run_begins_with_what_a_model_has_learned(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text_file: Path
+) -> None:
+    pytest.importorskip("torch")
+    text_file.write_text(text_file.read_text(encoding="utf-8") + "Þ\n", encoding="utf-8")
+    out = tmp_path / "mine"
+    base = ("train", text_file, "--set", "sample_chars=0", "--set", "dropout=0.1")
+    code, _, err = run(capsys, *base, "--from", LAPTOP, "--out", out, "--max-steps", 2)
+    assert code == 0
+    described = "laptop (fp32, 2,000 steps on tinyshakespeare.txt, loss 1.5268)"
+    assert f"begins with {described}; new to it: " in err
+    assert f"# begun with {described}\n" in (out / "run.toml").read_text(encoding="utf-8")
+    assert read_metrics(out)[1]["val_loss"] < math.log(65) - 0.5
+    again = (*base, "--from", LAPTOP, "--out", out, "--max-steps", 2, "--resume")
+    assert "is finished" in run(capsys, *again)[2]
+    code, text, err = run(capsys, "generate", out, "--prompt", "Þ&", "--max-new-tokens", 9)
+    assert (code, len(text), "never seen" in err) == (0, 9, False)
+    further = (*base, "--from", out, "--out", tmp_path / "further", "--max-steps", 1)
+    assert "begins with mine (fp32, " in run(capsys, *further)[2]
+
+
+def test_what_a_run_begins_with_keeps_its_shape(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text_file: Path
+) -> None:
+    pytest.importorskip("torch")
+    base = ("train", text_file, "--out", tmp_path / "run", "--from")
+    assert "only dropout can be" in refused(capsys, *base, LAPTOP, "--set", "n_layer=2")
+    assert "preset tiny" in refused(capsys, *base, LAPTOP, "--preset", "tiny")
+    assert "no file or model" in refused(capsys, *base, "nowhere")
+    assert "is not a complete .onnx file" in refused(capsys, *base, text_file)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_large_text_is_tokenized_once(

@@ -14,6 +14,7 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, num
 from minigpt import __version__
 from minigpt.config import GPTConfig
 from minigpt.model import rotary_tables
+from minigpt.runtime.onnx_file import OnnxFile
 from minigpt.runtime.onnx_graph import (
     BITS_AND_BLOCK,
     CONTRIB,
@@ -27,7 +28,7 @@ from minigpt.runtime.onnx_graph import (
     Precision,
     cache_names,
 )
-from minigpt_export.quantize import quantize
+from minigpt_export.quantize import QuantizedMatrix, dequantize, quantize
 
 OPSET = 21
 IR_VERSION = 10  # opset 21's own; `onnx` would write the newest, which older runtimes refuse
@@ -68,6 +69,29 @@ def build_graph(config: GPTConfig, weights: Weights, precision: Precision = "fp3
         producer_name="minigpt",
         producer_version=__version__,
     )
+
+
+def read_weights(file: OnnxFile) -> dict[str, npt.NDArray[np.float32]]:
+    """The weights of an exported model, under the names of `model.py`, as they were kept."""
+    config, precision = file.config, file.card.precision
+    graph = ModelProto.FromString(file.content).graph
+    stored = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
+    weights: dict[str, npt.NDArray[np.float32]] = {}
+    for name, array in stored.items():
+        if name.endswith(".T"):
+            weights[name.removesuffix(".T")] = array.T
+        elif name.endswith(".numbers"):
+            matrix = name.removesuffix(".numbers")
+            bits, block = BITS_AND_BLOCK[precision if name.startswith("h.") else "int8"]
+            width = config.n_embd * (4 if "mlp.c_proj" in name else 1)
+            quantized = QuantizedMatrix(array, stored[f"{matrix}.scales"], bits, block)
+            weights[matrix] = dequantize(quantized, width)
+        elif not name.endswith(".scales"):
+            weights[name] = array.astype(np.float32)
+    for name in ("wte.weight", "lm_head.weight", "lm_head.bias"):  # without <|endoftext|>
+        if name in weights:
+            weights[name] = weights[name][:-1]
+    return weights
 
 
 def _node(node: Node) -> NodeProto:

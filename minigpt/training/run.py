@@ -6,6 +6,7 @@ from pathlib import Path
 from minigpt.config import GPTConfig, TrainConfig
 from minigpt.corpus import Ids, TokenizedCorpus, check_length, split
 from minigpt.errors import InputError
+from minigpt.training.start import Start
 from minigpt.training.world import World
 
 
@@ -17,6 +18,8 @@ class Run:
     train: TrainConfig
     corpus: TokenizedCorpus
     folder: Path
+    start: Start | None = None
+    """What it begins with; None: random weights."""
     world: World = field(default_factory=World)
     """This process among those that train the model together."""
     compile: bool = False

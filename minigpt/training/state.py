@@ -39,6 +39,7 @@ from minigpt.training.precision import autocast, has_bfloat16, in_order
 from minigpt.training.run import Run, check_run
 from minigpt.training.scoring import evaluate, next_token_loss, sample
 from minigpt.training.sharding import gathered, own_part, whole
+from minigpt.training.start import begin_with
 from minigpt.training.world import without_averaging
 
 FIRST_SCORED = 4096
@@ -102,6 +103,11 @@ class Training:
             self.model = GPT(run.model)
             if resume:
                 checkpoints.load_weights(self.model, resume.weights)
+            elif run.start:
+                begin_with(run.start, self.model, run.corpus.tokenizer)
+            weights = checkpoints.model_weights(self.model)
+            # that of a model that has never learned, not even before this run
+            self._is_blank = not any(w.any() for n, w in weights.items() if "c_proj.weight" in n)
             self._shared = run.world.wrap(self.model)
             self._optimizers = make_optimizers(self.model, run.train)
             self._average = Average(self.model, run.train.ema_decay)
@@ -279,7 +285,8 @@ class Training:
 
     def _evaluate(self) -> Evaluation:
         world = self._run.world
-        ids = self._val_ids if self.step else self._val_ids[: FIRST_SCORED + 1]
+        is_blank = self.step == 0 and self._is_blank
+        ids = self._val_ids[: FIRST_SCORED + 1] if is_blank else self._val_ids
         with must_fit(self._run.model):
             loss = evaluate(self.model, ids) if world.takes_part else 0.0
         self._val_loss = world.of_first(loss)

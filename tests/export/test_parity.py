@@ -21,12 +21,18 @@ from minigpt.runtime.generation import generate
 from minigpt.runtime.library import load
 from minigpt.runtime.onnx_decoder import OnnxDecoder
 from minigpt.runtime.onnx_file import OnnxFile, check_fits, open_onnx
-from minigpt.runtime.onnx_graph import CONTRIB, CONTRIB_OPERATORS, Precision
+from minigpt.runtime.onnx_graph import (
+    BITS_AND_BLOCK,
+    CONTRIB,
+    CONTRIB_OPERATORS,
+    PRECISIONS,
+    Precision,
+)
 from minigpt.runtime.onnx_walk import MAX_METADATA_BYTES
 from minigpt.runtime.params import SamplingParams
 from minigpt.tokenizer import CharTokenizer
 from minigpt.torch_decoder import TorchDecoder
-from minigpt_export.graph import build_graph
+from minigpt_export.graph import build_graph, read_weights
 from minigpt_export.onnx_export import export_onnx
 from minigpt_export.parity import MAX_LOSS_INCREASE, compare
 from minigpt_export.quantize import dequantize, quantize
@@ -55,6 +61,28 @@ def exported(config: GPTConfig, precision: Precision = "fp32") -> tuple[TorchDec
     card = replace(CARD, precision=precision)
     file = OnnxFile(Path("x"), config, tokenizer, card, proto.SerializeToString())
     return TorchDecoder(model), file
+
+
+@pytest.mark.parametrize("variation", VARIATIONS)
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_weights_of_a_file_can_be_read_again(
+    variation: dict[str, object], precision: Precision
+) -> None:
+    config = replace(SMALL, **variation)  # type: ignore[arg-type]
+    weights = dict(random_gpt(config).named_parameters())
+    found = read_weights(exported(config, precision)[1])
+    assert {k: v.shape for k, v in found.items() if k in weights} == {
+        k: tuple(v.shape) for k, v in weights.items()
+    }
+    for name, weight in weights.items():
+        expected = weight.detach().numpy()
+        is_quantized = precision in BITS_AND_BLOCK and name.startswith("h.")
+        if is_quantized and expected.ndim == 2:
+            bits, block = BITS_AND_BLOCK[precision]
+            quantized = quantize(expected, bits=bits, block_size=block)
+            expected = dequantize(quantized, expected.shape[1])
+        is_half = precision != "fp32" and expected.ndim == 2 and not is_quantized
+        np.testing.assert_allclose(found[name], expected, rtol=1e-3 if is_half else 0, atol=1e-6)
 
 
 def decoders(config: GPTConfig, precision: Precision = "fp32") -> tuple[TorchDecoder, OnnxDecoder]:

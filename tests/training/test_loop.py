@@ -37,7 +37,7 @@ from tests.models import random_gpt
 
 
 def small_run(folder: Path, corpus: Corpus | TokenizedCorpus, **changes: float) -> Run:
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     tokenized = TokenizedCorpus.from_corpus(corpus) if isinstance(corpus, Corpus) else corpus
     vocab_size = tokenized.tokenizer.vocab_size
     model = GPTConfig(

@@ -1,0 +1,67 @@
+"""What a run can begin with instead of random weights: what a model has learned already."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from minigpt.config import GPTConfig, ModelCard
+from minigpt.model import GPT
+from minigpt.runtime.onnx_file import OnnxFile
+from minigpt.tokenizer import CharTokenizer
+from minigpt.training.checkpoint import Checkpoint, build_model, model_weights
+
+OF_VOCABULARY = ("wte.weight", "lm_head.weight", "lm_head.bias")
+"""Weights with a row for every character."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A model to go on from."""
+
+    model: GPTConfig
+    tokenizer: CharTokenizer
+    card: ModelCard
+    weights: Mapping[str, Tensor]
+    """As `checkpoint.model_weights` names them."""
+
+    @classmethod
+    def from_checkpoint(cls, found: Checkpoint) -> Self:
+        """The model of a run."""
+        weights = model_weights(build_model(found))
+        return cls(found.model, found.tokenizer, found.card, weights)
+
+    @classmethod
+    def from_file(cls, file: OnnxFile, arrays: Mapping[str, npt.NDArray[np.float32]]) -> Self:
+        """An exported model, with its weights under the names of `model.py`."""
+        weights = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+        return cls(file.config, file.tokenizer, file.card, weights)
+
+
+def joined_vocabulary(text: CharTokenizer, start: CharTokenizer) -> CharTokenizer:
+    """The characters of a text, which keep their ids, and behind them those that are only known.
+
+    >>> joined_vocabulary(CharTokenizer("ace"), CharTokenizer("abc")).chars
+    'aceb'
+    """
+    return CharTokenizer(text.chars + text.unknown(start.chars))
+
+
+@torch.no_grad()
+def begin_with(start: Start, model: GPT, tokenizer: CharTokenizer) -> None:
+    """Put a start's weights into a model of its shape but for the vocabulary.
+
+    A character gets the row that it has there; one that is new there keeps the row that it has.
+    """
+    known = start.tokenizer.chars
+    here = [i for i, char in enumerate(tokenizer.chars) if char in known]
+    there = [known.index(tokenizer.chars[i]) for i in here]
+    for name, tensor in model_weights(model).items():
+        if name in OF_VOCABULARY:
+            tensor[here] = start.weights[name][there]
+        else:
+            tensor.copy_(start.weights[name])
