@@ -1,4 +1,6 @@
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -6,7 +8,8 @@ from minigpt.runtime.params import SamplingParams
 from minigpt_tui.comparison import SHARED_CHARS, Comparison, compare
 from minigpt_tui.differences import MOST_CHARS
 from minigpt_tui.document import Document
-from minigpt_tui.protocol import Written
+from minigpt_tui.protocol import Opened, Written
+from tests.tui.scripted_engine import CARD, CONFIG
 
 CALM, WILD = SamplingParams(temperature=0.5), SamplingParams(temperature=1.5)
 
@@ -57,6 +60,16 @@ def test_another_file_of_the_same_name_is_another_model(document: Document) -> N
     found = beside(document)
     assert found.a.settings["model"] == ("tiny 012345",)
     assert found.b.settings["model"] == ("tiny abcdef",)
+
+
+def test_what_was_banned_is_named_where_its_vocabulary_is_known(document: Document) -> None:
+    document.runs[1].params = replace(CALM, logit_bias=((1, -math.inf), (4, 2.0)))
+    model = Opened(Path("tiny.onnx"), CARD, CONFIG, "he llo", document.runs[1].model_sha256)
+    a, b = document.leaves()
+    for known, words in ((None, "no #1, #4 +2"), (model, "no e, l +2")):
+        found = compare(document, a, b, known)
+        assert found.b.settings == {"bans, favours": (words,)}
+        assert found.a.settings == {"bans, favours": ("",)}
 
 
 @pytest.mark.parametrize(

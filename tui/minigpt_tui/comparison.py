@@ -8,7 +8,9 @@ from itertools import pairwise
 from minigpt.runtime.params import KNOBS, SamplingParams
 from minigpt_tui.differences import MOST_CHARS, Span, differences
 from minigpt_tui.document import Author, Branch, Document
+from minigpt_tui.glyphs import biased
 from minigpt_tui.nodes import INSIDE
+from minigpt_tui.protocol import Opened
 from minigpt_tui.run_record import RunRecord
 from minigpt_tui.surprise import Surprise, add_up
 
@@ -51,11 +53,18 @@ class Comparison:
         return any(self.fork + len(s.text) < s.branch.length for s in (self.a, self.b))
 
 
-def compare(document: Document, a: Branch, b: Branch) -> Comparison:
-    """Put two branches beside each other; one of them may be the beginning of the other."""
+def compare(document: Document, a: Branch, b: Branch, model: Opened | None = None) -> Comparison:
+    """Put two branches beside each other; one of them may be the beginning of the other.
+
+    Args:
+        document: has both.
+        a: the one.
+        b: the other.
+        model: whose characters are known, for what was banned.
+    """
     fork = document.common(a.leaf, b.leaf)
     texts = [_text(document, side.leaf, fork, fork + MOST_CHARS) for side in (a, b)]
-    settings = [_settings(document, side.leaf, fork) for side in (a, b)]
+    settings = [_settings(document, side.leaf, fork, model) for side in (a, b)]
     if all(settings):
         settings = [
             {name: values for name, values in one.items() if other[name] != values}
@@ -83,7 +92,9 @@ def _surprise(document: Document, leaf: int, start: int) -> Surprise:
     return add_up(document.nodes, document.nodes.spans(leaf, start))[Author.MODEL]
 
 
-def _settings(document: Document, leaf: int, start: int) -> dict[str, tuple[str, ...]]:
+def _settings(
+    document: Document, leaf: int, start: int, model: Opened | None
+) -> dict[str, tuple[str, ...]]:
     """How the text from `start` on to `leaf` was written; empty where no model wrote of it."""
     spans = document.nodes.spans(leaf, start)
     starts = [span.start for span in spans]
@@ -95,7 +106,7 @@ def _settings(document: Document, leaf: int, start: int) -> dict[str, tuple[str,
             continue  # what it wrote is elsewhere
         seen = range(max(run.first, spans[i].start), min(last + 1, spans[i].stop))
         for params in _in_force(document, run, seen):
-            for name, value in _named(run, params).items():
+            for name, value in _named(run, params, model).items():
                 values = found.setdefault(name, [])
                 if values[-1:] != [value]:
                     values.append(value)
@@ -119,10 +130,11 @@ def _in_force(document: Document, run: RunRecord, seen: range) -> Iterator[Sampl
             yield params
 
 
-def _named(run: RunRecord, params: SamplingParams) -> dict[str, str]:
+def _named(run: RunRecord, params: SamplingParams, model: Opened | None) -> dict[str, str]:
     named = {"model": f"{run.model_name} {run.model_sha256[:6]}".strip()}
     for name in KNOBS:
         value = getattr(params, name)
         named[name.replace("_", " ")] = f"{value:g}" if isinstance(value, float) else str(value)
-    named["logit bias"] = ", ".join(f"#{token} {bias:+g}" for token, bias in params.logit_bias)
+    chars = model.chars if model and model.checksum == run.model_sha256 else ""
+    named["bans, favours"] = biased(params.logit_bias, chars)
     return named

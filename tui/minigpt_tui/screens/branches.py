@@ -11,6 +11,7 @@ from minigpt_tui.branches import around_fork, called
 from minigpt_tui.comparison import compare
 from minigpt_tui.document import Branch, Document
 from minigpt_tui.keymap import keys_of
+from minigpt_tui.protocol import Opened
 from minigpt_tui.screens.compare import CompareScreen
 from minigpt_tui.screens.window import Window
 from minigpt_tui.widgets.branch_preview import OWN_CHARS, SHARED_CHARS, BranchPreview
@@ -72,9 +73,10 @@ class BranchesScreen(Window):
         Binding("f1", "app.help", "Help", id="branches.help"),
     ]
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, model: Opened | None = None) -> None:
         super().__init__()
         self.document = document
+        self._model = model
         self._n_nodes = len(document.nodes)
 
     def compose(self) -> ComposeResult:
@@ -235,7 +237,8 @@ class BranchesScreen(Window):
         else:
             marked = self.document.branch(tree.marked)
             self._mark(None)
-            self.app.push_screen(CompareScreen(compare(self.document, marked, branch)))
+            comparison = compare(self.document, marked, branch, self._model)
+            self.app.push_screen(CompareScreen(comparison))
 
     def _mark(self, first: int | None) -> None:
         self.tree_view.mark(first)

@@ -83,7 +83,7 @@ def branches(main: "MainScreen") -> None:
             main.writer.checkout(leaf)
             main.turn_to_end()
 
-    main.app.push_screen(BranchesScreen(main.writer.document), go)
+    main.app.push_screen(BranchesScreen(main.writer.document, main.writer.model), go)
 
 
 def compare(

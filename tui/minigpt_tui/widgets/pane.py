@@ -9,6 +9,7 @@ from textual.containers import Vertical
 from textual.message import Message
 
 from minigpt.runtime.params import SamplingParams
+from minigpt_tui.glyphs import biased
 from minigpt_tui.keeper import Keeper
 from minigpt_tui.messages import ParamsChanged
 from minigpt_tui.parting import Parting
@@ -176,8 +177,10 @@ class Pane(Vertical):
 
     def _text_traits(self, other: "Pane") -> tuple[str, ...]:
         """Settings that the text was written with; "was" says that one is another by now."""
-        moved = _setting_traits(self.text_params, self.params)
-        traits = _setting_traits(self.text_params, other.text_params)
+        model = self.writer.model
+        chars = model.chars if model and not self._author(model) else ""
+        moved = _setting_traits(self.text_params, self.params, chars)
+        traits = _setting_traits(self.text_params, other.text_params, chars)
         return tuple(f"was {trait}" if trait in moved else trait for trait in traits)
 
     @on(ParamsChanged)
@@ -216,12 +219,12 @@ def _model_traits(model: Opened | None, other: Opened | None) -> tuple[str, ...]
     return tuple(filter(None, traits))
 
 
-def _setting_traits(params: SamplingParams, other: SamplingParams) -> tuple[str, ...]:
+def _setting_traits(params: SamplingParams, other: SamplingParams, chars: str) -> tuple[str, ...]:
     """Each setting that is not the same in both; the seed is."""
     traits = []
     for name, scale in SLIDERS.items():
         if (value := getattr(params, name)) != getattr(other, name):
             traits.append(f"{SHORT_NAMES.get(name, name.replace('_', '-'))} {scale.format(value)}")
     if params.logit_bias != other.logit_bias:
-        traits.append(f"{len(params.logit_bias)} characters favoured or banned")
+        traits.append(biased(params.logit_bias, chars) or "no bans")
     return tuple(traits)

@@ -11,6 +11,7 @@ from minigpt.errors import InputError
 from minigpt.runtime.params import KNOBS, SamplingParams, change
 from minigpt_tui.candidates import Place, think, with_bias
 from minigpt_tui.gaze import Gaze
+from minigpt_tui.glyphs import biased, cut
 from minigpt_tui.messages import ParamsChanged, Preferred
 from minigpt_tui.preferences import choice
 from minigpt_tui.presets import Changes, preset_name
@@ -18,6 +19,9 @@ from minigpt_tui.protocol import Opened
 from minigpt_tui.widgets.attention_panel import AttentionPanel
 from minigpt_tui.widgets.candidates_panel import CandidatesPanel
 from minigpt_tui.widgets.sampling_panel import SamplingPanel
+
+BIAS_CELLS = 20
+"""Of the panel's 30, beside how to lift them."""
 
 
 class SidePanel(Vertical):
@@ -35,13 +39,15 @@ class SidePanel(Vertical):
         self._seed_hint = seed_hint
         self._defaults, self._own_presets = defaults, own_presets
         self._shown: tuple[Place | None, SamplingParams] | None = None
+        self._chars = ""
+        """The model's."""
 
     def compose(self) -> ComposeResult:
         yield SamplingPanel(
             defaults=self._defaults, own_presets=self._own_presets, seed_hint=self._seed_hint,
             id="sampling",
         )  # fmt: skip
-        yield Static(id="biases")
+        yield Static(id="biases", markup=False)
         yield CandidatesPanel(id="candidates")
         yield AttentionPanel(id="attention")
 
@@ -60,16 +66,17 @@ class SidePanel(Vertical):
 
     def show(self, gaze: Gaze, model: Opened | None) -> None:
         """Show what the model thinks there, if it is something new."""
+        self._chars = model.chars if model else ""
         attention = self.query_one(AttentionPanel)
         if attention.display and gaze.inside is not attention.inside:
             attention.show(gaze.inside)
         place = gaze.place if model else None
         if self._shown != (shown := (place, self.params)):
             self._shown = shown
-            self._show_candidates(gaze, place, model.chars if model else "")
+            self._show_candidates(gaze, place)
 
-    def _show_candidates(self, gaze: Gaze, place: Place | None, chars: str) -> None:
-        panel = self.query_one(CandidatesPanel)
+    def _show_candidates(self, gaze: Gaze, place: Place | None) -> None:
+        panel, chars = self.query_one(CandidatesPanel), self._chars
         if place is None:
             panel.show("Next character", None, None, chars)
             return
@@ -88,9 +95,9 @@ class SidePanel(Vertical):
     @on(ParamsChanged)
     def _tell_of_biases(self, message: ParamsChanged) -> None:
         """They act at every place, in the next text too, and the list shows those of one place."""
-        n, row = len(message.params.logit_bias), self.query_one("#biases", Static)
-        row.display = n > 0
-        row.update(f" {n} favoured or banned · /unban")
+        row, biases = self.query_one("#biases", Static), message.params.logit_bias
+        row.display = bool(biases)
+        row.update(f" {cut(biased(biases, self._chars), BIAS_CELLS)} · /unban")
 
     def turn(self, *, inside: bool) -> None:
         """Show what the layers do instead of the candidates, or these again."""
