@@ -189,8 +189,13 @@ def split(ids: Ids) -> tuple[Ids, Ids]:
     return ids[:n_train], ids[n_train:]
 
 
-def check_length(ids: Ids, block_size: int) -> None:
+def check_length(ids: Ids, block_size: int, *, fixed: bool = False) -> None:
     """Refuse a text too short to train or validate on.
+
+    Args:
+        ids: the text.
+        block_size: of a window.
+        fixed: whether the model can have no other.
 
     Raises:
         InputError: the training part is shorter than a window and its target, or the validation
@@ -198,7 +203,8 @@ def check_length(ids: Ids, block_size: int) -> None:
     """
     train, val = split(ids)
     if len(train) <= block_size or len(val) < 2:
-        smaller = ", or --set block_size=N" if len(val) >= 2 else ""  # else none would do
+        helps = len(val) >= 2 and not fixed
+        smaller = ", or --set block_size=N" if helps else ""
         raise InputError(
             f"the text has {len(ids)} characters, too few for windows of {block_size}: give it at "
             f"least {max(20, int((block_size + 1) / TRAIN_SHARE) + 1)}{smaller}"

@@ -22,7 +22,7 @@ from minigpt.training.checkpoint import Checkpoint
 from minigpt.training.live_view import tokenizing_view
 from minigpt.training.run import Run
 from minigpt.training.shards import read_tokenized, total_bytes
-from minigpt.training.start import Start, joined_vocabulary
+from minigpt.training.start import Start
 from minigpt.training.world import World
 
 IDS_FOLDER = ".minigpt-ids"
@@ -97,50 +97,59 @@ def describe_run(
 
     A resumed one keeps what it was begun with.
     """
-    start = read_start(arguments.start) if arguments.start and not resume else None
-    if start:
-        corpus = replace(corpus, tokenizer=joined_vocabulary(corpus.tokenizer, start.tokenizer))
-    elif resume:
-        if not resume.tokenizer.chars.startswith(corpus.tokenizer.chars):
+    file = read_run_file(arguments.config) if arguments.config else RunFile(None, {})
+    start_name = file.start if arguments.start is None else arguments.start
+    start, known = None, ""
+    if resume:
+        corpus = replace(corpus, name=resume.card.corpus)  # which tells what it began with, too
+        known = resume.tokenizer.chars.removeprefix(corpus.tokenizer.chars)
+        if known == resume.tokenizer.chars:
             raise InputError(
                 f"a resumed run keeps its tokenizer; the one in {folder} has other tokens than "
                 "this text has now: it was written by another version of minigpt, so start anew "
                 "elsewhere"
             )
-        corpus = replace(corpus, tokenizer=resume.tokenizer)  # what it began with may know more
-    file = read_run_file(arguments.config) if arguments.config else RunFile(None, {})
+    elif start_name is not None:
+        start = read_start(start_name)
+        known = corpus.tokenizer.unknown(start.tokenizer.chars)
+        corpus = replace(corpus, name=f"{corpus.name}, after {start.card.corpus}")
     flags = set_by_flags(arguments)
     preset_name = arguments.preset or file.preset
-    if preset_name and arguments.start:
+    if preset_name and start_name is not None:
         raise InputError(
-            f"--from keeps the shape of {arguments.start}, and preset {preset_name} has one of its "
+            f"--from keeps the shape of {start_name}, and preset {preset_name} has one of its "
             "own: give one of the two"
         )
-    base = _base(preset_name, corpus, start, resume)
+    base = _base(preset_name, corpus, known, start, resume)
     try:
         model, train = apply_settings(*base, file.settings | flags)
     except InputError as error:
         if not arguments.config or _complaint(base, flags) == str(error):  # it is the flags' alone
             raise
         raise InputError(f"with the settings of {arguments.config}: {error}") from None
-    if start and model != replace(base[0], dropout=model.dropout):
+    if start and (other := _changes(base[0], replace(model, dropout=base[0].dropout))):
         raise InputError(
-            f"--from keeps the shape of {arguments.start}: of the model's settings, only dropout "
-            "can be another one"
+            f"--from keeps the shape of {start_name}; these would change: {other}; of a "
+            "model's settings only dropout can"
         )
     if resume and (model, train) != (resume.model, resume.train):
-        before = asdict(resume.model) | asdict(resume.train)
-        now = asdict(model) | asdict(train)
-        changed = ", ".join(f"{k} {before[k]} -> {now[k]}" for k in now if now[k] != before[k])
+        changed = [_changes(resume.model, model), _changes(resume.train, train)]
         raise InputError(
-            f"a resumed run keeps its settings; these would change: {changed}; resume without what "
-            "sets them, or begin a new run in another folder by --out"
+            "a resumed run keeps its settings; these would change: "
+            f"{', '.join(filter(None, changed))}; resume without what sets them, or begin a new "
+            "run in another folder by --out"
         )
     compile_it = arguments.device == "cuda" if arguments.compile is None else arguments.compile
     return Run(
-        model=model, train=train, corpus=corpus, folder=folder, start=start, world=world,
-        compile=compile_it,
+        model=model, train=train, corpus=corpus, folder=folder, start=start, also_known=known,
+        world=world, compile=compile_it,
     )  # fmt: skip
+
+
+def _changes(before: GPTConfig | TrainConfig, now: GPTConfig | TrainConfig) -> str:
+    """What is not the same in two configs of one kind."""
+    then = asdict(before)
+    return ", ".join(f"{k} {then[k]} -> {v}" for k, v in asdict(now).items() if v != then[k])
 
 
 def read_start(name: str) -> Start:
@@ -149,27 +158,35 @@ def read_start(name: str) -> Start:
     Raises:
         InputError: there is none of that name, or it is damaged.
     """
-    path = find_model(name, runs=True)
-    if path.is_dir() or path.suffix == ".safetensors":
-        return Start.from_checkpoint(load_checkpoint(path))
+    try:
+        path = find_model(name, runs=True)
+        if path.is_dir() or path.suffix == ".safetensors":
+            return Start.from_checkpoint(name, load_checkpoint(path))
+        file = open_onnx(path)
+    except InputError as error:
+        raise InputError(f"--from needs a model, a run, or the name of one: {error}") from None
     from minigpt_export.graph import read_weights  # onnx takes 0.1 s to import
 
-    file = open_onnx(path)
-    return Start.from_file(file, read_weights(file))
+    return Start.from_file(name, file, read_weights(file))
 
 
 def _base(
-    preset_name: str | None, corpus: TokenizedCorpus, start: Start | None, resume: Checkpoint | None
+    preset_name: str | None,
+    corpus: TokenizedCorpus,
+    known: str,
+    start: Start | None,
+    resume: Checkpoint | None,
 ) -> tuple[GPTConfig, TrainConfig]:
     """What the settings change: what a run was begun with, what a model is, or a preset."""
+    vocab_size = corpus.tokenizer.vocab_size + len(known)
     if start:
-        model = replace(start.model, vocab_size=corpus.tokenizer.vocab_size)
+        model = replace(start.model, vocab_size=vocab_size)
         train_ids, _ = split(corpus.ids)
         return model, fine_tuning(len(train_ids), model.block_size)
     if resume and preset_name is None:
         return resume.model, resume.train
     preset = find_preset(preset_name or "laptop")
-    model = replace(preset.model, vocab_size=corpus.tokenizer.vocab_size)
+    model = replace(preset.model, vocab_size=vocab_size)
     if resume is None:
         return model, preset.train
     # --minutes may have planned these, and an older version knew no average

@@ -114,11 +114,13 @@ def _run_file(run: Run) -> str:
     corpus = run.corpus
     text = one_line(f"{corpus.name}, {len(corpus.ids):,} characters, sha256 {corpus.sha256}")
     begun = f"# begun with {describe_start(run.start)}\n" if run.start else ""
-    return f"# trained on {text}\n{begun}{to_toml(run.model, run.train)}"
+    start = run.start.name if run.start else None
+    return f"# trained on {text}\n{begun}{to_toml(run.model, run.train, start)}"
 
 
 def describe_start(start: Start) -> str:
     """A model to go on from, on one line."""
     card = start.card
-    learned = f"{card.steps:,} steps on {card.corpus}, loss {card.val_loss:.4f}"
+    text = f"{card.corpus}, sha256 {card.corpus_sha256[:12]}"
+    learned = f"{card.steps:,} steps on {text}, loss {card.val_loss:.4f}"
     return one_line(f"{card.name} ({card.precision}, {learned})")

@@ -1,7 +1,7 @@
 """Settings by name: from a run file (TOML), from `--set KEY=VALUE`, and back into a run file.
 
 A run file has the settings at its top, or in the tables `[model]` and `[train]`, and may name the
-preset that they change:
+preset that they change, or a model to begin with (`from`):
 
     preset = "tiny"
 
@@ -40,6 +40,8 @@ class RunFile:
 
     preset: str | None
     settings: dict[str, object]
+    start: str | None = None
+    """A model to begin with."""
 
 
 def read_run_file(path: Path) -> RunFile:
@@ -59,6 +61,7 @@ def read_run_file(path: Path) -> RunFile:
         if "preset" in given:
             preset = str(checked("preset", str, given.pop("preset")))
             find_preset(preset)
+        start = str(checked("from", str, given.pop("from"))) if "from" in given else None
         settings: dict[str, object] = {}
         for name, known in _TABLES.items():
             table = given.pop(name, {})
@@ -70,7 +73,7 @@ def read_run_file(path: Path) -> RunFile:
             raise InputError(f"{twice[0]} is given twice, at the top and in a table")
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    return RunFile(preset, settings | at_the_top)
+    return RunFile(preset, settings | at_the_top, start)
 
 
 def parse_settings(pairs: Sequence[str]) -> dict[str, object]:
@@ -103,9 +106,9 @@ def apply_settings(
     return replace(model, **for_model), replace(train, **for_train)
 
 
-def to_toml(model: GPTConfig, train: TrainConfig) -> str:
+def to_toml(model: GPTConfig, train: TrainConfig, start: str | None = None) -> str:
     """All settings of a run as a run file; `read_run_file` gives them back to the last digit."""
-    lines = []
+    lines = [] if start is None else [f"from = {json.dumps(start, ensure_ascii=False)}"]
     for name, config in (("model", model), ("train", train)):
         lines.append(f"[{name}]")
         # JSON's numbers, booleans and quoted texts are TOML's too, as long as they are finite

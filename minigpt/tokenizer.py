@@ -1,7 +1,8 @@
 """Text to ids and back, one id per character; its file form is a Hugging Face tokenizer.json.
 
 The vocabulary is the set of characters of the training text in code point order, so the same text
-always gives the same ids.
+always gives the same ids. (Behind them a run that begins with another model has what that one knows
+besides.)
 
 The file form is a byte-level BPE, the one form of a character vocabulary that `tokenizers`,
 onnxruntime-genai and transformers.js all read alike (plain BPE over characters loses the space and

@@ -55,6 +55,8 @@ from minigpt.training.state import Diverged
 from minigpt.training.world import World, joined
 
 MOST_MINUTES = 365 * 24 * 60
+MOST_NAMED = 40
+"""Characters that are new to what a run begins with."""
 COMPILING = "compiling: the first time takes about half a minute, later ones a few seconds"
 EXIT_REFUSED = 2
 EXIT_STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -91,7 +93,7 @@ def run_training(arguments: argparse.Namespace) -> int:
                 make(folder)
                 lock(folder, until_the_end)
                 refuse_to_replace(folder, force=arguments.force)
-            yardsticks = baselines(*run.parts, run.model.vocab_size)
+            yardsticks = baselines(*run.parts, corpus.tokenizer.vocab_size)
             if arguments.minutes is not None:
                 with exit_on_sigterm():
                     run = _plan(run, 60 * arguments.minutes - (time.monotonic() - began))
@@ -110,9 +112,11 @@ def _train(
     """Follow a run to its end; returns the exit code."""
     folder, corpus = run.folder, run.corpus
     _announce(run)
+    if resume and arguments.start is not None:
+        say("note: --from is for a run's beginning: this one goes on from its own checkpoint")
     title = (
         f"{run.name}: {run.model.n_params():,} parameters, {len(corpus.ids):,} characters, "
-        f"{run.model.vocab_size} distinct"
+        f"{corpus.tokenizer.vocab_size} distinct"
     )
     progress = Progress(title, run.train.max_steps, yardsticks, tokens_per_s_at_peak(run))
     with contextlib.ExitStack() as stack:
@@ -122,6 +126,8 @@ def _train(
             say(COMPILING)
         event: Event = next(events)
         assert isinstance(event, Begin)
+        if run.start:  # it is in the model now, and would be a second one for as long as this takes
+            run.start.weights.clear()
         _tell_what_begins(run, event)
         step = event.step if resume else None
         log = begin(run, step)
@@ -178,6 +184,8 @@ def _train_along(arguments: argparse.Namespace, folder: Path, cache: Path, world
     with _stop_signal() as received:
         try:
             for event in train(run, resume, stop=lambda: received() is not None):
+                if run.start:
+                    run.start.weights.clear()
                 last = event
         except Diverged:  # in all of them at once: the first one says so
             return EXIT_REFUSED
@@ -189,8 +197,9 @@ def _announce(run: Run) -> None:
     say(f"{to_toml(run.model, run.train)}# {_scope(run)}")
     if run.start:
         new = run.start.tokenizer.unknown(run.corpus.tokenizer.chars)
-        say(f"begins with {describe_start(run.start)}"
-             + (f"; new to it: {one_line(new)[:60]}" if new else ""))  # fmt: skip
+        more = "…" if len(new) > MOST_NAMED else ""
+        names = f"; characters that are new to it, {len(new):,}: {new[:MOST_NAMED]!r}{more}"
+        say(f"begins with {describe_start(run.start)}{names if new else ''}")
     try:
         check_fits(run.model, "int4")
     except InputError as error:

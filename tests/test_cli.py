@@ -683,16 +683,41 @@ def test_a_run_begins_with_what_a_model_has_learned(
     base = ("train", text_file, "--set", "sample_chars=0", "--set", "dropout=0.1")
     code, _, err = run(capsys, *base, "--from", LAPTOP, "--out", out, "--max-steps", 2)
     assert code == 0
-    described = "laptop (fp32, 2,000 steps on tinyshakespeare.txt, loss 1.5268)"
-    assert f"begins with {described}; new to it: " in err
+    text = "tinyshakespeare.txt, sha256 86c4e6aa9db7"
+    described = f"laptop (fp32, 2,000 steps on {text}, loss 1.5268)"
+    assert f"begins with {described}; characters that are new to it, " in err
     assert f"# begun with {described}\n" in (out / "run.toml").read_text(encoding="utf-8")
+    assert "book.txt, after tinyshakespeare.txt" in run(capsys, "info", out)[1]
     assert read_metrics(out)[1]["val_loss"] < math.log(65) - 0.5
     again = (*base, "--from", LAPTOP, "--out", out, "--max-steps", 2, "--resume")
-    assert "is finished" in run(capsys, *again)[2]
+    err = run(capsys, *again)[2]
+    assert "note: --from is for a run's beginning" in err
+    assert "is finished" in err
     code, text, err = run(capsys, "generate", out, "--prompt", "Þ&", "--max-new-tokens", 9)
     assert (code, len(text), "never seen" in err) == (0, 9, False)
-    further = (*base, "--from", out, "--out", tmp_path / "further", "--max-steps", 1)
-    assert "begins with mine (fp32, " in run(capsys, *further)[2]
+    repeated = tmp_path / "again" / "mine"
+    command = ("train", text_file, "--config", out / "run.toml", "--out", repeated)
+    assert run(capsys, *command)[0] == 0
+    names = ("last.safetensors", "best.safetensors", "metrics.jsonl", "run.toml")
+    for name in names:
+        assert (repeated / name).read_bytes() == (out / name).read_bytes(), name
+
+
+def test_a_run_can_be_gone_on_from_in_three_passes(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], text_file: Path
+) -> None:
+    from minigpt.config import fine_tuning
+
+    out = tmp_path / "further"
+    code, _, err = run(capsys, "train", text_file, "--from", trained, "--out", out)
+    assert code == 0
+    assert "begins with pydoc (fp32, 10 steps on " in err
+    n_train = int(0.9 * len(text_file.read_text(encoding="utf-8")))
+    expected = fine_tuning(n_train, 32)
+    assert expected.max_steps == -(-3 * n_train // (16 * 32))
+    file = read_run_file(out / "run.toml")
+    assert file.start == str(trained)
+    assert file.settings["max_steps"] == expected.max_steps
 
 
 def test_what_a_run_begins_with_keeps_its_shape(
@@ -700,7 +725,11 @@ def test_what_a_run_begins_with_keeps_its_shape(
 ) -> None:
     pytest.importorskip("torch")
     base = ("train", text_file, "--out", tmp_path / "run", "--from")
-    assert "only dropout can be" in refused(capsys, *base, LAPTOP, "--set", "n_layer=2")
+    said = refused(capsys, *base, LAPTOP, "--set", "n_layer=2", "--set", "dropout=0.5")
+    assert "these would change: n_layer 4 -> 2; of a model's settings only dropout can" in said
+    assert "--from needs a model" in refused(capsys, *base, "")
+    text_file.write_text("too short for it\n" * 3, encoding="utf-8")
+    assert refused(capsys, *base, LAPTOP).endswith("give it at least 73")
     assert "preset tiny" in refused(capsys, *base, LAPTOP, "--preset", "tiny")
     assert "no file or model" in refused(capsys, *base, "nowhere")
     assert "is not a complete .onnx file" in refused(capsys, *base, text_file)

@@ -10,6 +10,7 @@ from minigpt.config import (
     GPTConfig,
     TrainConfig,
     find_preset,
+    fine_tuning,
     from_json,
     to_json,
 )
@@ -22,6 +23,13 @@ from minigpt.settings import apply_settings, read_run_file
 @pytest.mark.parametrize(("preset", "n_params"), [("tiny", 209_729), ("shakespeare", 10_788_929)])
 def test_presets_have_the_published_sizes(preset: str, n_params: int) -> None:
     assert replace(PRESETS[preset].model, vocab_size=65).n_params() == n_params
+
+
+def test_fine_tuning_takes_three_passes_and_at_least_ten_steps() -> None:
+    config = fine_tuning(90_000, 64)
+    assert config.max_steps * config.batch_size * 64 == pytest.approx(3 * 90_000, rel=0.01)
+    assert config.eval_interval == -(-config.max_steps // 10)
+    assert fine_tuning(100, 64).max_steps == 10
 
 
 def test_laptop_preset_has_about_0_8_million_parameters() -> None:

@@ -200,14 +200,25 @@ def find_model(name: str | None, *, runs: bool = False) -> Path:
     if name in by_name:
         return by_name[name]
     if run is None:
-        names = ", ".join(by_name) or "none"
-        raise InputError(f"there is no file or model {name[:80]!r}; models found here: {names}")
+        names = [*by_name, *(_runs() if runs else ())]
+        raise InputError(
+            f"there is no file or model {name[:80]!r}; models found here: "
+            f"{', '.join(names) or 'none'}"
+        )
     if not runs:
         raise InputError(
             f"there is no model file {name!r}, but a training run, {run}: minigpt export makes a "
             "file of it"
         )
     return run
+
+
+def _runs() -> list[str]:
+    """The runs in ./checkpoints by name."""
+    try:
+        return sorted(path.name for path in RUNS.iterdir() if find_run(path.name))
+    except OSError:  # there is no such folder
+        return []
 
 
 def find_run(name: str) -> Path | None:

@@ -89,7 +89,7 @@ def measure_costs(
         asked = clock()
         again = train(replace(rehearsal, corpus=run.corpus))
         for event in again:  # for the first checkpoint all of the text is counted
-            if isinstance(event, Evaluation):  # of a few tokens, at step 0
+            if isinstance(event, Saved if run.start else Evaluation):  # which is of a few tokens
                 break
         begin_s = clock() - asked
         again.close()
@@ -97,11 +97,11 @@ def measure_costs(
     # nearly each evaluation is the best so far, and writes that
     keeping = min(saving * best / last, _typical(times[Evaluation]))
     scoring = _typical(times[Evaluation]) - keeping
-    more_text = len(run.parts[1]) / len(rehearsal.parts[1])
+    scoring *= len(run.parts[1]) / len(rehearsal.parts[1])
     return Costs(
         step_s=_typical(times[Step]),
-        evaluation_s=more_text * scoring + keeping + saving + _typical(times[Sample]),
-        begin_s=begin_s,
+        evaluation_s=scoring + keeping + saving + _typical(times[Sample]),
+        begin_s=begin_s + (scoring + keeping if run.start else 0),  # where nothing is blank
     )
 
 

@@ -216,8 +216,8 @@ def verdict(
         words = "It is as good as counting, and no better."
     elif best_step == 0:
         words = (
-            "No evaluation was better than the model before its first step, so that untrained "
-            "model is what is kept: try lower learning rates, more steps, or more text."
+            "No evaluation was better than the model before its first step, so that one is what "
+            "is kept: try lower learning rates, more steps, or more text."
         )
     elif val_loss < baselines.five_gram:
         words = "It has learned more than counting can."

@@ -6,6 +6,7 @@ from pathlib import Path
 from minigpt.config import GPTConfig, TrainConfig
 from minigpt.corpus import Ids, TokenizedCorpus, check_length, split
 from minigpt.errors import InputError
+from minigpt.tokenizer import CharTokenizer
 from minigpt.training.start import Start
 from minigpt.training.world import World
 
@@ -20,6 +21,8 @@ class Run:
     folder: Path
     start: Start | None = None
     """What it begins with; None: random weights."""
+    also_known: str = ""
+    """Characters that the model knows besides the text's, as what it began with did."""
     world: World = field(default_factory=World)
     """This process among those that train the model together."""
     compile: bool = False
@@ -30,6 +33,11 @@ class Run:
         """The folder's, which "." and ".." do not tell."""
         has_name = self.folder.name not in ("", "..")
         return self.folder.name if has_name else self.folder.resolve().name
+
+    @property
+    def tokenizer(self) -> CharTokenizer:
+        """The model's: behind the text's characters, which keep their ids, come the others."""
+        return CharTokenizer(self.corpus.tokenizer.chars + self.also_known)
 
     @property
     def parts(self) -> tuple[Ids, Ids]:
@@ -45,7 +53,7 @@ def check_run(run: Run) -> None:
     Raises:
         InputError: the text is too short, or a batch cannot be shared by the processes.
     """
-    check_length(run.corpus.ids, run.model.block_size)
+    check_length(run.corpus.ids, run.model.block_size, fixed=run.start is not None)
     rows, size = run.train.batch_size, run.world.size
     if rows % size:
         raise InputError(

@@ -23,32 +23,27 @@ OF_VOCABULARY = ("wte.weight", "lm_head.weight", "lm_head.bias")
 class Start:
     """A model to go on from."""
 
+    name: str
+    """By which it was asked for."""
     model: GPTConfig
     tokenizer: CharTokenizer
     card: ModelCard
-    weights: Mapping[str, Tensor]
+    weights: dict[str, Tensor]
     """As `checkpoint.model_weights` names them."""
 
     @classmethod
-    def from_checkpoint(cls, found: Checkpoint) -> Self:
+    def from_checkpoint(cls, name: str, found: Checkpoint) -> Self:
         """The model of a run."""
         weights = model_weights(build_model(found))
-        return cls(found.model, found.tokenizer, found.card, weights)
+        return cls(name, found.model, found.tokenizer, found.card, weights)
 
     @classmethod
-    def from_file(cls, file: OnnxFile, arrays: Mapping[str, npt.NDArray[np.float32]]) -> Self:
+    def from_file(
+        cls, name: str, file: OnnxFile, arrays: Mapping[str, npt.NDArray[np.float32]]
+    ) -> Self:
         """An exported model, with its weights under the names of `model.py`."""
         weights = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
-        return cls(file.config, file.tokenizer, file.card, weights)
-
-
-def joined_vocabulary(text: CharTokenizer, start: CharTokenizer) -> CharTokenizer:
-    """The characters of a text, which keep their ids, and behind them those that are only known.
-
-    >>> joined_vocabulary(CharTokenizer("ace"), CharTokenizer("abc")).chars
-    'aceb'
-    """
-    return CharTokenizer(text.chars + text.unknown(start.chars))
+        return cls(name, file.config, file.tokenizer, file.card, weights)
 
 
 @torch.no_grad()

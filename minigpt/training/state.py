@@ -104,7 +104,7 @@ class Training:
             if resume:
                 checkpoints.load_weights(self.model, resume.weights)
             elif run.start:
-                begin_with(run.start, self.model, run.corpus.tokenizer)
+                begin_with(run.start, self.model, run.tokenizer)
             weights = checkpoints.model_weights(self.model)
             # that of a model that has never learned, not even before this run
             self._is_blank = not any(w.any() for n, w in weights.items() if "c_proj.weight" in n)
@@ -303,7 +303,7 @@ class Training:
     def sample(self) -> Sample:
         """A text by the averaged weights."""
         with self._average.in_place():
-            text = sample(self.model, self._run.corpus.tokenizer, self._run.train)
+            text = sample(self.model, self._run.tokenizer, self._run.train)
         return Sample(self.step, text)
 
     def _snapshot(self, *, full: bool) -> Checkpoint:
@@ -320,7 +320,7 @@ class Training:
         return Checkpoint(
             model=run.model,
             train=run.train,
-            tokenizer=run.corpus.tokenizer,
+            tokenizer=run.tokenizer,
             card=card,
             excerpt=run.corpus.tokenizer.decode(split(run.corpus.ids)[1][:EXCERPT_CHARS]),
             draft=self._draft if run.world.first else "",

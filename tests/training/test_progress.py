@@ -170,8 +170,8 @@ def test_plain_lines_tell_the_share_of_a_known_peak(monkeypatch: pytest.MonkeyPa
     [
         (1.5, 5, "more than counting"),
         (1.9, None, "Counting does"),
-        (1.5, 0, "that untrained model is what is kept"),
-        (4.2, 0, "that untrained model is what is kept"),
+        (1.5, 0, "so that one is what is kept"),
+        (4.2, 0, "so that one is what is kept"),
         (1.67, 0, "as good as counting"),  # of one letter there is nothing to learn
         (1.5, 2000, "this model, at step 2,000 1.5000"),
     ],

@@ -4,8 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
@@ -16,29 +14,18 @@ from minigpt.training.events import Evaluation
 from minigpt.training.loop import train
 from minigpt.training.run import Run
 from minigpt.training.scoring import evaluate
-from minigpt.training.start import Start, begin_with, joined_vocabulary
+from minigpt.training.start import Start, begin_with
 from tests.conftest import CARD, SMALL
 from tests.models import random_gpt
 from tests.training.test_loop import small_run
-
-LETTERS = st.text(st.characters(codec="utf-8"), min_size=1).map(CharTokenizer.from_text)
-
-
-@given(LETTERS, LETTERS)
-def test_a_joined_vocabulary_knows_what_both_know(
-    text: CharTokenizer, start: CharTokenizer
-) -> None:
-    joined = joined_vocabulary(text, start)
-    assert set(joined.chars) == {*text.chars, *start.chars}
-    assert joined.encode(text.chars) == text.encode(text.chars)
 
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_it_says_of_known_characters_what_it_said(tied: bool) -> None:
     config = replace(SMALL, tie_weights=tied)
     old = random_gpt(config)
-    start = Start(config, CharTokenizer("abcde"), CARD, dict(old.named_parameters()))
-    tokenizer = joined_vocabulary(CharTokenizer("bdx"), start.tokenizer)
+    start = Start("", config, CharTokenizer("abcde"), CARD, dict(old.named_parameters()))
+    tokenizer = CharTokenizer("bdxace")
     new = random_gpt(replace(config, vocab_size=tokenizer.vocab_size), seed=1)
     rows = {name: p.detach().clone() for name, p in new.named_parameters()}
     begin_with(start, new, tokenizer)
@@ -56,9 +43,11 @@ def test_it_says_of_known_characters_what_it_said(tied: bool) -> None:
 def begun(folder: Path, text: str, start: Run) -> Run:
     """A run on another text that begins with the best of one."""
     corpus = TokenizedCorpus.from_corpus(Corpus("other", text))
-    found = Start.from_checkpoint(load(start.folder / BEST))
-    tokenizer = joined_vocabulary(corpus.tokenizer, found.tokenizer)
-    return replace(small_run(folder, replace(corpus, tokenizer=tokenizer)), start=found)
+    found = Start.from_checkpoint("", load(start.folder / BEST))
+    known = corpus.tokenizer.unknown(found.tokenizer.chars)
+    run = small_run(folder, corpus)
+    model = replace(run.model, vocab_size=corpus.tokenizer.vocab_size + len(known))
+    return replace(run, model=model, start=found, also_known=known)
 
 
 @pytest.fixture
@@ -76,7 +65,7 @@ def test_before_its_first_step_it_is_scored_as_it_is_on_all_of_the_text(
     assert run.start
     first = next(event for event in train(run) if isinstance(event, Evaluation))
     model = random_gpt(run.model)
-    begin_with(run.start, model, run.corpus.tokenizer)
+    begin_with(run.start, model, run.tokenizer)
     assert first.val_loss == evaluate(model, run.parts[1])
 
 

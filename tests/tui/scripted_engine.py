@@ -52,7 +52,7 @@ class ScriptedEngine(Engine):
         self.opens = opens
         self.refuses = refuses
         self.looks = looks
-        self.chars = CHARS
+        self.chars, self.checksum = CHARS, "f" * 64
         self._said: list[Reply] = []
         self._wake: Callable[[], None] = lambda: None
 
@@ -79,7 +79,7 @@ class ScriptedEngine(Engine):
         pass
 
     def open(self, path: Path) -> None:
-        self.say(Opened(path, CARD, CONFIG, self.chars, "f" * 64))
+        self.say(Opened(path, CARD, CONFIG, self.chars, self.checksum))
 
     def name_speakers(self) -> None:
         self.say(Speakers(("ROMEO", "JULIET", "NURSE")))

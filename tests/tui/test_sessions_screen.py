@@ -16,6 +16,7 @@ from minigpt.runtime.chat import Roles
 from minigpt.runtime.params import SamplingParams
 from minigpt_tui import cards
 from minigpt_tui.document import Document
+from minigpt_tui.keeper import Keeper
 from minigpt_tui.protocol import Open, Written
 from minigpt_tui.screens.main import MainScreen
 from minigpt_tui.screens.replay import ReplayScreen
@@ -24,7 +25,7 @@ from minigpt_tui.sessions import BESIDE, Sessions
 from minigpt_tui.when import ago
 from minigpt_tui.widgets.session_text import Row
 from minigpt_tui.widgets.token_view import TokenView
-from tests.tui.scripted_engine import CHARS, until
+from tests.tui.scripted_engine import CHARS, MODEL, ScriptedEngine, until
 from tests.tui.test_app import Desk, desk
 
 pytestmark = pytest.mark.once
@@ -184,6 +185,13 @@ async def test_an_empty_library_says_what_will_be_there(tmp_path: Path) -> None:
         await closes(d)
 
 
+async def test_nobody_has_to_wait_for_the_database(database: Path) -> None:
+    async with desk(sessions=database) as d:
+        d.main.keeper, d.main._are_sessions_open = Keeper(None), False  # as before the first paint
+        await d.press("ctrl+o")
+        await until(d.pilot, lambda: d.is_on(SessionsScreen) and said(d) == "2 sessions")
+
+
 async def test_without_a_database_it_says_so() -> None:
     async with desk() as d:
         await d.press("ctrl+o")
@@ -270,17 +278,88 @@ async def test_a_session_whose_settings_are_set_already_says_nothing(database: P
         assert d.notices == []
 
 
-async def test_a_session_brings_its_model_back(
-    database: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def become_older(engine: ScriptedEngine) -> None:
+    """What is opened from now on is another model, of another vocabulary."""
+    engine.chars, engine.checksum = CHARS.lower(), "0" * 64
+
+
+@pytest.fixture
+def found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both models are among the files."""
+    monkeypatch.setattr(cards, "find", {"0" * 64: Path("older.onnx"), "f" * 64: MODEL}.get)
+
+
+@pytest.mark.usefixtures("found")
+async def test_a_session_brings_its_model_back(database: Path) -> None:
     store(database, "older", "0" * 64, WILD)
-    monkeypatch.setattr(cards, "find", {"0" * 64: Path("older.onnx")}.get)
     async with desk(sessions=database) as d:
-        d.engine.chars = CHARS.lower()
+        become_older(d.engine)
+        await open_newest(d)
+        await d.is_told("Its settings are back. Its model is back: older.")
+        assert d.main.writer.path == Path("older.onnx")
+        assert d.panel.params == WILD
+
+
+@pytest.mark.usefixtures("found")
+async def test_what_is_changed_while_its_model_is_opened_stays(database: Path) -> None:
+    store(database, "older", "0" * 64, WILD)
+    async with desk(sessions=database) as d:
+        become_older(d.engine)
+        d.engine.opens = False
         await open_newest(d)
         await until(d.pilot, lambda: d.main.writer.path == Path("older.onnx"))
-        await d.is_told("Its settings are back. Its model is back: older.")
-        await until(d.pilot, lambda: d.panel.params == WILD)
+        d.slider("temperature").set_to(0.2)
+        await until(d.pilot, lambda: d.panel.params.temperature == 0.2)
+        d.engine.open(Path("older.onnx"))
+        await d.is_told("Its model is back")
+        await d.pilot.pause()
+        assert d.panel.params == replace(WILD, temperature=0.2)
+
+
+@pytest.mark.usefixtures("found")
+async def test_a_model_that_is_refused_is_not_back(database: Path) -> None:
+    store(database, "older", "0" * 64, WILD)
+    async with desk(sessions=database) as d:
+        await d.says("ready")
+        d.engine.refuses = "older.onnx is damaged"
+        await open_newest(d)
+        await d.is_told("Its settings are back. Written by older; scripted goes on.")
+        assert d.panel.params == replace(WILD, logit_bias=())
+
+
+@pytest.mark.usefixtures("found")
+async def test_the_session_that_is_opened_last_has_its_model(database: Path) -> None:
+    store(database, "scripted", "f" * 64, SamplingParams(temperature=0.3, seed=5))
+    store(database, "older", "0" * 64, WILD)
+    async with desk(sessions=database) as d:
+        d.engine.opens = False
+        await open_newest(d)
+        await until(d.pilot, lambda: d.main.writer.path == Path("older.onnx"))
+        await browse(d)
+        await d.press("down", "enter")
+        await closes(d)
+        become_older(d.engine)
+        d.engine.open(Path("older.onnx"))
+        await until(d.pilot, lambda: d.main.writer.path == MODEL)
+        d.engine.chars, d.engine.checksum = CHARS, "f" * 64
+        d.engine.open(MODEL)
+        await d.is_told("Its model is back: scripted.")
+        assert d.panel.params == SamplingParams(temperature=0.3, seed=5)
+
+
+@pytest.mark.usefixtures("found")
+async def test_its_model_is_not_opened_under_another_screen(database: Path) -> None:
+    store(database, "older", "0" * 64, WILD)
+    async with desk(sessions=database) as d:
+        d.engine.opens = False
+        d.main.open_model(MODEL)  # so that there is something to wait for
+        await browse(d)
+        await d.press("enter")
+        await closes(d)
+        await d.press("f2")
+        d.engine.open(MODEL)
+        await d.is_told("Written by older; scripted goes on.")
+        assert d.engine.asked(Open)[-1] == Open(MODEL)
 
 
 @pytest.mark.parametrize("key", ["enter", "ctrl+n"])
@@ -311,7 +390,7 @@ async def test_who_goes_on_with_another_models_text_is_told(database: Path) -> N
     store(database, "older", "0" * 64, WILD)
     async with desk(sessions=database) as d:
         await open_newest(d)
-        await d.is_told("Written by older; scripted goes on. F2 changes it.")
+        await d.is_told("Written by older, which is not found here; scripted goes on.")
         assert d.panel.params == replace(WILD, logit_bias=())  # of the vocabulary of older
 
 

@@ -60,6 +60,8 @@ def _read(path: Path, mtime_ns: int, size: int) -> Card:
 
 def find(checksum: str) -> Path | None:
     """The listed model of that checksum, if there is one. For a thread, as `read_card`."""
+    if not checksum:  # that of no file, as of one that was refused
+        return None
     found = (path for path in list_models() if read_card(path).checksum == checksum)
     return next(found, None)
 

@@ -19,6 +19,7 @@ from minigpt_tui import cards
 from minigpt_tui.document import Document
 from minigpt_tui.keymap import keys_of
 from minigpt_tui.protocol import Engine
+from minigpt_tui.run_record import RunRecord
 from minigpt_tui.widgets.prompt import Prompt
 from minigpt_tui.widgets.sampling_panel import SamplingPanel
 from minigpt_tui.widgets.token_view import TokenView
@@ -178,6 +179,7 @@ def sessions(main: "MainScreen", at: int | None = None, words: str = "") -> None
     """
     from minigpt_tui.screens.sessions import SessionsScreen
 
+    main.open_sessions()  # else the first paint is waited for
     main.save()
     if main.keeper.sessions is None:
         main.tell("Nothing is stored: there is no database.")
@@ -210,27 +212,38 @@ async def _bring_back(main: "MainScreen", document: Document) -> None:
     """The settings that a stored text was last written with, and its model, if that is found."""
     if (run := document.last_run) is None:
         return
-    panel, params = main.query_one(SamplingPanel), run.last_params
-    model = main.writer.model
-    its_own = model is not None and model.checksum == run.model_sha256
-    # what is banned are ids of its own model
-    settings = params if its_own else replace(params, logit_bias=())
-    said = []
-    if settings != replace(panel.params, seed=params.seed):
+    panel, said = main.query_one(SamplingPanel), list[str]()
+    before = panel.params
+    panel.take(replace(run.last_params, logit_bias=()))  # which are ids of its own model
+    if before != replace(run.last_params, seed=before.seed, logit_bias=before.logit_bias):
         said.append("Its settings are back.")
-    panel.take(settings)
-    if not its_own:
+    await main.has_opened.wait()  # another model may be on its way
+    author = _other_author(main, run)
+    if author:
         path = await to_thread(cards.find, run.model_sha256)
-        if main.writer.document is not document:
-            return
-        if path is not None and not main.writer.is_running:
-            main.open_model(path, params)
+        # not where something is written, or another screen has the engine
+        if path and main.writer.document is document and main.is_free:
+            main.open_model(path)
+            await main.has_opened.wait()
+        if not (author := _other_author(main, run)):
             said.append(f"Its model is back: {one_line(run.model_name)}.")
-        elif (model := main.writer.model) and (author := run.other_author(model)):
-            key, name = keys_of(main)["models"], one_line(model.card.name)
-            said.append(f"Written by {author}; {name} goes on. {key} changes it.")
+        elif path is None:
+            author += ", which is not found here"
+    if main.writer.document is not document:
+        return
+    if not author and run.last_params.logit_bias:
+        panel.take(replace(panel.params, logit_bias=run.last_params.logit_bias))
+    elif author and (model := main.writer.model):
+        key, name = keys_of(main)["models"], one_line(model.card.name)
+        said.append(f"Written by {author}; {name} goes on. {key} changes it.")
     if said:
         main.tell(" ".join(said))
+
+
+def _other_author(main: "MainScreen", run: RunRecord) -> str:
+    """Who wrote it, where that is not the model that is open."""
+    model = main.writer.model
+    return run.other_author(model) if model else one_line(run.model_name)
 
 
 def replay(main: "MainScreen", document: Document, then: Callable[[], None] = lambda: None) -> None:

@@ -1,5 +1,6 @@
 """The main screen: the text, the sliders, the prompt."""
 
+from asyncio import Event
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -15,7 +16,6 @@ from textual.widgets import TextArea
 
 from minigpt.runtime.chat import Roles
 from minigpt.runtime.library import find_model, shipped_model
-from minigpt.runtime.params import SamplingParams
 from minigpt.terminal import printable
 from minigpt_tui.commands import BY_NAME
 from minigpt_tui.document import Document
@@ -120,13 +120,14 @@ class MainScreen(Steady):
         """What the engine had open when the A/B screen took it."""
         self._preferences = preferences
         self._sessions = sessions
+        self._are_sessions_open = False
         self.keeper = Keeper(None)
         self._history = History()
         self._first_model = model
         self._frames = Pace(self, FRAME_S, self._draw)
         self._had_model = False
-        self._awaited: SamplingParams | None = None
-        """What is to be set when the model is open."""
+        self.has_opened = Event()
+        """Set while no model is on its way."""
         self._taken_back: tuple[int, str] | None = None
         """Where the text ended when words were taken back from it last, and those words."""
 
@@ -166,7 +167,7 @@ class MainScreen(Steady):
         self.sight.shade()
         self.set_interval(SAVE_S, self.save)
         # after the first paint: SQLite takes 20 ms to import and open
-        self.call_after_refresh(self._open_sessions)
+        self.call_after_refresh(self.open_sessions)
         self.writer.engine.listen(self._wake)
         self.open_model(self._first_model)
 
@@ -174,13 +175,17 @@ class MainScreen(Steady):
         if not self.stack_updates:  # all has just been styled, which takes 20 ms
             event.refresh_styles = False
 
-    def open_model(self, path: Path, params: SamplingParams | None = None) -> None:
-        """Change to another model; the text stays. With `params`, they are set when it is open."""
-        self._awaited = params
+    def open_model(self, path: Path) -> None:
+        """Change to another model; the text stays."""
+        self.has_opened.clear()
         self.writer.open(path)
         self.page.show()
 
-    def _open_sessions(self) -> None:
+    def open_sessions(self) -> None:
+        """Open the database, once."""
+        if self._are_sessions_open:
+            return
+        self._are_sessions_open = True
         self.keeper = Keeper(self._sessions)
         if self._sessions is not None:
             self._history = History(prompts_beside(self._sessions))
@@ -222,21 +227,15 @@ class MainScreen(Steady):
             if notice.is_error and self.writer.state is State.NO_MODEL:
                 self.action_models()
         self._had_model = self._had_model or self.writer.model is not None
-        if self.writer.model and self.writer.model is not model:
-            self._settle_in(is_known=model is None or model.chars == self.writer.model.chars)
+        if model and self.writer.model and model.chars != self.writer.model.chars:
+            self.query_one(SamplingPanel).unban()  # ids are of one vocabulary
+        if self.writer.state is not State.LOADING:
+            self.has_opened.set()
         if (was_running and not self.writer.is_running) or model is not self.writer.model:
             self.sight.look()  # at what would come next, and what another model thinks
         self.page.show()
         if self.app.screen is not self:
             doors.offer_names(self)
-
-    def _settle_in(self, *, is_known: bool) -> None:
-        """Another model is open; bans are ids of its vocabulary, or of the one before."""
-        panel, params, self._awaited = self.query_one(SamplingPanel), self._awaited, None
-        if params is not None:
-            panel.take(params)
-        elif not is_known:
-            panel.unban()
 
     @on(AttentionPanel.Chosen)
     def _shade(self) -> None:
@@ -518,6 +517,11 @@ class MainScreen(Steady):
         """Open two texts side by side; without another model the same one writes both."""
         if self.app.screen is self:
             doors.compare(self, self._make_engine, other_model, self._sessions)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing is being written, and no other screen needs the engine."""
+        return self.app.screen is self and not self.writer.is_running
 
     def lend_engine(self) -> Path:
         """Let somebody else talk to the engine until it is taken back; says what it has open."""

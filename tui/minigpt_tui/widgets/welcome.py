@@ -69,7 +69,8 @@ class Welcome(VerticalScroll, can_focus=False):
 
     def invite(self, card: ModelCard) -> None:
         """Offer beginnings that fit a model."""
-        is_shakespeare = "shakespeare" in card.corpus.casefold()
+        last_read, *_ = card.corpus.casefold().split(", after ")
+        is_shakespeare = "shakespeare" in last_read
         self._beginnings = (*EXAMPLES, BY_ITSELF) if is_shakespeare else (BY_ITSELF,)
         self._explain(card.corpus)
 
