@@ -436,6 +436,18 @@ async def test_what_is_open_is_stored_before_another_one_is_opened(database: Pat
     assert "HERE IT IS NOT" in [info.preview for info in stored.list()]
 
 
+async def test_a_field_stays_one_line(database: Path) -> None:
+    async with desk(sessions=database) as d:
+        await browse(d)
+        await d.press("slash")
+        d.app.copy_to_clipboard("yond\nKING")
+        await d.press("ctrl+v")
+        assert d.app.screen.query_one(Input).value == "yond"
+        d.app.copy_to_clipboard("")
+        await d.press("ctrl+v", "e")
+        assert d.app.screen.query_one(Input).value == "yonde"
+
+
 async def test_a_search_shows_where_the_words_stand(database: Path) -> None:
     async with desk(sessions=database) as d:
         await browse(d)

@@ -29,7 +29,12 @@ async def act_at_once(widget: Widget, event: events.Key) -> bool:
 
 
 class Line(Input):
-    """Textual's line, with its keys in order."""
+    """Textual's line, with its keys in order; it stays one, whatever is pasted."""
+
+    def action_paste(self) -> None:
+        """Take the first line of what was copied in the app, as of what the terminal pastes."""
+        first, *_ = [*self.app.clipboard.splitlines(), ""]
+        self.replace(first, *self.selection)
 
     async def _on_key(self, event: events.Key) -> None:
         if await act_at_once(self, event):
