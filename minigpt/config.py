@@ -170,7 +170,7 @@ class ModelCard:
 
     name: str
     corpus: str
-    """What the training text is called."""
+    """What the training text is called, and what was read before it ("a.txt, after b.txt")."""
     corpus_sha256: str
     corpus_chars: int
     steps: int

@@ -18,7 +18,7 @@ from minigpt.runtime.library import find_model
 from minigpt.runtime.onnx_file import open_onnx
 from minigpt.settings import RunFile, apply_settings, parse_settings, read_run_file
 from minigpt.training import shards
-from minigpt.training.checkpoint import Checkpoint
+from minigpt.training.checkpoint import TO_USE, Checkpoint, load_first
 from minigpt.training.live_view import tokenizing_view
 from minigpt.training.run import Run
 from minigpt.training.shards import read_tokenized, total_bytes
@@ -93,31 +93,33 @@ def describe_run(
     world: World,
     resume: Checkpoint | None = None,
 ) -> Run:
-    """The run of the preset, changed by the run file, changed by the flags.
+    """The run of a preset, or of the model that it begins with, changed by run file and flags.
 
     A resumed one keeps what it was begun with.
     """
     file = read_run_file(arguments.config) if arguments.config else RunFile(None, {})
-    start_name = file.start if arguments.start is None else arguments.start
+    asked, start_name = "--from", arguments.start
+    if start_name is None:
+        asked, start_name = f"from in {arguments.config}", file.start
     start, known = None, ""
     if resume:
-        corpus = replace(corpus, name=resume.card.corpus)  # which tells what it began with, too
-        known = resume.tokenizer.chars.removeprefix(corpus.tokenizer.chars)
-        if known == resume.tokenizer.chars:
+        if not resume.tokenizer.chars.startswith(corpus.tokenizer.chars):
             raise InputError(
                 f"a resumed run keeps its tokenizer; the one in {folder} has other tokens than "
                 "this text has now: it was written by another version of minigpt, so start anew "
                 "elsewhere"
             )
+        known = resume.tokenizer.chars.removeprefix(corpus.tokenizer.chars)
+        corpus = replace(corpus, name=resume.card.corpus)  # which tells what was read before, too
     elif start_name is not None:
-        start = read_start(start_name)
+        start = read_start(start_name, asked, quiet=not world.first)
         known = corpus.tokenizer.unknown(start.tokenizer.chars)
-        corpus = replace(corpus, name=f"{corpus.name}, after {start.card.corpus}")
+        corpus = replace(corpus, name=_read_after(corpus.name, start.card.corpus))
     flags = set_by_flags(arguments)
     preset_name = arguments.preset or file.preset
     if preset_name and start_name is not None:
         raise InputError(
-            f"--from keeps the shape of {start_name}, and preset {preset_name} has one of its "
+            f"{asked} keeps the shape of {start_name}, and preset {preset_name} has one of its "
             "own: give one of the two"
         )
     base = _base(preset_name, corpus, known, start, resume)
@@ -129,7 +131,7 @@ def describe_run(
         raise InputError(f"with the settings of {arguments.config}: {error}") from None
     if start and (other := _changes(base[0], replace(model, dropout=base[0].dropout))):
         raise InputError(
-            f"--from keeps the shape of {start_name}; these would change: {other}; of a "
+            f"{asked} keeps the shape of {start_name}; these would change: {other}; of a "
             "model's settings only dropout can"
         )
     if resume and (model, train) != (resume.model, resume.train):
@@ -152,22 +154,37 @@ def _changes(before: GPTConfig | TrainConfig, now: GPTConfig | TrainConfig) -> s
     return ", ".join(f"{k} {then[k]} -> {v}" for k, v in asdict(now).items() if v != then[k])
 
 
-def read_start(name: str) -> Start:
+def read_start(name: str, asked: str, *, quiet: bool = False) -> Start:
     """What a model has learned: an exported one's, or the best of a run.
+
+    Args:
+        name: a path, or the name of a listed model or a run.
+        asked: where it was asked for, to be told.
+        quiet: whether somebody else tells what is damaged.
 
     Raises:
         InputError: there is none of that name, or it is damaged.
     """
     try:
+        name.encode()  # it will stand in run.toml
         path = find_model(name, runs=True)
+        kept = str(path.absolute()) if path == Path(name) else name
         if path.is_dir() or path.suffix == ".safetensors":
-            return Start.from_checkpoint(name, load_checkpoint(path))
+            found = load_first(path, TO_USE)[0] if quiet else load_checkpoint(path)
+            return Start.from_checkpoint(kept, found)
         file = open_onnx(path)
+    except UnicodeEncodeError:
+        raise InputError(f"{asked} needs a name in UTF-8, not {name!r}") from None
     except InputError as error:
-        raise InputError(f"--from needs a model, a run, or the name of one: {error}") from None
+        raise InputError(f"{asked} needs a model, a run, or the name of one: {error}") from None
     from minigpt_export.graph import read_weights  # onnx takes 0.1 s to import
 
-    return Start.from_file(name, file, read_weights(file))
+    return Start.from_file(kept, file, read_weights(file))
+
+
+def _read_after(text: str, read: str) -> str:
+    """What a model has read by then: a text, after others, the newest first."""
+    return read if read.split(", after ")[0] == text else f"{text}, after {read}"
 
 
 def _base(

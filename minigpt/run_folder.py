@@ -97,7 +97,7 @@ def _with_its_best(folder: Path, found: Checkpoint) -> Checkpoint:
 
 def begin(run: Run, resume_step: int | None) -> MetricsLog:
     """Clear an older run away, now that the new one is known to work; open the log."""
-    folder = run.folder
+    folder, run_file = run.folder, _run_file(run).encode()
     files = (checkpoint.PREVIOUS, checkpoint.BEST, checkpoint.LAST, PLOT)
     for name in (*files, METRICS, RUN_FILE):
         remove_leftovers(folder / name)
@@ -105,7 +105,7 @@ def begin(run: Run, resume_step: int | None) -> MetricsLog:
         for name in files:  # in this order: whatever is left when it is killed can be resumed
             (folder / name).unlink(missing_ok=True)
         tensorboard.clear(folder)
-        write_atomically(folder / RUN_FILE, _run_file(run).encode())
+        write_atomically(folder / RUN_FILE, run_file)
     return MetricsLog(folder, resume_step=resume_step)
 
 

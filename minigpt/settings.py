@@ -108,15 +108,17 @@ def apply_settings(
 
 def to_toml(model: GPTConfig, train: TrainConfig, start: str | None = None) -> str:
     """All settings of a run as a run file; `read_run_file` gives them back to the last digit."""
-    lines = [] if start is None else [f"from = {json.dumps(start, ensure_ascii=False)}"]
+    lines = [] if start is None else [f"from = {_quoted(start)}"]
     for name, config in (("model", model), ("train", train)):
         lines.append(f"[{name}]")
         # JSON's numbers, booleans and quoted texts are TOML's too, as long as they are finite
-        lines += [
-            f"{key} = {json.dumps(getattr(config, key), ensure_ascii=False)}"
-            for key in _TABLES[name]
-        ]
+        lines += [f"{key} = {_quoted(getattr(config, key))}" for key in _TABLES[name]]
     return "\n".join(lines) + "\n"
+
+
+def _quoted(value: object) -> str:
+    """As TOML writes it: as JSON does, but for one character."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _typed(

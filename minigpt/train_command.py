@@ -112,7 +112,7 @@ def _train(
     """Follow a run to its end; returns the exit code."""
     folder, corpus = run.folder, run.corpus
     _announce(run)
-    if resume and arguments.start is not None:
+    if resume and arguments.start is not None:  # what a run file says was heeded then
         say("note: --from is for a run's beginning: this one goes on from its own checkpoint")
     title = (
         f"{run.name}: {run.model.n_params():,} parameters, {len(corpus.ids):,} characters, "

@@ -728,6 +728,11 @@ def test_what_a_run_begins_with_keeps_its_shape(
     said = refused(capsys, *base, LAPTOP, "--set", "n_layer=2", "--set", "dropout=0.5")
     assert "these would change: n_layer 4 -> 2; of a model's settings only dropout can" in said
     assert "--from needs a model" in refused(capsys, *base, "")
+    assert "--from needs a name in UTF-8" in refused(capsys, *base, "m\udce9.onnx")
+    config = tmp_path / "run.toml"
+    config.write_text('preset = "tiny"\nfrom = "laptop"', encoding="utf-8")
+    said = refused(capsys, *base[:-1], "--config", config)
+    assert f"from in {config} keeps the shape of laptop, and preset tiny" in said
     text_file.write_text("too short for it\n" * 3, encoding="utf-8")
     assert refused(capsys, *base, LAPTOP).endswith("give it at least 73")
     assert "preset tiny" in refused(capsys, *base, LAPTOP, "--preset", "tiny")

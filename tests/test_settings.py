@@ -73,8 +73,9 @@ def test_a_run_file_may_name_a_preset(tmp_path: Path) -> None:
 
 
 def test_a_run_file_may_name_a_model_to_begin_with(tmp_path: Path) -> None:
-    text = to_toml(GPTConfig(), TrainConfig(), 'models/"mine".onnx')
-    assert read_run_file(written(tmp_path, text)).start == 'models/"mine".onnx'
+    name = 'models/"mine"\\\x7fé.onnx'
+    text = to_toml(GPTConfig(), TrainConfig(), name)
+    assert read_run_file(written(tmp_path, text)).start == name
     with pytest.raises(InputError, match="from must be a text, not 3"):
         read_run_file(written(tmp_path, "from = 3"))
 

@@ -17,6 +17,7 @@ from minigpt.model import rotary_tables
 from minigpt.runtime.onnx_file import OnnxFile
 from minigpt.runtime.onnx_graph import (
     BITS_AND_BLOCK,
+    CONSTANTS,
     CONTRIB,
     CONTRIB_OPERATORS,
     FLOAT,
@@ -34,6 +35,9 @@ OPSET = 21
 IR_VERSION = 10  # opset 21's own; `onnx` would write the newest, which older runtimes refuse
 NEVER = -1e4
 """The logit of `<|endoftext|>`; finite, as what is infinite may become NaN in a softmax."""
+
+OF_THE_GRAPH = frozenset({*CONSTANTS, "cos", "sin"})
+"""Arrays that are no weights of the model."""
 
 Weights = Mapping[str, npt.NDArray[np.float32]]
 
@@ -86,8 +90,12 @@ def read_weights(file: OnnxFile) -> dict[str, npt.NDArray[np.float32]]:
             width = config.n_embd * (4 if "mlp.c_proj" in name else 1)
             quantized = QuantizedMatrix(array, stored[f"{matrix}.scales"], bits, block)
             weights[matrix] = dequantize(quantized, width)
-        elif not name.endswith(".scales"):
+        elif not name.endswith(".scales") and name not in OF_THE_GRAPH:
             weights[name] = array.astype(np.float32)
+    if not config.head_bias:
+        del weights["lm_head.bias"]
+    if config.tie_weights:
+        weights.pop("lm_head.weight", None)  # a copy in fewer bits, of a large vocabulary
     for name in ("wte.weight", "lm_head.weight", "lm_head.bias"):  # without <|endoftext|>
         if name in weights:
             weights[name] = weights[name][:-1]

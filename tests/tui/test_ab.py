@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -338,6 +339,21 @@ async def test_bans_of_a_model_that_is_left_are_not_kept() -> None:
         await d.press("f8")
         await until(d.pilot, lambda: d.app.screen is d.main)
         assert d.main.query_one(SamplingPanel).params == OTHERS
+
+
+async def test_bans_are_named_as_soon_as_the_model_is_open_again() -> None:
+    async with two_panes() as d:
+        await d.press("enter")
+        d.second.write(" NO")
+        await d.sees("ROMEO:", "ROMEO: NO")
+        d.both.b.panel.take(replace(OTHERS, logit_bias=((CHARS.find("E"), -math.inf),)))
+        d.first.opens = False
+        await d.press("f8")
+        await until(d.pilot, lambda: d.app.screen is d.main)
+        await d.pilot.pause()
+        d.first.open(MODEL)
+        row = d.main.query_one("#biases", Static)
+        await until(d.pilot, lambda: "no E" in str(row.render()))
 
 
 async def test_what_waits_for_a_refresh_may_find_the_screen_closed() -> None:

@@ -362,11 +362,16 @@ async def test_its_model_is_not_opened_under_another_screen(database: Path) -> N
         assert d.engine.asked(Open)[-1] == Open(MODEL)
 
 
-@pytest.mark.parametrize("key", ["enter", "ctrl+n"])
-async def test_its_model_does_not_come_back_once_it_is_too_late(
-    database: Path, key: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store(database, "older", "0" * 64, WILD)
+async def test_bans_that_come_or_go_are_told(database: Path) -> None:
+    store(database, "scripted", "f" * 64, SamplingParams(logit_bias=((3, 1.0),)))
+    async with desk(sessions=database) as d:
+        await open_newest(d)
+        await d.is_told("Its settings are back.")
+        assert d.panel.params.logit_bias == ((3, 1.0),)
+
+
+def search_slowly(monkeypatch: pytest.MonkeyPatch) -> tuple[Event, Event]:
+    """The search for "older" has begun by the first event, and ends at the second."""
     sought, found = Event(), Event()
 
     def find(checksum: str) -> Path:
@@ -375,6 +380,29 @@ async def test_its_model_does_not_come_back_once_it_is_too_late(
         return Path("older.onnx")
 
     monkeypatch.setattr(cards, "find", find)
+    return sought, found
+
+
+async def test_what_is_opened_meanwhile_is_not_replaced(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(database, "older", "0" * 64, WILD)
+    sought, found = search_slowly(monkeypatch)
+    async with desk(sessions=database) as d:
+        await open_newest(d)
+        await until(d.pilot, sought.is_set)
+        d.main.open_model(Path("chosen.onnx"))
+        found.set()
+        await d.app.workers.wait_for_complete()
+        assert d.engine.asked(Open)[-1] == Open(Path("chosen.onnx"))
+
+
+@pytest.mark.parametrize("key", ["enter", "ctrl+n"])
+async def test_its_model_does_not_come_back_once_it_is_too_late(
+    database: Path, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(database, "older", "0" * 64, WILD)
+    sought, found = search_slowly(monkeypatch)
     async with desk(sessions=database) as d:
         await open_newest(d)
         await until(d.pilot, sought.is_set)

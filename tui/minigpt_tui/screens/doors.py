@@ -18,7 +18,7 @@ from minigpt.terminal import one_line, printable
 from minigpt_tui import cards
 from minigpt_tui.document import Document
 from minigpt_tui.keymap import keys_of
-from minigpt_tui.protocol import Engine
+from minigpt_tui.protocol import Engine, Opened
 from minigpt_tui.run_record import RunRecord
 from minigpt_tui.widgets.prompt import Prompt
 from minigpt_tui.widgets.sampling_panel import SamplingPanel
@@ -213,37 +213,39 @@ async def _bring_back(main: "MainScreen", document: Document) -> None:
     if (run := document.last_run) is None:
         return
     panel, said = main.query_one(SamplingPanel), list[str]()
-    before = panel.params
-    panel.take(replace(run.last_params, logit_bias=()))  # which are ids of its own model
-    if before != replace(run.last_params, seed=before.seed, logit_bias=before.logit_bias):
-        said.append("Its settings are back.")
+    before, settings = panel.params, replace(run.last_params, logit_bias=())
+    panel.take(settings)
     await main.has_opened.wait()  # another model may be on its way
-    author = _other_author(main, run)
-    if author:
+    missing = ""
+    if not _is_by(run, main.writer.model):
+        asked = main.writer.path
         path = await to_thread(cards.find, run.model_sha256)
-        # not where something is written, or another screen has the engine
-        if path and main.writer.document is document and main.is_free:
+        missing = "" if path else ", which is not found here"
+        # not where something is written or asked for by now, or another screen has the engine
+        is_wanted = main.writer.document is document and main.writer.path == asked
+        if path and is_wanted and main.is_free:
             main.open_model(path)
             await main.has_opened.wait()
-        if not (author := _other_author(main, run)):
-            said.append(f"Its model is back: {one_line(run.model_name)}.")
-        elif path is None:
-            author += ", which is not found here"
+            if _is_by(run, main.writer.model):
+                said.append(f"Its model is back: {one_line(run.model_name)}.")
     if main.writer.document is not document:
         return
-    if not author and run.last_params.logit_bias:
-        panel.take(replace(panel.params, logit_bias=run.last_params.logit_bias))
-    elif author and (model := main.writer.model):
+    if _is_by(run, main.writer.model):
+        settings = run.last_params
+        if settings.logit_bias:  # which are ids of its own model
+            panel.take(replace(panel.params, logit_bias=settings.logit_bias))
+    elif (model := main.writer.model) and (author := run.other_author(model)):
         key, name = keys_of(main)["models"], one_line(model.card.name)
-        said.append(f"Written by {author}; {name} goes on. {key} changes it.")
+        said.append(f"Written by {author}{missing}; {name} goes on. {key} changes it.")
+    if before != replace(settings, seed=before.seed):
+        said.insert(0, "Its settings are back.")
     if said:
         main.tell(" ".join(said))
 
 
-def _other_author(main: "MainScreen", run: RunRecord) -> str:
-    """Who wrote it, where that is not the model that is open."""
-    model = main.writer.model
-    return run.other_author(model) if model else one_line(run.model_name)
+def _is_by(run: RunRecord, model: Opened | None) -> bool:
+    """Whether a model wrote it."""
+    return model is not None and model.checksum == run.model_sha256
 
 
 def replay(main: "MainScreen", document: Document, then: Callable[[], None] = lambda: None) -> None:

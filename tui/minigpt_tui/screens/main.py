@@ -127,7 +127,7 @@ class MainScreen(Steady):
         self._frames = Pace(self, FRAME_S, self._draw)
         self._had_model = False
         self.has_opened = Event()
-        """Set while no model is on its way."""
+        """Set while this screen waits for no model, after it has waited for the first."""
         self._taken_back: tuple[int, str] | None = None
         """Where the text ended when words were taken back from it last, and those words."""
 

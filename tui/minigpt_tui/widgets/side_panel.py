@@ -66,7 +66,9 @@ class SidePanel(Vertical):
 
     def show(self, gaze: Gaze, model: Opened | None) -> None:
         """Show what the model thinks there, if it is something new."""
-        self._chars = model.chars if model else ""
+        if (chars := model.chars if model else "") != self._chars:
+            self._chars = chars
+            self._tell_of_biases()
         attention = self.query_one(AttentionPanel)
         if attention.display and gaze.inside is not attention.inside:
             attention.show(gaze.inside)
@@ -93,9 +95,9 @@ class SidePanel(Vertical):
             panel.show(title, place, thoughts, chars)
 
     @on(ParamsChanged)
-    def _tell_of_biases(self, message: ParamsChanged) -> None:
+    def _tell_of_biases(self) -> None:
         """They act at every place, in the next text too, and the list shows those of one place."""
-        row, biases = self.query_one("#biases", Static), message.params.logit_bias
+        row, biases = self.query_one("#biases", Static), self.params.logit_bias
         row.display = bool(biases)
         row.update(f" {cut(biased(biases, self._chars), BIAS_CELLS)} · /unban")
 
