@@ -200,7 +200,7 @@ def find_model(name: str | None, *, runs: bool = False) -> Path:
     if name in by_name:
         return by_name[name]
     if run is None:
-        names = [*by_name, *(_runs() if runs else ())]
+        names = dict.fromkeys([*by_name, *(_runs() if runs else ())])
         raise InputError(
             f"there is no file or model {name[:80]!r}; models found here: "
             f"{', '.join(names) or 'none'}"

@@ -66,7 +66,7 @@ def test_what_was_banned_is_named_where_its_vocabulary_is_known(document: Docume
     document.runs[1].params = replace(CALM, logit_bias=((1, -math.inf), (4, 2.0)))
     model = Opened(Path("tiny.onnx"), CARD, CONFIG, "he llo", document.runs[1].model_sha256)
     a, b = document.leaves()
-    for known, words in ((None, "no #1, #4 +2"), (model, "no e, l +2")):
+    for known, words in ((None, "no #1 · #4 +2"), (model, "no e · l +2")):
         found = compare(document, a, b, known)
         assert found.b.settings == {"bans, favours": (words,)}
         assert found.a.settings == {"bans, favours": ("",)}

@@ -224,7 +224,7 @@ async def test_bans_and_favours_are_told_in_every_text_until_they_are_lifted() -
         d.main.query_one(CandidatesPanel).focus()
         await d.press("minus", "plus", "ctrl+n")
         await until(d.pilot, lambda: row.display)
-        assert str(row.render()).strip() == "no A, B +1 · /unban"
+        assert str(row.render()).strip() == "no A · B +1 · /unban"
         await d.type("/set top_k=5")
         await d.press("enter", *"/unban", "enter")
         await until(d.pilot, lambda: not row.display)

@@ -25,12 +25,12 @@ def biased(biases: Iterable[tuple[int, float]], chars: str) -> str:
     """Which tokens are banned, and favoured by how much; by number if their vocabulary is unknown.
 
     >>> biased(((0, float("-inf")), (2, float("-inf")), (1, 2)), "e Q"), biased(((7, -1.5),), "")
-    ('no e Q, ␣ +2', '#7 -1.5')
+    ('no e Q · ␣ +2', '#7 -1.5')
     """
     names = [(visible(chars[id]) if id < len(chars) else f"#{id}", bias) for id, bias in biases]
     banned = " ".join(name for name, bias in names if bias == -math.inf)
     favoured = [f"{name} {bias:+g}" for name, bias in names if bias != -math.inf]
-    return ", ".join(([f"no {banned}"] if banned else []) + favoured)
+    return " · ".join(([f"no {banned}"] if banned else []) + favoured)
 
 
 def bar(cells: float) -> str:
