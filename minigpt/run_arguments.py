@@ -122,9 +122,10 @@ def describe_run(
             f"{asked} keeps the shape of {start_name}, and preset {preset_name} has one of its "
             "own: give one of the two"
         )
-    base = _base(preset_name, corpus, known, start, resume)
+    settings = file.settings | flags
+    base = _base(preset_name, corpus, known, start, resume, settings.get("max_steps"))
     try:
-        model, train = apply_settings(*base, file.settings | flags)
+        model, train = apply_settings(*base, settings)
     except InputError as error:
         if not arguments.config or _complaint(base, flags) == str(error):  # it is the flags' alone
             raise
@@ -193,13 +194,15 @@ def _base(
     known: str,
     start: Start | None,
     resume: Checkpoint | None,
+    max_steps: object,
 ) -> tuple[GPTConfig, TrainConfig]:
     """What the settings change: what a run was begun with, what a model is, or a preset."""
     vocab_size = corpus.tokenizer.vocab_size + len(known)
     if start:
         model = replace(start.model, vocab_size=vocab_size)
         train_ids, _ = split(corpus.ids)
-        return model, fine_tuning(len(train_ids), model.block_size)
+        steps = max_steps if isinstance(max_steps, int) and max_steps > 0 else None
+        return model, fine_tuning(len(train_ids), model.block_size, steps)
     if resume and preset_name is None:
         return resume.model, resume.train
     preset = find_preset(preset_name or "laptop")

@@ -689,6 +689,7 @@ def test_a_run_begins_with_what_a_model_has_learned(
     assert f"# begun with {described}\n" in (out / "run.toml").read_text(encoding="utf-8")
     assert "book.txt, after tinyshakespeare.txt" in run(capsys, "info", out)[1]
     assert read_metrics(out)[1]["val_loss"] < math.log(65) - 0.5
+    assert read_run_file(out / "run.toml").settings["eval_interval"] == 1
     again = (*base, "--from", LAPTOP, "--out", out, "--max-steps", 2, "--resume")
     err = run(capsys, *again)[2]
     assert "note: --from is for a run's beginning" in err

@@ -30,6 +30,8 @@ def test_fine_tuning_takes_three_passes_and_at_least_ten_steps() -> None:
     assert config.max_steps * config.batch_size * 64 == pytest.approx(3 * 90_000, rel=0.01)
     assert config.eval_interval == -(-config.max_steps // 10)
     assert fine_tuning(100, 64).max_steps == 10
+    given = fine_tuning(100, 64, 150)
+    assert (given.max_steps, given.eval_interval) == (150, 15)
 
 
 def test_laptop_preset_has_about_0_8_million_parameters() -> None:
