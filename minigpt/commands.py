@@ -16,7 +16,6 @@ from minigpt.terminal import one_line, print_json, say, shell_word
 
 if TYPE_CHECKING:
     from minigpt.runtime.library import Model
-    from minigpt.training.checkpoint import Checkpoint
 
 MEMORIZED_CHARS = 10_000
 """How many `eval --memorized` lets a model write."""
@@ -63,6 +62,7 @@ def export(arguments: argparse.Namespace) -> int:
     """Write a checkpoint's best model to one .onnx file, or to a folder for other runtimes."""
     refuse_lost_folder()
     from minigpt.files import refuse_to_overwrite, write_atomically, write_folder_atomically
+    from minigpt.run_folder import load_best
     from minigpt.training import checkpoint
     from minigpt_export.genai import genai_files
     from minigpt_export.onnx_export import build_file
@@ -75,7 +75,7 @@ def export(arguments: argparse.Namespace) -> int:
     for path in wanted:
         refuse_to_overwrite(path, force=arguments.force, folder=path is arguments.genai)
     run = _run_path(arguments.checkpoint)
-    found = load_checkpoint(run)
+    found = load_best(run)
     if not math.isfinite(found.card.val_loss):
         raise InputError(
             f"{run} was saved before the run was first evaluated; export another "
@@ -224,12 +224,13 @@ def open_model(name: str | None, device: str) -> "Model":
 
 def _open_checkpoint(path: Path, device: str) -> "Model":
     refuse_lost_folder()
+    from minigpt.run_folder import load_best
     from minigpt.runtime.library import Model
     from minigpt.torch_decoder import TorchDecoder, check_device
     from minigpt.training import checkpoint
 
     check_device(device)
-    found = load_checkpoint(path)
+    found = load_best(path)
     decoder = TorchDecoder(checkpoint.build_model(found).to(device))
     return Model(path, found.model, found.tokenizer, found.card, decoder)
 
@@ -240,16 +241,3 @@ def _run_path(path: Path) -> Path:
 
     is_one = path.is_file() or any(path.glob(CHECKPOINTS))
     return path if is_one else find_run(str(path)) or path
-
-
-def load_checkpoint(path: Path) -> "Checkpoint":
-    """The best of a run, or one file; what was damaged is told."""
-    from minigpt.training import checkpoint
-
-    found, refused = checkpoint.load_first(path, checkpoint.TO_USE)
-    for sentence in refused:
-        say(f"warning: {sentence}; using another checkpoint of the run")
-    if found.card.steps == 0:
-        say("warning: this is the model before its first step: no evaluation of the run since was "
-            "better, if there was one")  # fmt: skip
-    return found

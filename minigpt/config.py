@@ -164,6 +164,10 @@ class TrainConfig:
                 raise InputError(f"{name} must be in [0, 1), not {getattr(self, name)}")
 
 
+AFTER = ", after "
+"""Between the names of texts that were read one after the other, the newest first."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCard:
     """What a person should know of a trained model; it travels inside the file."""
@@ -182,6 +186,11 @@ class ModelCard:
     """ISO date of the export; empty in a checkpoint."""
     precision: str = "fp32"
     """Of the weights in the file."""
+
+    @property
+    def last_read(self) -> str:
+        """The newest of the texts that `corpus` names."""
+        return self.corpus.split(AFTER)[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,9 @@ from torch import Tensor, nn
 
 from minigpt.config import GPTConfig
 
+OF_VOCABULARY = ("wte.weight", "lm_head.weight", "lm_head.bias")
+"""Weights with a row for every token, where there are such."""
+
 Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 

@@ -10,10 +10,18 @@ from types import FrameType
 
 from rich.console import Console
 
-from minigpt.commands import load_checkpoint
-from minigpt.config import GPTConfig, TrainConfig, checked, find_preset, fine_tuning
+from minigpt.config import (
+    AFTER,
+    GPTConfig,
+    ModelCard,
+    TrainConfig,
+    checked,
+    find_preset,
+    fine_tuning,
+)
 from minigpt.corpus import TokenizedCorpus, pydoc_corpus, split
 from minigpt.errors import InputError
+from minigpt.run_folder import load_best
 from minigpt.runtime.library import find_model
 from minigpt.runtime.onnx_file import open_onnx
 from minigpt.settings import RunFile, apply_settings, parse_settings, read_run_file
@@ -114,7 +122,7 @@ def describe_run(
     elif start_name is not None:
         start = read_start(start_name, asked, quiet=not world.first)
         known = corpus.tokenizer.unknown(start.tokenizer.chars)
-        corpus = replace(corpus, name=_read_after(corpus.name, start.card.corpus))
+        corpus = replace(corpus, name=_read_after(corpus.name, start.card))
     flags = set_by_flags(arguments)
     preset_name = arguments.preset or file.preset
     if preset_name and start_name is not None:
@@ -171,7 +179,7 @@ def read_start(name: str, asked: str, *, quiet: bool = False) -> Start:
         path = find_model(name, runs=True)
         kept = str(path.absolute()) if path == Path(name) else name
         if path.is_dir() or path.suffix == ".safetensors":
-            found = load_first(path, TO_USE)[0] if quiet else load_checkpoint(path)
+            found = load_first(path, TO_USE)[0] if quiet else load_best(path)
             return Start.from_checkpoint(kept, found)
         file = open_onnx(path)
     except UnicodeEncodeError:
@@ -183,9 +191,9 @@ def read_start(name: str, asked: str, *, quiet: bool = False) -> Start:
     return Start.from_file(kept, file, read_weights(file))
 
 
-def _read_after(text: str, read: str) -> str:
+def _read_after(text: str, read: ModelCard) -> str:
     """What a model has read by then: a text, after others, the newest first."""
-    return read if read.split(", after ")[0] == text else f"{text}, after {read}"
+    return read.corpus if read.last_read == text else f"{text}{AFTER}{read.corpus}"
 
 
 def _base(

@@ -45,6 +45,21 @@ def refuse_to_replace(folder: Path, *, force: bool) -> None:
             )
 
 
+def load_best(path: Path) -> Checkpoint:
+    """The best checkpoint of a run, or one file; what was damaged is told.
+
+    Raises:
+        InputError: there is none, or all are damaged.
+    """
+    found, refused = checkpoint.load_first(path, checkpoint.TO_USE)
+    for sentence in refused:
+        say(f"warning: {sentence}; using another checkpoint of the run")
+    if found.card.steps == 0:
+        say("warning: this is the model before its first step: no evaluation of the run since was "
+            "better, if there was one")  # fmt: skip
+    return found
+
+
 def check_there_is_a_run(folder: Path) -> None:
     """Refuse to resume nothing."""
     if not folder.is_dir():

@@ -13,7 +13,7 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, num
 
 from minigpt import __version__
 from minigpt.config import GPTConfig
-from minigpt.model import rotary_tables
+from minigpt.model import OF_VOCABULARY, rotary_tables
 from minigpt.runtime.onnx_file import OnnxFile
 from minigpt.runtime.onnx_graph import (
     BITS_AND_BLOCK,
@@ -96,7 +96,7 @@ def read_weights(file: OnnxFile) -> dict[str, npt.NDArray[np.float32]]:
         del weights["lm_head.bias"]
     if config.tie_weights:
         weights.pop("lm_head.weight", None)  # a copy in fewer bits, of a large vocabulary
-    for name in ("wte.weight", "lm_head.weight", "lm_head.bias"):  # without <|endoftext|>
+    for name in OF_VOCABULARY:  # without <|endoftext|>
         if name in weights:
             weights[name] = weights[name][:-1]
     return weights

@@ -10,13 +10,10 @@ import torch
 from torch import Tensor
 
 from minigpt.config import GPTConfig, ModelCard
-from minigpt.model import GPT
+from minigpt.model import GPT, OF_VOCABULARY
 from minigpt.runtime.onnx_file import OnnxFile
 from minigpt.tokenizer import CharTokenizer
 from minigpt.training.checkpoint import Checkpoint, build_model, model_weights
-
-OF_VOCABULARY = ("wte.weight", "lm_head.weight", "lm_head.bias")
-"""Weights with a row for every character."""
 
 
 @dataclass(frozen=True, slots=True)

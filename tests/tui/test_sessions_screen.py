@@ -2,6 +2,8 @@
 
 import sqlite3
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -17,7 +19,7 @@ from minigpt.runtime.params import SamplingParams
 from minigpt_tui import cards
 from minigpt_tui.document import Document
 from minigpt_tui.keeper import Keeper
-from minigpt_tui.protocol import Open, Written
+from minigpt_tui.protocol import Open, Stop, Written
 from minigpt_tui.screens.main import MainScreen
 from minigpt_tui.screens.replay import ReplayScreen
 from minigpt_tui.screens.sessions import SessionsScreen
@@ -370,8 +372,12 @@ async def test_bans_that_come_or_go_are_told(database: Path) -> None:
         assert d.panel.params.logit_bias == ((3, 1.0),)
 
 
-def search_slowly(monkeypatch: pytest.MonkeyPatch) -> tuple[Event, Event]:
-    """The search for "older" has begun by the first event, and ends at the second."""
+@asynccontextmanager
+async def while_its_model_is_sought(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Desk]:
+    """A text of "older" is open; that model is found after what is done meanwhile."""
+    store(database, "older", "0" * 64, WILD)
     sought, found = Event(), Event()
 
     def find(checksum: str) -> Path:
@@ -380,38 +386,40 @@ def search_slowly(monkeypatch: pytest.MonkeyPatch) -> tuple[Event, Event]:
         return Path("older.onnx")
 
     monkeypatch.setattr(cards, "find", find)
-    return sought, found
+    async with desk(sessions=database) as d:
+        await open_newest(d)
+        await until(d.pilot, sought.is_set)
+        try:
+            yield d
+        finally:
+            found.set()
+        await d.app.workers.wait_for_complete()
+        assert Open(Path("older.onnx")) not in d.engine.requests
 
 
 async def test_what_is_opened_meanwhile_is_not_replaced(
     database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store(database, "older", "0" * 64, WILD)
-    sought, found = search_slowly(monkeypatch)
-    async with desk(sessions=database) as d:
-        await open_newest(d)
-        await until(d.pilot, sought.is_set)
+    async with while_its_model_is_sought(database, monkeypatch) as d:
         d.main.open_model(Path("chosen.onnx"))
-        found.set()
-        await d.app.workers.wait_for_complete()
-        assert d.engine.asked(Open)[-1] == Open(Path("chosen.onnx"))
 
 
-@pytest.mark.parametrize("key", ["enter", "ctrl+n"])
-async def test_its_model_does_not_come_back_once_it_is_too_late(
-    database: Path, key: str, monkeypatch: pytest.MonkeyPatch
+async def test_what_is_written_meanwhile_goes_on(
+    database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store(database, "older", "0" * 64, WILD)
-    sought, found = search_slowly(monkeypatch)
-    async with desk(sessions=database) as d:
-        await open_newest(d)
-        await until(d.pilot, sought.is_set)
-        await d.press(key)
-        found.set()
-        await d.app.workers.wait_for_complete()
-        assert len(d.engine.asked(Open)) == 1
-        told = ["Its settings are back. Written by older; scripted goes on. F2 changes it."]
-        assert d.notices == (told if key == "enter" else [])
+    async with while_its_model_is_sought(database, monkeypatch) as d:
+        await d.press("enter")
+    told = ["Its settings are back. Written by older; scripted goes on. F2 changes it."]
+    assert d.notices == told
+    assert not d.engine.asked(Stop)
+
+
+async def test_another_text_that_is_begun_meanwhile_is_left_alone(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with while_its_model_is_sought(database, monkeypatch) as d:
+        await d.press("ctrl+n")
+    assert d.notices == []
 
 
 async def test_who_goes_on_with_another_models_text_is_told(database: Path) -> None:

@@ -69,8 +69,7 @@ class Welcome(VerticalScroll, can_focus=False):
 
     def invite(self, card: ModelCard) -> None:
         """Offer beginnings that fit a model."""
-        last_read, *_ = card.corpus.casefold().split(", after ")
-        is_shakespeare = "shakespeare" in last_read
+        is_shakespeare = "shakespeare" in card.last_read.casefold()
         self._beginnings = (*EXAMPLES, BY_ITSELF) if is_shakespeare else (BY_ITSELF,)
         self._explain(card.corpus)
 
