@@ -4,10 +4,13 @@ import contextlib
 import math
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-_PROC = Path("/proc")
-_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+from minigpt.cgroups import control_groups, lines_of
+
+_ROOT = Path("/")
+"""Where /proc and /sys are."""
 
 
 def usable_cores() -> int:
@@ -15,11 +18,18 @@ def usable_cores() -> int:
     n = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
         n = len(os.sched_getaffinity(0))
-    try:
-        quota, period = _CPU_MAX.read_text(encoding="ascii").split()  # of a container's group
-        return max(1, min(n, math.ceil(int(quota) / int(period))))
-    except (OSError, ValueError, ZeroDivisionError):  # "max", where there is no limit
-        return n
+    return max(1, min([n, *(math.ceil(time) for time in _allowed())]))
+
+
+def _allowed() -> Iterator[float]:
+    """Seconds of a core in each second that the control groups of this process leave it."""
+    for version, group in control_groups("cpu", _ROOT):
+        names = ("cpu.max",) if version == 2 else ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+        numbers = " ".join(line for name in names for line in lines_of(group / name)).split()
+        with contextlib.suppress(ValueError, ZeroDivisionError):  # "max", or nothing at all
+            quota, period = (int(number) for number in numbers)
+            if quota > 0:  # -1 in the first version: no limit
+                yield quota / period
 
 
 def free_cores() -> int | None:
@@ -48,9 +58,9 @@ def _n_others() -> int:
     Of our own there are some that numpy's BLAS leaves spinning for a tenth of a second after its
     import.
     """
-    running = (_PROC / "loadavg").read_text(encoding="ascii").split()[3]  # such as 2/80
+    running = (_ROOT / "proc/loadavg").read_text(encoding="ascii").split()[3]  # such as 2/80
     n_ours = 0
-    for task in (_PROC / "self" / "task").iterdir():
+    for task in (_ROOT / "proc/self/task").iterdir():
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended since
             stat = (task / "stat").read_text(encoding="utf-8")
             n_ours += stat.rpartition(")")[2].split()[0] == "R"

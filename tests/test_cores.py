@@ -9,10 +9,10 @@ from minigpt import cores
 def make_proc(folder: Path, loadavg: str, tasks: str) -> Path:
     """What Linux tells of the processes, ours with a thread for each letter."""
     for i, state in enumerate(tasks):
-        task = folder / "self" / "task" / str(i)
+        task = folder / "proc" / "self" / "task" / str(i)
         task.mkdir(parents=True)
         (task / "stat").write_text(f"{i} (R ) R) {state} 1 2 3\n", encoding="utf-8")
-    (folder / "loadavg").write_text(loadavg, encoding="ascii")
+    (folder / "proc" / "loadavg").write_text(loadavg, encoding="ascii")
     return folder
 
 
@@ -37,7 +37,7 @@ def test_cores_are_free_that_no_other_process_wants(
     proc = make_proc(tmp_path, f"0.74 1.16 1.29 {running}/80 6158\n", tasks)
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     monkeypatch.setattr(cores, "usable_cores", lambda: usable)
-    monkeypatch.setattr(cores, "_PROC", proc)
+    monkeypatch.setattr(cores, "_ROOT", proc)
     assert cores.free_cores() == free
 
 
@@ -56,9 +56,9 @@ def test_where_nobody_counts_it_is_not_known(
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     monkeypatch.setattr(cores, "usable_cores", lambda: 4)
-    monkeypatch.setattr(cores, "_PROC", tmp_path / "nowhere")
+    monkeypatch.setattr(cores, "_ROOT", tmp_path / "nowhere")
     assert cores.free_cores() is None
-    monkeypatch.setattr(cores, "_PROC", make_proc(tmp_path, content, "R"))
+    monkeypatch.setattr(cores, "_ROOT", make_proc(tmp_path, content, "R"))
     assert cores.free_cores() is None
 
 
@@ -69,9 +69,48 @@ def test_where_nobody_counts_it_is_not_known(
 def test_a_container_may_have_the_time_of_fewer_cores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, usable: int
 ) -> None:
-    path = tmp_path / "cpu.max"
-    path.write_text(limit, encoding="ascii")
-    monkeypatch.setattr(cores, "_CPU_MAX", path)
+    check_usable(tmp_path, monkeypatch, "0::/", {"cpu.max": limit}, usable)
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "usable"),
+    [
+        # of a group inside another, the tighter counts
+        ("0::/a/b", {"a/b/cpu.max": "max 100000", "a/cpu.max": "200000 100000"}, 2),
+        ("0::/a/b", {"a/b/cpu.max": "100000 100000", "a/cpu.max": "200000 100000"}, 1),
+        # the first version, beside which the second has other controllers
+        (
+            "4:memory:/m\n1:cpu,cpuacct:/a\n0::/",
+            {"cpu/a/cpu.cfs_quota_us": "250000", "cpu/a/cpu.cfs_period_us": "100000"},
+            3,
+        ),
+        ("1:cpu:/", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 4),
+        # inside a container: its group is the topmost there
+        (
+            "1:cpu:/docker/f00",
+            {"cpu/cpu.cfs_quota_us": "200000", "cpu/cpu.cfs_period_us": "100000"},
+            2,
+        ),
+    ],
+)
+def test_the_time_that_groups_leave(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    groups: str,
+    files: dict[str, str],
+    usable: int,
+) -> None:
+    check_usable(tmp_path, monkeypatch, groups, files, usable)
+
+
+def check_usable(
+    root: Path, monkeypatch: pytest.MonkeyPatch, groups: str, files: dict[str, str], usable: int
+) -> None:
+    files = {f"sys/fs/cgroup/{name}": content for name, content in files.items()}
+    for name, content in {**files, "proc/self/cgroup": groups}.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(f"{content}\n", encoding="ascii")
+    monkeypatch.setattr(cores, "_ROOT", root)
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 3}, raising=False)
     assert cores.usable_cores() == usable

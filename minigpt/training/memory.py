@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import torch
 
+from minigpt.cgroups import control_groups, lines_of
 from minigpt.config import GPTConfig, TrainConfig
 from minigpt.errors import InputError
 
@@ -63,15 +64,14 @@ def bounded() -> Iterator[None]:
 
 def _kilobytes(file: str, *names: str) -> int:
     """The sum of some lines of a file in /proc; 0 where one is missing."""
-    found = dict(line.split(":", 1) for line in _lines(Path("/proc", file)) if ":" in line)
+    found = dict(line.split(":", 1) for line in lines_of(Path("/proc", file)) if ":" in line)
     return sum(int(found[name].split()[0]) for name in names) if found.keys() >= {*names} else 0
 
 
 def _free_in_group(root: Path = Path("/")) -> int | None:
     """Bytes that the control groups of this process, and those above them, leave it.
 
-    That is how a container is limited: https://docs.kernel.org/admin-guide/cgroup-v2.html, or the
-    first version of it. Inside one, its own group may appear as the topmost. Swap is not counted.
+    That is how a container is limited. Swap is not counted.
 
     Args:
         root: where /proc and /sys are.
@@ -80,33 +80,18 @@ def _free_in_group(root: Path = Path("/")) -> int | None:
         None where nothing is limited.
     """
     free: list[int] = []
-    for line in _lines(root / "proc/self/cgroup"):
-        _, controllers, name = line.split(":", 2)
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        top, limit, usage, prefix = (
-            ("memory", "limit_in_bytes", "usage_in_bytes", "total_")
-            if controllers
-            else (".", "max", "current", "")
-        )
-        highest = root / "sys/fs/cgroup" / top
-        group = highest / name.lstrip("/")
-        for folder in (group, *group.parents[: len(group.parts) - len(highest.parts)]):
-            stat = dict(line.split() for line in _lines(folder / "memory.stat"))
-            # files that were read are given back when memory is short
-            cached = sum(int(stat.get(f"{prefix}{age}_file", 0)) for age in ("active", "inactive"))
-            numbers = [*_lines(folder / f"memory.{limit}"), *_lines(folder / f"memory.{usage}")]
-            if len(numbers) == 2 and numbers[0] != "max":
-                free.append(int(numbers[0]) - int(numbers[1]) + cached)
+    for version, group in control_groups("memory", root):
+        limit, usage, prefix = (
+            ("max", "current", "") if version == 2
+            else ("limit_in_bytes", "usage_in_bytes", "total_")
+        )  # fmt: skip
+        stat = dict(line.split() for line in lines_of(group / "memory.stat"))
+        # files that were read are given back when memory is short
+        cached = sum(int(stat.get(f"{prefix}{age}_file", 0)) for age in ("active", "inactive"))
+        numbers = [*lines_of(group / f"memory.{limit}"), *lines_of(group / f"memory.{usage}")]
+        if len(numbers) == 2 and numbers[0] != "max":
+            free.append(int(numbers[0]) - int(numbers[1]) + cached)
     return max(0, min(free)) if free else None
-
-
-def _lines(file: Path) -> list[str]:
-    """Of one of the system's own files; none where there is no such file."""
-    try:
-        return file.read_text(encoding="ascii", errors="replace").splitlines()
-    except OSError:
-        return []
 
 
 @contextlib.contextmanager
