@@ -34,7 +34,7 @@ from minigpt.run_folder import (
     refuse_to_replace,
     resumed,
 )
-from minigpt.runtime.library import RUNS
+from minigpt.runtime.library import RUNS, find_model
 from minigpt.runtime.onnx_file import check_fits
 from minigpt.settings import read_run_file, to_toml
 from minigpt.terminal import one_line, say, shell_word
@@ -89,6 +89,7 @@ def run_training(arguments: argparse.Namespace) -> int:
             resume = resumed(folder, corpus) if arguments.resume else None
             run = describe_run(arguments, corpus, folder, world, resume)
             check_run(run)  # a command that is wrong makes no folder
+            _keep_start(run)
             if resume is None:
                 make(folder)
                 lock(folder, until_the_end)
@@ -104,6 +105,19 @@ def run_training(arguments: argparse.Namespace) -> int:
         if arguments.minutes is not None:
             run = _as_planned(run)
         return _train(run, yardsticks, resume, arguments)
+
+
+def _keep_start(run: Run) -> None:
+    """Refuse to write where the run is that this one begins with, which run.toml is to name."""
+    if run.start is None:
+        return
+    path = find_model(run.start.name, runs=True)
+    if path.suffix == ".safetensors":
+        path = path.parent
+    if path.resolve() == run.folder.resolve():
+        raise InputError(
+            f"{run.folder} holds what this run is to begin with: choose another folder by --out"
+        )
 
 
 def _train(

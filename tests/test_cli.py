@@ -721,6 +721,16 @@ def test_a_run_can_be_gone_on_from_in_three_passes(
     assert file.settings["max_steps"] == expected.max_steps
 
 
+def test_a_run_does_not_replace_what_it_begins_with(
+    trained: Path, capsys: pytest.CaptureFixture[str], text_file: Path
+) -> None:
+    before = {path.name: path.read_bytes() for path in trained.iterdir()}
+    for start in (trained, trained / "best.safetensors"):
+        said = refused(capsys, "train", text_file, "--from", start, "--out", trained, "--force")
+        assert said.endswith("holds what this run is to begin with: choose another folder by --out")
+    assert {path.name: path.read_bytes() for path in trained.iterdir()} == before
+
+
 def test_what_a_run_begins_with_keeps_its_shape(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], text_file: Path
 ) -> None:
