@@ -3,11 +3,11 @@
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch
 
@@ -16,6 +16,14 @@ from minigpt.config import GPTConfig, TrainConfig
 from minigpt.errors import InputError
 
 Done = TypeVar("Done")
+
+Given = Literal["nothing", "shape", "everything"]
+"""Of a run's settings: the model's shape where it begins with a model, all where it is resumed."""
+_SMALLER: Mapping[Given, str] = {
+    "nothing": "--set a smaller n_embd, n_layer or block_size",
+    "shape": "begin with a smaller model",
+    "everything": "a resumed run keeps its settings, so go on where more of it is free",
+}
 
 BALLAST_BYTES = 2**26
 """Held while a batch that fits is looked for: a run comes to its threads and blocks in another
@@ -95,8 +103,12 @@ def _free_in_group(root: Path = Path("/")) -> int | None:
 
 
 @contextlib.contextmanager
-def must_fit(model: GPTConfig) -> Iterator[None]:
+def must_fit(model: GPTConfig, given: Given = "nothing") -> Iterator[None]:
     """Turn a lack of memory into a sentence on the model's size.
+
+    Args:
+        model: for the sentence.
+        given: what cannot be chosen any more.
 
     Raises:
         InputError: memory is short.
@@ -109,7 +121,7 @@ def must_fit(model: GPTConfig) -> Iterator[None]:
         gigabytes = 12 * model.n_params() / 1e9  # float32: weights, gradients, a moment
         raise InputError(
             f"a model of {model.n_params():,} parameters does not fit into memory; training it "
-            f"takes more than {gigabytes:.1f} GB: --set a smaller n_embd, n_layer or block_size"
+            f"takes more than {gigabytes:.1f} GB: {_SMALLER[given]}"
         ) from None
 
 
@@ -119,6 +131,7 @@ def step_or_advice(
     model: GPTConfig,
     *,
     alone: bool = True,
+    given: Given = "nothing",
 ) -> Done:
     """Do a step; where memory is short, look for the batch that fits, and say it.
 
@@ -129,6 +142,7 @@ def step_or_advice(
         config: the run's settings.
         model: for the sentence.
         alone: whether no other process takes part: a search would have to be theirs too.
+        given: what cannot be chosen any more.
 
     Raises:
         InputError: memory is short.
@@ -141,11 +155,13 @@ def step_or_advice(
     words = (
         f"batch_size {config.batch_size} x block_size {model.block_size} does not fit into memory"
     )
+    if given == "everything":
+        raise InputError(f"{words}; {_SMALLER[given]}")
     if not alone:
         raise InputError(f"{words}; --set half of it, and twice the accumulation")
     batch_size = _largest_that_fits(step, config)
     if not batch_size:
-        raise InputError(f"{words}, nor does a batch of one: --set a smaller block_size or n_embd")
+        raise InputError(f"{words}, nor does a batch of one: {_SMALLER[given]}")
     accumulation = config.accumulation * -(-config.batch_size // batch_size)
     raise InputError(
         f"{words}; try --set batch_size={batch_size}, and --set accumulation={accumulation} to "

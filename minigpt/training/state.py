@@ -27,7 +27,7 @@ from minigpt.training.average import Average
 from minigpt.training.checkpoint import Checkpoint, Machine
 from minigpt.training.data import resident, windows
 from minigpt.training.events import Evaluation, Sample, Saved, Step
-from minigpt.training.memory import Done, bounded, must_fit, step_or_advice
+from minigpt.training.memory import Done, Given, bounded, must_fit, step_or_advice
 from minigpt.training.optim import (
     Optimizer,
     load_state_tensors,
@@ -99,7 +99,8 @@ class Training:
         self._train_ids = resident(train_ids, torch.device(run.world.device))
         torch.manual_seed(run.train.seed)
         self._bounds = nullcontext if run.world.on_gpu else bounded
-        with must_fit(run.model), self._bounds():
+        self._given: Given = "everything" if resume else "shape" if run.start else "nothing"
+        with must_fit(run.model, self._given), self._bounds():
             self.model = GPT(run.model)
             if resume:
                 checkpoints.load_weights(self.model, resume.weights)
@@ -214,7 +215,8 @@ class Training:
 
     def _or_advice(self, step: Callable[[TrainConfig], Done]) -> Done:
         run = self._run
-        return step_or_advice(step, run.train, run.model, alone=run.world.size == 1)
+        alone = run.world.size == 1
+        return step_or_advice(step, run.train, run.model, alone=alone, given=self._given)
 
     def _step(self, share: float | None, config: TrainConfig) -> Taken:
         world, step = self._run.world, self.step
@@ -287,7 +289,7 @@ class Training:
         world = self._run.world
         is_blank = self.step == 0 and self._is_blank
         ids = self._val_ids[: FIRST_SCORED + 1] if is_blank else self._val_ids
-        with must_fit(self._run.model):
+        with must_fit(self._run.model, self._given):
             loss = evaluate(self.model, ids) if world.takes_part else 0.0
         self._val_loss = world.of_first(loss)
         best = self._val_loss < self.best_val_loss

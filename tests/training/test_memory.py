@@ -91,6 +91,28 @@ def test_other_errors_stay_what_they_are() -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "advice"),
+    [
+        ("nothing", "--set a smaller n_embd, n_layer or block_size"),
+        ("shape", "begin with a smaller model"),
+        ("everything", "a resumed run keeps its settings, so go on where more of it is free"),
+    ],
+)
+def test_only_what_can_be_chosen_is_advised(given: memory.Given, advice: str) -> None:
+    with pytest.raises(InputError, match=f"GB: {advice}$"), must_fit(GPTConfig(), given):
+        raise ON_CPU
+    tried: list[int] = []
+
+    def step(config: TrainConfig) -> None:
+        tried.append(config.batch_size)
+        raise ON_CPU
+
+    with pytest.raises(InputError, match=f"{advice}$"):
+        step_or_advice(step, TrainConfig(batch_size=4), GPTConfig(), given=given)
+    assert tried == ([4] if given == "everything" else [4, 1])  # whose batch is what it is
+
+
+@pytest.mark.parametrize(
     ("groups", "files", "free"),
     [
         # a group of the second version, cached files counted as free; the one above is tighter
