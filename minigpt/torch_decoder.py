@@ -1,5 +1,6 @@
 """A Decoder over the PyTorch model: the same decode loop as for .onnx files runs it."""
 
+import os
 from collections.abc import Sequence
 
 import torch
@@ -85,10 +86,10 @@ class _TorchBatch:
 
 
 def check_device(device: str) -> None:
-    """Refuse a device that is not there.
+    """Refuse a device that is not there, or does not work.
 
     Raises:
-        InputError: an unknown name, or "cuda" on a machine without one.
+        InputError: an unknown name, or "cuda" on a machine without one that works.
     """
     if device not in ("cpu", "cuda"):
         raise InputError(f"device must be cpu or cuda, not {device!r}")
@@ -96,3 +97,9 @@ def check_device(device: str) -> None:
         raise InputError(
             "no CUDA device was found; use --device cpu, or install a CUDA build of torch"
         )
+    if device == "cuda" and "LOCAL_RANK" not in os.environ:  # of several processes each has its own
+        try:  # one that is too old for this torch is found all the same, and one that is taken
+            torch.zeros(1, device=device).add_(1).item()
+        except RuntimeError as error:
+            why = str(error).splitlines()[0]
+            raise InputError(f"the CUDA device cannot be used ({why}); use --device cpu") from None

@@ -518,6 +518,21 @@ def test_cuda_without_one(
     assert "CUDA" in refused(capsys, "train", text_file, "--device", "cuda")
 
 
+def test_cuda_that_cannot_be_used(
+    capsys: pytest.CaptureFixture[str], text_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch")
+
+    def zeros(*_: object, **__: object) -> None:
+        raise RuntimeError("CUDA error: no kernel image is available\nCompile with ...")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "zeros", zeros)
+    said = refused(capsys, "train", text_file, "--device", "cuda")
+    assert said.endswith("cannot be used (CUDA error: no kernel image is available); "
+                         "use --device cpu")  # fmt: skip
+
+
 TRAIN = (
     *("--preset", "tiny", "--set", "n_layer=1", "--set", "n_embd=16", "--set", "n_head=2"),
     *("--set", "batch_size=4", "--set", "eval_interval=5", "--set", "sample_chars=20"),

@@ -9,6 +9,7 @@ one together takes all processes: all of them must ask for the same ones in the 
 """
 
 import gc
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeGuard
 
@@ -43,6 +44,8 @@ def shard(model: GPT, processes: DeviceMesh) -> None:
     """Cut up a model that all processes have alike: each keeps its part, on its device."""
     from torch.distributed.fsdp import fully_shard
 
+    # it fears for what is changed in place; nobody changes the logits
+    warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view")
     for part in (*model.h, model):
         # the root too, which by default stays together after an evaluation: its parameters would
         # be others than those that the optimizers know

@@ -63,10 +63,12 @@ class World:
             shard(model, self.sharing)
             return model
         model.to(self.device)
+        if self.size == 1:
+            return model
         # the gradients are where they are sent from: without a copy of them all
-        return (
-            DistributedDataParallel(model, gradient_as_bucket_view=True) if self.size > 1 else model
-        )
+        shared = DistributedDataParallel(model, gradient_as_bucket_view=True)
+        shared.broadcast_buffers = False  # rotary tables are the same everywhere, at every pass
+        return shared
 
     def mean(self, value: Tensor) -> Tensor:
         """Of a number of each process, on its device; all get it."""
@@ -152,13 +154,14 @@ def joined(device: str, *, shard: bool = False) -> Iterator[World]:
     # the others wait for the first one's evaluations, and while it reads a large text
     gpu = None if device == "cpu" else torch.device(device)  # NCCL would guess it at the barrier
     dist.init_process_group("nccl" if gpu else "gloo", timeout=timedelta(days=1), device_id=gpu)
-    sharing = None
+    sharing, has_ended_well = None, False
     try:
         if shard:
             sharing = all_processes(size, torch.device(device))
         yield World(dist.get_rank(), size, device, sharing)
         if shard:  # one that leaves while another still takes its parts may crash on its way out
             dist.barrier()
+        has_ended_well = True
     except RuntimeError as error:
         # gloo has no exception of its own
         if not isinstance(error, dist.DistError) and "gloo" not in str(error):
@@ -170,4 +173,6 @@ def joined(device: str, *, shard: bool = False) -> Iterator[World]:
     finally:
         if sharing is not None:
             part_from(sharing)
-        dist.destroy_process_group()
+        # NCCL waits for the others there; where they wait for this one, nobody would hear its error
+        if has_ended_well or not gpu:
+            dist.destroy_process_group()

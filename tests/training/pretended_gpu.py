@@ -3,7 +3,8 @@
     LD_PRELOAD=<pretended_gpu.cpp, compiled> python -m tests.training.pretended_gpu FOLDER
 
 FakeTensorMode goes through the real code with tensors that have a shape, a type and a device, but
-no numbers; it refuses an operation on tensors of two devices. Prints what it saw as JSON.
+no numbers; it refuses an operation on tensors of two devices. The steps are not compiled: that
+needs Triton, and a GPU. Prints what it saw as JSON.
 """
 
 import json
@@ -60,6 +61,8 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._products = set[str]()
         self._pinned = set[int]()
         """Addresses of tensors that are in pinned memory; each is alive until it was copied."""
+        self.is_on_the_way = False
+        """Whether something was asked of the GPU that no event covers yet."""
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
@@ -82,6 +85,8 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._products |= {str(a.dtype) for a in args if isinstance(a, Tensor)}
         of_lists = {t.device for a in args if isinstance(a, list | tuple) for t in a
                     if isinstance(t, Tensor)}  # fmt: skip
+        if of_lists:  # an index, a condition: what stands beside a list is to be where it is
+            of_lists |= {a.device for a in args if isinstance(a, Tensor)}
         assert len(of_lists) <= 1, f"{func} of {of_lists}: FakeTensorMode looks into no list"
         result = func(*args, **kwargs)
         if func is aten._to_copy.default:
@@ -93,6 +98,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _copied(self, source: Tensor, target: Tensor, non_blocking: bool) -> None:
         if source.is_cuda == target.is_cuda:
             return
+        self.is_on_the_way |= source.is_cuda and non_blocking
         if not non_blocking or (target.is_cuda and id(source) not in self._pinned):
             self.note("copies to the GPU" if target.is_cuda else "copies from the GPU")
         self._pinned.discard(id(source))
@@ -116,7 +122,8 @@ class GPUEvent:
         self._watch = watch
 
     def record(self) -> None:
-        pass
+        assert self._watch.is_on_the_way, "recorded before what it is to cover was asked for"
+        self._watch.is_on_the_way = False
 
     def synchronize(self) -> None:
         self._watch.note("waits for an event")

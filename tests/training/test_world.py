@@ -99,6 +99,7 @@ def two_processes(
     text.write_text(corpus.text, encoding="utf-8")
     done = torchrun(script, folder, text, dropout, stop_at, resume, shard)
     assert done.returncode == 0, done.stderr
+    assert "UserWarning" not in done.stderr
     lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
 
