@@ -60,11 +60,16 @@ def test_each_idea_is_worth_something(tmp_path: Path) -> None:
     loss = {name: float(value) for value, name in rungs}
     ideas = (
         "the average of what came", "attention", "attention that knows places", "four heads",
-        "four heads and an MLP", "a GPT: four blocks", "the same by minigpt train",
+        "four heads and an MLP", "four layers, added", "the same GPT by minigpt train",
     )  # fmt: skip
     assert all(loss[before] > loss[after] + 0.05 for before, after in pairwise(ideas))
     assert abs(loss["pairs, learned"] - loss["counting pairs"]) < 0.02
     assert loss["four layers, nothing added"] > loss["counting characters"] - 0.1
+    assert loss["a GPT: added, with norms"] < loss["four heads and an MLP"] - 0.05
+    exploded, safe = (
+        float(n) for n in re.findall(r"^long steps, .*: (\S+) with", text, re.MULTILINE)
+    )
+    assert exploded > 10 * safe
 
 
 def test_what_is_stored_is_of_one_run_from_top_to_bottom() -> None:
