@@ -212,19 +212,24 @@ def verdict(
     ]
     for name, loss in sorted(rows, key=lambda row: -row[1]):
         table.add_row(name, f"{loss:.4f}", style="bold" if name == model else "")
-    if val_loss == baselines.five_gram:
-        words = "It is as good as counting, and no better."
+    least = min(baselines.bigram, baselines.five_gram)
+    yardstick = "a blind guess" if baselines.uniform < least else "counting"
+    least = min(baselines.uniform, least)
+    if val_loss == least:
+        words = f"It is as good as {yardstick}, and no better."
     elif best_step == 0:
         words = (
             "No evaluation was better than the model before its first step, so that one is what "
             "is kept: try lower learning rates, more steps, or more text."
         )
-    elif val_loss < baselines.five_gram:
+    elif val_loss < least:
         words = "It has learned more than counting can."
     elif memorising:
-        words = "Counting does better still: train a smaller model, or on more text."
+        words = (
+            f"{yardstick.capitalize()} does better still: train a smaller model, or on more text."
+        )
     else:
-        words = "Counting does better still: train longer, or on more text."
+        words = f"{yardstick.capitalize()} does better still: train longer, or on more text."
     return Group(table, Text(words))
 
 

@@ -183,6 +183,23 @@ def test_the_verdict_is_honest(loss: float, best_step: int | None, words: str) -
     assert "1.6700" in out.getvalue()
 
 
+@pytest.mark.parametrize(
+    ("yardsticks", "loss", "words"),
+    [
+        (Baselines(uniform=4.17, bigram=2.49, five_gram=2.8), 2.6, "Counting does better still"),
+        (Baselines(uniform=4.17, bigram=2.49, five_gram=2.8), 2.4, "more than counting can"),
+        (Baselines(uniform=2.0, bigram=2.49, five_gram=2.8), 2.3, "A blind guess does better"),
+        (Baselines(uniform=2.0, bigram=2.49, five_gram=2.8), 2.0, "as good as a blind guess"),
+    ],
+)
+def test_the_verdict_compares_with_the_best_that_needs_no_network(
+    yardsticks: Baselines, loss: float, words: str
+) -> None:
+    out = io.StringIO()
+    Console(file=out, width=80).print(verdict(yardsticks, loss, 5))
+    assert words in out.getvalue()  # a little text is where longer contexts count less well
+
+
 def test_the_verdict_on_what_was_learned_by_heart_does_not_ask_for_more_of_it() -> None:
     out = io.StringIO()
     Console(file=out, width=80).print(verdict(YARDSTICKS, 1.9, 5, memorising=True))

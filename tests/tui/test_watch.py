@@ -10,8 +10,9 @@ from textual.content import Content
 from textual.pilot import Pilot
 from textual.widgets import OptionList, Static
 
-from minigpt.training.events import Evaluation, Sample, Step
+from minigpt.training.events import Baselines, Evaluation, Sample, Step
 from minigpt.training.lock import lock_folder
+from minigpt.training.metrics import Record
 from minigpt_tui.app import main, run_folder
 from minigpt_tui.minigpt_app import MinigptApp
 from minigpt_tui.screens.help import HelpScreen
@@ -136,6 +137,17 @@ async def test_the_end_of_a_run_is_told(tmp_path: Path) -> None:
             (tmp_path / ".lock").touch()
             w.screen.read_on()
             assert "× died" in w.head
+
+
+async def test_what_counts_best_is_what_is_to_beat(tmp_path: Path) -> None:
+    """In little text longer contexts count less well than pairs."""
+    log: list[Record] = [Baselines(uniform=4.17, bigram=2.49, five_gram=2.8)]
+    async with watch(tmp_path, lines([*log, Evaluation(0, 4.2, best=True)])) as w:
+        assert "Does not beat a blind guess (4.17)." in w.words  # a run that ended
+        await w.grow(lines([Step(1, 2.6, 1e-3, 0.25, 100), Evaluation(1, 2.6, best=True)]))
+        assert "Beats 5-gram counts (2.80), not bigram counts (2.49)." in w.words
+        await w.grow(lines([Step(2, 2.4, 1e-3, 0.25, 100), Evaluation(2, 2.4, best=True)]))
+        assert "Beats bigram counts (2.49): it has learned more than counting can." in w.words
 
 
 async def test_earlier_texts_are_a_key_away(tmp_path: Path) -> None:

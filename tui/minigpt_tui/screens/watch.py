@@ -145,17 +145,19 @@ def _learned(view: RunView) -> str:
         return "No evaluation yet."
     if counts is None:
         return "This log is of an older minigpt: nothing to compare with, and no texts."
-    loss = best[1]
-    guess = f"a blind guess ({counts.uniform:.2f})"
-    bigram = f"bigram counts ({counts.bigram:.2f})"
-    five_gram = f"5-gram counts ({counts.five_gram:.2f})"
-    if loss < counts.five_gram:
-        return f"Beats {five_gram}: it has learned more than counting can."
-    if loss < counts.bigram:
-        return f"Beats {bigram}, not {five_gram}."
-    if loss < counts.uniform:
-        return f"Beats {guess}, not {bigram}."
-    return f"Does not beat {guess} yet."
+    named = {
+        "a blind guess": counts.uniform,
+        "bigram counts": counts.bigram,
+        "5-gram counts": counts.five_gram,
+    }
+    yardsticks = sorted(named.items(), key=lambda item: -item[1])
+    beaten = [f"{name} ({loss:.2f})" for name, loss in yardsticks if best[1] < loss]
+    better = [f"{name} ({loss:.2f})" for name, loss in yardsticks if best[1] >= loss]
+    if not better:
+        return f"Beats {beaten[-1]}: it has learned more than counting can."
+    if beaten:
+        return f"Beats {beaten[-1]}, not {better[0]}."
+    return f"Does not beat {better[0]}{' yet' if view.state == 'running' else ''}."
 
 
 def _ended(view: RunView) -> str:
