@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from minigpt.cores import wait_asleep_beside_others
 from minigpt.errors import InputError
 from minigpt.files import refuse_lost_folder
 from minigpt.terminal import one_line, print_json, say, shell_word
@@ -24,6 +25,7 @@ MEMORIZED_CHARS = 10_000
 def train(arguments: argparse.Namespace) -> int:
     """Train a model."""
     refuse_lost_folder()
+    _share_cores()
     from minigpt.train_command import run_training
 
     return run_training(arguments)
@@ -32,9 +34,16 @@ def train(arguments: argparse.Namespace) -> int:
 def lr_find(arguments: argparse.Namespace) -> int:
     """Try learning rates and print one to train with."""
     refuse_lost_folder()
+    _share_cores()
     from minigpt.lr_find_command import run_lr_find
 
     return run_lr_find(arguments)
+
+
+def _share_cores() -> None:
+    if wait_asleep_beside_others():
+        say("note: other processes want the cores too; the threads of this one sleep while they "
+            "wait for each other")  # fmt: skip
 
 
 def runs(arguments: argparse.Namespace) -> int:

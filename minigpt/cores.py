@@ -3,6 +3,7 @@
 import contextlib
 import math
 import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,24 +33,55 @@ def _allowed() -> Iterator[float]:
                 yield quota / period
 
 
-def free_cores() -> int | None:
+def free_cores(looks: int = 3, pause_s: float = 0.0005) -> int | None:
     """How many of those no other process wants just now; None: it is not known.
 
     Linux counts, for the whole machine; where some of its cores are not for us, it does not say on
-    which the others run. The least of three looks, as something runs for a moment on any machine;
-    they take 1 ms.
+    which the others run.
+
+    Args:
+        looks: the least of so many counts, as something runs for a moment on any machine.
+        pause_s: seconds between two of them.
     """
     cores = os.cpu_count() or 1
     if usable_cores() < cores:
         return None
-    looks = []
+    others = []
     try:
-        for pause_s in (0, 0.0005, 0.0005):
-            time.sleep(pause_s)
-            looks.append(_n_others())
+        for look in range(looks):
+            time.sleep(pause_s if look else 0)
+            others.append(_n_others())
+            if not others[-1]:
+                break
     except (OSError, ValueError, IndexError):
         return None
-    return max(0, cores - min(looks))
+    return max(0, cores - min(others))
+
+
+def wait_asleep_beside_others() -> bool:
+    """Let PyTorch's threads sleep while they wait for each other, if others want the cores.
+
+    GNU OpenMP, which they belong to, lets them spin. Alone on two cores that halves a step; but
+    beside another process a thread that spins may hold the core that the awaited one needs, and a
+    step takes the scheduler's time slices: of `laptop` 190 to 510 ms in the mean beside one busy
+    process, 50 to 58 asleep (`python -m benchmarks.beside_others`). One thread alone is as good and
+    loses less when the other ends, but it calculates other last digits, where a run is to be
+    repeated to the byte. What the user has set is left alone.
+
+    To be called before torch is imported, as it reads the environment then. Another process must
+    have run for a second: asleep for nothing, a training would take twice as long.
+
+    Returns:
+        Whether they will sleep.
+    """
+    chosen = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "WORLD_SIZE"} & set(os.environ)
+    if chosen or "torch" in sys.modules or os.environ.get("OMP_NUM_THREADS") == "1":
+        return False
+    free = free_cores(looks=20, pause_s=0.05)
+    if free is None or free >= usable_cores():
+        return False
+    os.environ["OMP_WAIT_POLICY"] = "passive"
+    return True
 
 
 def _n_others() -> int:

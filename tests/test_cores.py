@@ -1,4 +1,5 @@
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,12 +43,43 @@ def test_cores_are_free_that_no_other_process_wants(
 
 
 def test_what_runs_for_a_moment_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    looks = iter([0, 2, 3])
+    looks = iter([2, 3, 0, 9])
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     monkeypatch.setattr(cores, "usable_cores", lambda: 4)
     monkeypatch.setattr(cores, "_n_others", lambda: next(looks))
     assert cores.free_cores() == 4
-    assert next(looks, None) is None
+    assert list(looks) == [9]
+    looks = iter([0, 9])
+    assert cores.free_cores() == 4
+    assert list(looks) == [9]  # where nothing else runs, one look is enough
+
+
+@pytest.mark.parametrize(
+    ("free", "environment", "asleep"),
+    [
+        (1, {}, True),
+        (2, {}, False),
+        (None, {}, False),
+        (0, {"OMP_WAIT_POLICY": "active"}, False),
+        (0, {"GOMP_SPINCOUNT": "5"}, False),
+        (0, {"OMP_NUM_THREADS": "1"}, False),
+        (0, {"OMP_NUM_THREADS": "2"}, True),
+        (0, {"WORLD_SIZE": "2"}, False),
+    ],
+)
+def test_threads_sleep_beside_others_unless_the_user_chose(
+    monkeypatch: pytest.MonkeyPatch, free: int | None, environment: dict[str, str], asleep: bool
+) -> None:
+    monkeypatch.setattr(os, "environ", dict(environment))
+    monkeypatch.setattr(cores, "usable_cores", lambda: 2)
+    monkeypatch.setattr(cores, "free_cores", lambda **_: free)
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    assert cores.wait_asleep_beside_others() is asleep
+    expected = {"OMP_WAIT_POLICY": "passive"} if asleep else {}
+    assert os.environ == environment | expected
+    monkeypatch.setitem(sys.modules, "torch", sys)
+    monkeypatch.setattr(os, "environ", dict(environment))
+    assert not cores.wait_asleep_beside_others()  # it would come too late
 
 
 @pytest.mark.parametrize("content", ["", "1 2 3", "1 2 3 many/80 1"])
