@@ -111,6 +111,21 @@ async def test_a_run_shows_itself_and_goes_on(tmp_path: Path) -> None:
             assert "Ay me!" in w.text
 
 
+async def test_how_to_talk_to_it_is_told_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "checkpoints" / "a book of a long name, and then some"
+    folder.mkdir(parents=True)
+    write_checkpoint(folder)
+    command = f"minigpt export 'checkpoints/{folder.name}' --onnx '{folder.name}.onnx'"
+    monkeypatch.chdir(tmp_path)
+    async with watch(folder, lines(records()), size=(60, 24)) as w:
+        assert w.hint == f"Talk to it: {command}"
+        shown = w.screen.query_one("#run-hint").render_line
+        rows = [shown(y).text.strip() for y in range(w.screen.query_one("#run-hint").size.height)]
+        assert " ".join(rows) == w.hint
+
+
 async def test_texts_and_keys_are_there_in_eighteen_rows(tmp_path: Path) -> None:
     async with watch(tmp_path, lines(records()), size=(60, 18)) as w:
         assert w.screen.query_one(SampleView).region.height >= 4
@@ -278,6 +293,22 @@ async def test_the_picker_opens_a_run(tmp_path: Path, monkeypatch: pytest.Monkey
             await until(pilot, lambda: "two" in app.screen.query_one(RunHead).render().plain)
             await pilot.press("f9")
             assert isinstance(app.screen, WatchScreen)
+
+
+async def test_a_run_is_one_row_in_sixty_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("one", "two"):
+        (folder := tmp_path / "checkpoints" / name).mkdir(parents=True)
+        append(folder, lines(records()))
+    app = MinigptApp(ScriptedEngine(), MODEL)
+    async with app.run_test(size=(60, 20)) as pilot:
+        await pilot.press("f9")
+        await until(pilot, lambda: bool(app.screen.query(OptionList)))
+        await pilot.pause()
+        assert app.screen.query_one(OptionList).virtual_size.height == 2
+        assert app.screen.query_one("#run-columns").size.height == 1
 
 
 async def test_a_name_that_is_cut_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

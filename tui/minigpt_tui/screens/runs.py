@@ -49,6 +49,7 @@ class RunPicker(ModalScreen[Path | None], Window):
     RunPicker {
         .window { width: 78; }
         #run-columns { color: $text-muted; }
+        #run-columns, OptionList { text-wrap: nowrap; text-overflow: ellipsis; }
     }
     """
 

@@ -1,5 +1,6 @@
 """Watching a training run from its folder, while it goes on or afterwards."""
 
+import contextlib
 import time
 from pathlib import Path
 
@@ -45,8 +46,7 @@ class WatchScreen(Window):
         #run-curves { height: 2fr; padding: 0 2; }
         #run-words { height: auto; max-height: 3; }
         SampleView { padding: 0 2; }
-        #run-hint { height: 1; padding: 0 2; color: $text-muted; text-wrap: nowrap;
-                    text-overflow: ellipsis; }
+        #run-hint { height: auto; max-height: 3; padding: 0 2; color: $text-muted; }
     }
     WatchScreen.-high {
         RunHead { margin-bottom: 1; }
@@ -181,5 +181,8 @@ def hint(view: RunView) -> str:
     if view.header is None:
         is_new = view.state == "running" or not view.step
         return "Waiting for its first checkpoint." if is_new else "Its checkpoints are not here."
-    folder, name = one_line(str(view.folder)), one_line(view.folder.resolve().name)
-    return f"Talk to it: minigpt export {shell_word(folder)} --onnx {shell_word(name + '.onnx')}"
+    folder, name = view.folder, one_line(view.folder.resolve().name)
+    with contextlib.suppress(ValueError, OSError):  # it is elsewhere, or where we are is gone
+        folder = folder.relative_to(Path.cwd())
+    source, target = shell_word(one_line(str(folder))), shell_word(name + ".onnx")
+    return f"Talk to it: minigpt export {source} --onnx {target}"
