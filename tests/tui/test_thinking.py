@@ -19,7 +19,7 @@ from minigpt_tui.widgets.token_view import TokenView
 from tests.tui.scripted_engine import CHARS, CONFIG, ROW, ScriptedEngine, until
 from tests.tui.test_app import Desk, desk
 
-B, C = CHARS.find("B"), CHARS.find("C")
+A, B, C = map(CHARS.find, "ABC")
 
 
 def shown(d: Desk) -> list[str]:
@@ -198,7 +198,7 @@ async def test_favoured_and_banned_characters_act_on_the_next_token() -> None:
         await sees_row(d, "·A")
         d.main.query_one(CandidatesPanel).focus()
         await d.press("minus")
-        banned = SamplingParams(logit_bias=((CHARS.find("A"), -math.inf),))
+        banned = SamplingParams(logit_bias=((A, -math.inf),))
         await until(d.pilot, lambda: d.engine.asked(Change)[-1:] == [Change(banned)])
         panel = d.main.query_one(CandidatesPanel)
         await until(d.pilot, lambda: panel.candidate is not None and panel.candidate.id == B)
@@ -211,6 +211,28 @@ async def test_favoured_and_banned_characters_act_on_the_next_token() -> None:
         assert (panel.candidate and panel.candidate.id, panel.chosen) == (C, 0)
         await d.press("backspace")
         await until(d.pilot, lambda: d.engine.asked(Change)[-1] == Change(favoured))
+
+
+async def test_a_ban_just_made_is_taken_back() -> None:
+    """What is banned is left behind, and the next one is chosen: its bias is not what is meant."""
+    async with desk() as d:
+        await d.type("R")
+        await d.press("enter")
+        d.engine.write("A")
+        await sees_row(d, "·A")
+        panel = d.main.query_one(CandidatesPanel)
+        panel.focus()
+        await d.press("minus")
+        await until(d.pilot, lambda: panel.candidate is not None and panel.candidate.id == B)
+        await d.press("backspace")
+        await until(d.pilot, lambda: last_change(d) == SamplingParams())
+        await until(d.pilot, lambda: panel.chosen == 1)
+        await d.press("up", "minus")
+        banned = SamplingParams(logit_bias=((A, -math.inf),))
+        await until(d.pilot, lambda: last_change(d) == banned)
+        await d.press("down", "backspace")  # one has gone on from it
+        await d.pilot.pause()
+        assert last_change(d) == banned
 
 
 async def test_bans_and_favours_are_told_in_every_text_until_they_are_lifted() -> None:
@@ -229,6 +251,9 @@ async def test_bans_and_favours_are_told_in_every_text_until_they_are_lifted() -
         await d.press("enter", *"/unban", "enter")
         await until(d.pilot, lambda: not row.display)
         assert d.main.query_one(SidePanel).params == SamplingParams(top_k=5)
+        assert not d.notices
+        await d.press(*"/unban", "enter")
+        assert d.notices == ["No character is banned or favoured."]
 
 
 async def test_what_is_typed_is_scored_and_the_ghost_accepted() -> None:

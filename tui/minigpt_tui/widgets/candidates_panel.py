@@ -95,6 +95,7 @@ class CandidatesPanel(Widget, can_focus=True):
         self._thoughts: Thoughts | None = None
         self._chars = ""
         self._top = 0
+        self._just_banned: int | None = None
 
     def show(self, title: str, place: Place | None, thoughts: Thoughts | None, chars: str) -> None:
         """Show another place, or the same under other settings.
@@ -106,6 +107,7 @@ class CandidatesPanel(Widget, can_focus=True):
             chars: the vocabulary.
         """
         kept = self.candidate if place is self._place else None
+        self._just_banned = self._just_banned if place is self._place else None
         self._title, self._place, self._thoughts, self._chars = title, place, thoughts, chars
         at = self.chosen if kept or self.has_focus else 0  # the likeliest, unless one looks
         if kept and thoughts:
@@ -130,6 +132,7 @@ class CandidatesPanel(Widget, can_focus=True):
         self.refresh()
 
     def action_move(self, by: int) -> None:
+        self._just_banned = None
         self.chosen = min(max(self.chosen + by, 0), max(self._n - 1, 0))
 
     def action_force(self) -> None:
@@ -137,16 +140,21 @@ class CandidatesPanel(Widget, can_focus=True):
             self.post_message(self.Forced(self.candidate, self._place))
 
     def action_favour(self) -> None:
+        self._just_banned = None
         if (found := self.candidate) is not None:
             bias = 0.0 if found.bias == -math.inf else min(found.bias + 1, MAX_BIAS)
             self.post_message(self.Biased(found.id, bias))
 
     def action_ban(self) -> None:
         if (found := self.candidate) is not None:
+            self._just_banned = found.id
             self.post_message(self.Biased(found.id, -math.inf))
 
     def action_unbias(self) -> None:
-        if (found := self.candidate) is not None:
+        banned, self._just_banned = self._just_banned, None
+        if banned is not None:  # it was left behind: the next one has come in its row
+            self.post_message(self.Biased(banned, 0.0))
+        elif (found := self.candidate) is not None:
             self.post_message(self.Biased(found.id, 0.0))
 
     def on_click(self, event: events.Click) -> None:

@@ -13,6 +13,7 @@ from minigpt_tui.candidates import Place, think, with_bias
 from minigpt_tui.gaze import Gaze
 from minigpt_tui.glyphs import biased, cut
 from minigpt_tui.messages import ParamsChanged, Preferred
+from minigpt_tui.pace import NOTICE_S
 from minigpt_tui.preferences import choice
 from minigpt_tui.presets import Changes, preset_name
 from minigpt_tui.protocol import Opened
@@ -146,6 +147,8 @@ class SidePanel(Vertical):
 
     def action_unban(self) -> None:
         """No character is banned or favoured any more."""
+        if not self.params.logit_bias:
+            self.notify("No character is banned or favoured.", timeout=NOTICE_S)
         self.sampling.unban()
 
     def action_preset(self, name: str) -> None:
