@@ -88,7 +88,7 @@ class History:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             write_atomically(self._path, content, keep_old_as=aside)
         except (InputError, OSError) as error:
-            self._trouble.append(f"{error}; what you send is remembered until you quit")
+            self._trouble.append(f"{_reason(error)}; what you send is remembered until you quit")
             self._path = None
 
     def hear(self) -> list[str]:
@@ -108,7 +108,7 @@ class History:
                 return []
             return _prompts(json.loads(read_bytes(self._path, "a file of prompts", MAX_BYTES)))
         except (InputError, OSError) as error:
-            self._trouble.append(f"earlier prompts are not at hand: {error}")
+            self._trouble.append(f"earlier prompts are not at hand: {_reason(error)}")
             self._path = None
             return None
         except (ValueError, RecursionError):
@@ -118,6 +118,12 @@ class History:
                 f"send, it is renamed to {self._path.name}{ASIDE}"
             )
         return []
+
+
+def _reason(error: InputError | OSError) -> str:
+    if isinstance(error, InputError):
+        return str(error)
+    return f"cannot use {error.filename}: {error.strerror}"
 
 
 def _prompts(stored: object) -> list[str]:
