@@ -25,7 +25,7 @@ from textual.worker import WorkerFailed, WorkerState
 
 from minigpt_tui import minigpt_app
 from minigpt_tui.minigpt_app import MinigptApp
-from minigpt_tui.protocol import Change, Generate, Open, Stop
+from minigpt_tui.protocol import Change, Failed, Generate, Open, Stop
 from minigpt_tui.screens.export import ExportScreen
 from minigpt_tui.screens.help import HelpScreen
 from minigpt_tui.screens.main import MainScreen
@@ -172,13 +172,23 @@ async def test_escape_stops_at_once_and_keeps_the_text() -> None:
         assert d.text == "ab"
 
 
+async def test_words_that_the_model_cannot_read_are_given_back() -> None:
+    async with desk() as d:
+        await d.type("你好")
+        await d.press("enter")
+        d.engine.say(Failed(1, "the prompt has no character that the model knows"))
+        await d.is_told("no character that the model knows")
+        assert d.main.query_one(Prompt).text == "你好"
+        assert d.text == ""
+
+
 async def test_ctrl_c_stops_too() -> None:
     async with desk() as d:
         await d.type("a")
         await d.press("enter", "ctrl+c")
         assert d.engine.asked(Stop) == [Stop(1)]
         await d.press("ctrl+c")
-        await d.is_told("quit")
+        assert d.notices == ["Ctrl+Q quits."]
 
 
 async def test_ctrl_c_copies_a_selection_first() -> None:
@@ -449,6 +459,23 @@ async def test_one_picker_is_enough() -> None:
         d.main.action_models()
         await d.pilot.pause()
         assert sum(isinstance(screen, ModelPicker) for screen in d.app.screen_stack) == 1
+
+
+async def test_a_notice_that_was_read_goes_with_the_next_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with desk() as d:
+        await d.press("ctrl+z")
+        assert d.notices == ["There is nothing to undo."]
+        await d.press("f1")
+        assert d.notices  # the key was on its way when it came
+        monkeypatch.setattr(minigpt_app, "READ_S", 0)
+        await d.press("down")
+        assert d.notices
+        await d.press("escape")
+        assert not d.notices
+        await d.press("ctrl+y")
+        assert d.notices == ["There is nothing to redo."]
 
 
 async def test_notices_do_not_pile_up() -> None:

@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import gc
+import re
 import signal
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
@@ -28,6 +30,7 @@ from minigpt_tui.history import prompts_beside
 from minigpt_tui.keymap import key_name, key_names, keymap
 from minigpt_tui.messages import Preferred
 from minigpt_tui.owners import AT_FIRST, around_prompt, owners
+from minigpt_tui.pace import NOTICE_S
 from minigpt_tui.preferences import Preferences, choice
 from minigpt_tui.protocol import Engine
 from minigpt_tui.screens.by_name import begin
@@ -40,6 +43,10 @@ USELESS = frozenset({"Screenshot", "Maximize", "Minimize"})
 F5 saves a picture of the text; for the others each widget has the room it can use."""
 SETTLED_S = 2
 """By then all is imported."""
+READ_S = 1
+"""A notice that is younger stays where it is: the hands were on their way already."""
+_COMMAND = re.compile(r"enter|escape|f\d+|ctrl\+.*")
+"""Keys that begin something new, other than those that write and move."""
 
 
 class MinigptApp(App[str]):
@@ -155,7 +162,15 @@ class MinigptApp(App[str]):
         newest = self.screen_stack[-1:]  # none, as the app ends
         while isinstance(event, events.Key) and not all(screen.is_mounted for screen in newest):
             await asyncio.sleep(0)
+        if isinstance(event, events.Key) and _COMMAND.fullmatch(event.key):
+            self._take_read_notices_away()
         await super().on_event(event)
+
+    def _take_read_notices_away(self) -> None:
+        """They lie over the newest text, and over what the window says that opens now."""
+        raised_at = [notice.raised_at for notice in self._notifications]
+        if raised_at and max(raised_at) <= time.time() - READ_S:
+            self.clear_notifications()
 
     def _is_gone(self, x: int, y: int) -> bool:
         """Whether what is drawn at a place, a notice for one, was closed since."""
@@ -163,6 +178,11 @@ class MinigptApp(App[str]):
             return not self.get_widget_at(x, y)[0].is_attached
         except NoWidget:
             return False
+
+    def action_help_quit(self) -> None:
+        """Ctrl+C where nothing is selected and nothing is being written: it may mean to quit."""
+        quit_key = self._key_names["quit"]
+        self.notify(f"{quit_key} quits.", timeout=NOTICE_S, markup=False)
 
     def action_command_palette(self) -> None:
         """Every command, by name."""

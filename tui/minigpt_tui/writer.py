@@ -143,6 +143,12 @@ class Writer:
         # as `chat.answer`: an answer is not empty
         self._begin(params, not_first="\n" if self.roles else "")
 
+    @property
+    def can_read_nothing(self) -> bool:
+        """Whether there is a text, and the model knows no character of it."""
+        text = self.document.text
+        return self.model is not None and bool(text) and set(self.model.chars).isdisjoint(text)
+
     def ask_who_speaks(self) -> None:
         """Ask the model whom it would let speak next; `speakers` will say."""
         self.is_asking = self.model is not None

@@ -224,6 +224,8 @@ class MainScreen(Steady):
                 self.app.exit(notice.sentence, return_code=2)
                 return
             self.tell(notice.sentence, is_error=notice.is_error)
+            if notice.is_error and self.writer.can_read_nothing:
+                self._prompt.give_back(self.writer.take_back())  # to be mended
             if notice.is_error and self.writer.state is State.NO_MODEL:
                 self.action_models()
         self._had_model = self._had_model or self.writer.model is not None
