@@ -124,8 +124,11 @@ def check_beginning(path: Path) -> None:
         InputError: the file is missing, or NUL is among its first bytes.
     """
     with open_regular(path, WANTED) as file:
-        if b"\0" in file.read(2**16):
-            raise InputError(_HAS_NUL.format(path))
+        start = file.read(2**16)
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # also that of UTF-32
+        raise InputError(f"{path} is UTF-16 text; save it as UTF-8 in the editor it is from")
+    if b"\0" in start:
+        raise InputError(_HAS_NUL.format(path))
 
 
 def _line(path: Path, at: int) -> int:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from minigpt.errors import InputError
 from minigpt.files import refuse_to_overwrite
-from minigpt.runtime.library import RUNS
+from minigpt.runtime.library import RUNS, find_run
 from minigpt.terminal import one_line, print_json, say
 from minigpt.training.runs import RunSummary, find_runs
 
@@ -26,7 +26,7 @@ def list_runs(arguments: argparse.Namespace) -> int:
         if arguments.plot.suffix != ".png":
             raise InputError(f"--plot writes a .png file, not {arguments.plot.name!r}")
         refuse_to_overwrite(arguments.plot, force=True)
-    runs = find_runs(arguments.folders or [RUNS])
+    runs = find_runs(list(map(_folder, arguments.folders)) or [RUNS])
     if arguments.plot is not None:
         _plot(runs, arguments.plot)
     if arguments.json:
@@ -45,6 +45,11 @@ def list_runs(arguments: argparse.Namespace) -> int:
     else:
         say("no runs there; `minigpt train` makes one")
     return 0
+
+
+def _folder(path: Path) -> Path:
+    """A run's in ./checkpoints may be called by its name."""
+    return path if path.is_dir() else find_run(str(path)) or path
 
 
 def runs_table(runs: list[RunSummary]) -> Table:

@@ -483,7 +483,13 @@ def test_a_closed_pipe_ends_quietly() -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"", "empty"), (b"\x00\x01\x02", "NUL"), (b"\xff\xd8\xff", "UTF-8"), (b"short", "too few")],
+    [
+        (b"", "empty"),
+        (b"\x00\x01\x02", "NUL"),
+        ("text".encode("utf-16"), "UTF-16 text; save"),
+        (b"\xff\xd8\xff", "UTF-8"),
+        (b"short", "too few"),
+    ],
 )
 def test_texts_that_are_none(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, content: bytes, words: str
@@ -1111,7 +1117,7 @@ def test_runs_without_runs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert "give a run's folder" in refused(capsys, "runs")
+    assert "there is no folder checkpoints; give a run's folder" in refused(capsys, "runs")
     (tmp_path / "checkpoints").mkdir()
     assert run(capsys, "runs")[:2] == (0, "")
     assert json.loads(run(capsys, "runs", "--json")[1]) == {"runs": []}
@@ -1125,6 +1131,21 @@ def copied(run: Path, folder: Path) -> Path:
     for path in run.iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
     return folder
+
+
+def test_a_run_is_found_by_its_name(
+    trained: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    copied(trained, tmp_path / "checkpoints" / "mine")
+    (facts,) = json.loads(run(capsys, "runs", "mine", "--json")[1])["runs"]
+    assert facts["folder"] == str(Path("checkpoints", "mine"))
+    assert "there is no folder other" in refused(capsys, "runs", "other")
+    (tmp_path / "mine").mkdir()  # a path comes first
+    assert json.loads(run(capsys, "runs", "mine", "--json")[1]) == {"runs": []}
 
 
 RESUME = ("train", "--corpus", "pydoc", "--resume", "--out")

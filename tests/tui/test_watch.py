@@ -344,7 +344,9 @@ async def test_a_folder_without_runs_says_what_to_do(
         assert isinstance(app.screen, MainScreen)
 
 
-def test_a_run_is_told_from_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_is_told_from_a_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert run_folder(None) is None
     assert run_folder(str(tmp_path)) is None
     assert run_folder("a\0b") is None
@@ -353,6 +355,13 @@ def test_a_run_is_told_from_a_model(tmp_path: Path, capsys: pytest.CaptureFixtur
     (tmp_path / "empty").mkdir()
     assert main([str(tmp_path / "empty")]) == 2
     assert "without a training run" in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine", "laptop"):
+        (folder := tmp_path / "checkpoints" / name).mkdir(parents=True)
+        write_checkpoint(folder)
+        append(folder, b"")
+    assert run_folder("mine") == Path("checkpoints", "mine")
+    assert run_folder("laptop") is None  # the model's name came first
 
 
 def test_watching_loads_no_torch(tmp_path: Path) -> None:
