@@ -118,8 +118,11 @@ def evaluate(arguments: argparse.Namespace) -> int:
         raise InputError(f"--{flag} is about what the model writes: it goes with --memorized")
     corpus = read_corpus(arguments.text)
     model = open_model(arguments.model, arguments.device)
-    if unknown := model.tokenizer.unknown(corpus.text):
-        say(f"warning: the model has never seen {unknown[:40]!r}; skipped in the text")
+    ids = model.tokenizer.encode_array(corpus.text)
+    if skipped := len(corpus.text) - len(ids):  # of what is left, a loss may well be a good one
+        unknown = model.tokenizer.unknown(corpus.text)
+        say(f"warning: {skipped:,} of {len(corpus.text):,} characters of the text are skipped: the "
+            f"model has never seen {unknown[:40]!r}")  # fmt: skip
     if arguments.memorized:
         from minigpt.memorized_command import compare
 
@@ -129,7 +132,6 @@ def evaluate(arguments: argparse.Namespace) -> int:
         else:
             print(found.table())
         return 0
-    ids = model.tokenizer.encode_array(corpus.text)
     train_ids, val_ids = split(ids)
     chosen = {"val": val_ids, "train": train_ids, "all": ids}[arguments.split].tolist()
     if len(chosen) < 2:

@@ -365,6 +365,14 @@ def test_eval_as_json(capsys: pytest.CaptureFixture[str], text_file: Path) -> No
     assert set(other) == {"loss", "tokens", "split"}
 
 
+def test_eval_tells_how_much_it_skips(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("Ay me! 你好你好\n" * 10, encoding="utf-8")
+    _, _, err = run(capsys, "eval", LAPTOP, tmp_path / "a.txt")
+    assert err == (
+        "warning: 40 of 120 characters of the text are skipped: the model has never seen '你好'\n"
+    )
+
+
 def test_eval_tells_what_is_memorized(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     settings = ("--max-new-tokens", 90, "--seed", 7)
     _, written, _ = run(capsys, "generate", LAPTOP, *settings)
