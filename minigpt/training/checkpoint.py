@@ -192,7 +192,11 @@ def load_first(path: Path, names: Sequence[str]) -> tuple[Checkpoint, list[str]]
             refused.append(str(error))
     if refused:
         raise InputError("; ".join(refused))
-    raise InputError(f"{path} has no checkpoint: it is not a folder that minigpt train wrote")
+    inside = [file for pattern in ("*.onnx", "onnx/*.onnx") for file in sorted(path.glob(pattern))]
+    meant = f"; a model file in it: {inside[0]}" if inside else ""
+    raise InputError(
+        f"{path} has no checkpoint: it is not a folder that minigpt train wrote{meant}"
+    )
 
 
 def check_one_run(folder: Path, found: Checkpoint) -> None:

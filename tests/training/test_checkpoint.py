@@ -199,7 +199,11 @@ def test_the_best_one_is_used_and_the_last_one_goes_on(tmp_path: Path) -> None:
 def test_folders_without_a_whole_checkpoint_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         load_first(tmp_path / "no", TO_USE)
-    with pytest.raises(InputError, match="no checkpoint"):
+    with pytest.raises(InputError, match=r"no checkpoint.*minigpt train wrote$"):
+        load_first(tmp_path, TO_USE)
+    (tmp_path / "onnx").mkdir()  # as `export --genai` leaves one
+    (tmp_path / "onnx" / "model.onnx").touch()
+    with pytest.raises(InputError, match=r"a model file in it: .*model\.onnx$"):
         load_first(tmp_path, TO_USE)
     (tmp_path / LAST).write_bytes(b"PK\x03\x04 this was a pickle")
     with pytest.raises(InputError, match="not a whole checkpoint"):

@@ -245,6 +245,17 @@ def test_without_a_terminal_it_says_what_to_use() -> None:
     )
 
 
+def test_where_only_stderr_is_no_terminal_it_says_that() -> None:
+    outer, inner = pty.openpty()
+    done = subprocess.run(COMMAND, stdin=inner, stdout=inner, stderr=subprocess.PIPE, check=False)
+    os.close(inner)
+    os.close(outer)
+    assert done.returncode == 2
+    assert done.stderr == (
+        b"minigpt-tui needs a terminal to draw in; it draws on stderr: let that be one\n"
+    )
+
+
 def test_on_windows_it_is_not_drawn_below_the_command_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

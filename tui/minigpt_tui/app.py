@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 from minigpt import __version__
 from minigpt.errors import InputError
@@ -74,7 +75,17 @@ def has_terminal() -> bool:
     if "TEXTUAL_DRIVER" in os.environ:  # textual-serve: what is drawn goes into a pipe
         return True
     screen = sys.__stdout__ if _IS_WINDOWS else sys.__stderr__  # where Textual draws
-    return all(stream is not None and stream.isatty() for stream in (sys.__stdin__, screen))
+    return _is_terminal(sys.__stdin__) and _is_terminal(screen)
+
+
+def _how_to_have_one() -> str:
+    if _is_terminal(sys.__stdin__) and _is_terminal(sys.__stdout__):
+        return "it draws on stderr: let that be one"
+    return "in a pipe use: minigpt generate"
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -141,7 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         say("--inline is not possible on Windows; minigpt-tui alone takes the whole screen")
         return 2
     if not has_terminal():
-        say("minigpt-tui needs a terminal to draw in; in a pipe use: minigpt generate")
+        say(f"minigpt-tui needs a terminal to draw in; {_how_to_have_one()}")
         return 2
     if _IS_WINDOWS and "TEXTUAL_DRIVER" in os.environ:
         # later it would wait for stdin, from which Textual reads by then (numpy/numpy#24290)
