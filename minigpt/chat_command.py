@@ -8,8 +8,10 @@ import argparse
 import contextlib
 import os
 import shlex
+import shutil
 import signal
 import sys
+import textwrap
 from collections.abc import Iterator
 from dataclasses import replace
 from difflib import get_close_matches
@@ -180,7 +182,7 @@ class _Chat:
         before, self._params = self._params, change(self._params, rest.split())
         for name, knob in KNOBS.items():
             if not rest or getattr(self._params, name) != getattr(before, name):
-                say(f"{name}={getattr(self._params, name)}  {knob.help}")
+                _tell(f"{name}={getattr(self._params, name)}  {knob.help}")
 
     def _cast(self, rest: str) -> None:
         names = _split(rest)
@@ -193,7 +195,9 @@ class _Chat:
             likely = likely_speakers(model.decoder, model.tokenizer, self._text)
             names = list(dict.fromkeys([*speakers(self._text), *likely]))
             known = ", ".join(name for name in names if name != self._roles.me)
-            say(one_line(f"could answer: {known}") if known else "this model's texts have no names")
+            _tell(
+                one_line(f"could answer: {known}" if known else "this model's texts have no names")
+            )
 
     def _save(self, rest: str) -> None:
         # on Windows a backslash leads into a folder, and quotes nothing
@@ -286,10 +290,18 @@ def _ctrl_c_caught() -> Iterator[Event]:
         signal.signal(signal.SIGINT, before)
 
 
+def _tell(line: str) -> None:
+    """One of a list; on a terminal in rows that end between words."""
+    if sys.stderr.isatty():
+        columns = shutil.get_terminal_size().columns - 1
+        line = textwrap.fill(line, columns, subsequent_indent="  ", break_on_hyphens=False)
+    say(line)
+
+
 def _explain() -> None:
     say("Type what you want to say, and Enter. Or:")
     for usage, what in COMMANDS.items():
-        say(f"{usage}: {what}")
+        _tell(f"{usage}: {what}")
     say("Two slashes say something that begins with one: //x says /x.")
 
 

@@ -204,6 +204,18 @@ def test_help_names_every_command(chat: Chat) -> None:
         assert f"{usage}: {what}" in err
 
 
+def test_on_a_terminal_the_rows_of_a_list_end_between_words(
+    chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = chat(("/help", "/set", "/roles"), *ROLES)[2]
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "61")
+    rows = chat(("/help", "/set", "/roles"), *ROLES)[2].splitlines()
+    assert max(map(len, rows)) <= 60
+    assert len(rows) > len(whole.splitlines())
+    assert " ".join(" ".join(rows).split()) == " ".join(whole.split())
+
+
 def test_ctrl_c_twice_at_the_prompt_ends(chat: Chat) -> None:
     code, answers, err = chat(("^C", "hello", "^C", "^C", "hello"), *ROLES, by_hand=True)
     assert (code, len(answers)) == (0, 1)
