@@ -371,8 +371,35 @@ async def test_help_opens_and_closes() -> None:
     async with desk() as d:
         await d.press("f1")
         assert d.is_on(HelpScreen)
+        assert d.app.screen.query_one(".window").scroll_offset.y == 0
         await d.press("escape")
         assert d.is_on(MainScreen)
+
+
+@pytest.mark.parametrize(
+    ("keys", "area"),
+    [
+        (["f2"], "Models"),
+        (["f9"], "Watching a run"),
+        (["f10"], "Two texts"),
+        (["f8"], "Branches"),
+        (["tab", "down"], "Sliders"),
+        (["left"], "In the text"),
+    ],
+)
+async def test_help_opens_at_what_has_the_focus(keys: list[str], area: str) -> None:
+    async with desk() as d:
+        await d.type("a")
+        await d.press("enter")
+        d.engine.write("b")
+        d.engine.finish()
+        await d.says("ready")
+        await d.press(*keys, "f1")
+        await until(d.pilot, lambda: d.is_on(HelpScreen))
+        window = d.app.screen.query_one(".window")
+        heading = next(h for h in window.query(".heading") if str(h.render()) == area)
+        await until(d.pilot, lambda: window.scroll_offset.y > 0)
+        assert heading.region.y == window.content_region.y
 
 
 async def test_a_hostile_card_is_text_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:

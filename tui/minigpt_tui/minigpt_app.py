@@ -238,7 +238,10 @@ class MinigptApp(App[str]):
         from minigpt_tui.screens.help import HelpScreen
 
         palette = {"palette": key_name(self.COMMAND_PALETTE_BINDING)}
-        self.push_screen(HelpScreen({**key_names(self._keymap, owners(MinigptApp)), **palette}))
+        keys = {**key_names(self._keymap, owners(MinigptApp)), **palette}
+        here = self.screen.focused if isinstance(self.screen, MainScreen) else self.screen
+        within = here.ancestors_with_self if here is not None else []
+        self.push_screen(HelpScreen(keys, [key_names({}, [type(node)]) for node in within]))
 
     def action_files(self) -> None:
         """Say where everything lies."""

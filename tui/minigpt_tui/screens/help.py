@@ -1,6 +1,6 @@
 """The keys, by area."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -144,28 +144,41 @@ PLAIN = (
 
 
 class HelpScreen(ModalScreen[None], Window):
-    """Esc or F1 closes it."""
+    """Opens at the keys of where one is; Esc or F1 closes it."""
 
     BINDINGS = [Binding("escape,f1,q", "dismiss", "Close", id="help.close")]
 
-    def __init__(self, keys: Mapping[str, str]) -> None:
+    def __init__(self, keys: Mapping[str, str], here: Iterable[Collection[str]] = ()) -> None:
         """Make the screen.
 
         Args:
             keys: of each binding, by its id.
+            here: ids of bindings: where one is, and what is around that.
         """
         super().__init__()
         self._keys = keys
+        self._area = next(filter(None, map(_area_of, here)), "")
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(classes="window") as window:
             window.border_title = "Help"
             window.border_subtitle = f"↑ ↓ scroll · {self._keys['help.close']} closes"
             for area, rows in AREAS.items():
-                yield Static(area, classes="heading")
+                yield Static(area, classes="heading here" if area == self._area else "heading")
                 yield KeyTable([self._row(*row) for row in rows], classes="keys")
             yield Static(PLAIN, markup=False)
+
+    def on_mount(self) -> None:
+        for heading in self.query(".here"):
+            self.call_after_refresh(heading.scroll_visible, top=True, animate=False)
 
     def _row(self, ids: str, meaning: str) -> tuple[str, str]:
         shown = " ".join(self._keys.get(id, id) for id in ids.split())
         return shown, meaning.format_map(self._keys)
+
+
+def _area_of(ids: Collection[str]) -> str:
+    """The first that has one of these bindings; "": none has."""
+    return next(
+        (area for area, rows in AREAS.items() for row, _ in rows if set(row.split()) & set(ids)), ""
+    )
