@@ -30,6 +30,7 @@ from minigpt_tui.widgets.candidates_panel import CandidatesPanel
 from minigpt_tui.widgets.choice_list import ChoiceList
 from minigpt_tui.widgets.key_table import KeyTable
 from minigpt_tui.widgets.options import Options
+from minigpt_tui.widgets.preset_row import PresetRow
 from minigpt_tui.widgets.prompt import Prompt
 from minigpt_tui.widgets.sampling_panel import SamplingPanel
 from minigpt_tui.widgets.side_panel import SidePanel
@@ -168,6 +169,8 @@ async def test_an_unknown_command_is_told_with_the_nearest() -> None:
         ("/theme gruv", "the closest: gruvbox"),
         ("/model nowhere", "no file or model 'nowhere'"),
         ("/keep wild", "is built in"),
+        ("/forget wild", "only your own can be forgotten"),
+        ("/forget mine", "there is no preset 'mine'"),
     ],
 )
 async def test_what_cannot_be_done_is_told(line: str, words: str) -> None:
@@ -260,6 +263,29 @@ async def test_the_next_start_is_as_this_one_was_left(tmp_path: Path) -> None:
         await d.press("up")
         assert d.main.query_one(Prompt).text == "/keep mine"
         assert offered(d) == []
+
+
+async def test_a_preset_is_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    async with home(tmp_path) as d:
+        for line in ("/set top_k=7", "/keep mine", "/keep other"):
+            await d.type(line)
+            await d.press("escape", "enter")
+        await until(d.pilot, lambda: set(preferences.read(path).presets) == {"mine", "other"})
+        row = d.main.query_one(PresetRow)
+        assert row.text == "other"
+        await d.type("/forget ")
+        assert offered(d) == ["mine", "other"]
+        await d.type("other")
+        await d.press("escape", "enter")
+        await until(d.pilot, lambda: row.text == "mine")
+        await until(d.pilot, lambda: set(preferences.read(path).presets) == {"mine"})
+        await d.type("/forget mine")
+        await d.press("escape", "enter")
+        await until(d.pilot, lambda: row.text == "balanced*")
+        await until(d.pilot, lambda: not preferences.read(path).presets)
+        await d.is_told("The preset mine is no longer in")
+        assert d.main.query_one(SamplingPanel).params.top_k == 7
 
 
 async def test_a_preset_is_saved_under_a_name_that_is_asked_for(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from minigpt.runtime.library import list_models
 from minigpt.runtime.params import KNOBS
 from minigpt.terminal import one_line
 from minigpt_tui.preferences import HEATS, PALETTES
-from minigpt_tui.presets import Changes
+from minigpt_tui.presets import PRESETS, Changes
 
 Offer = tuple[str, str]
 """What may stand behind a command's name, and what that is."""
@@ -63,6 +63,10 @@ def _presets(names: Names) -> Iterable[Offer]:
         yield name, ", ".join(words) or "minigpt's own defaults"
 
 
+def _own_presets(names: Names) -> Iterable[Offer]:
+    return ((name, says) for name, says in _presets(names) if name not in PRESETS)
+
+
 def _settings(_: Names) -> Iterable[Offer]:
     return ((f"{name}=", knob.help) for name, knob in KNOBS.items())
 
@@ -104,6 +108,10 @@ COMMANDS = (
         "defaults", "Save sliders as my defaults", "what they begin with", "panel.keep_defaults",
     ),
     Command("keep", "Save preset", "the sliders, under a name", "panel.keep_preset", "", "[NAME]"),
+    Command(
+        "forget", "Forget preset", "one of your own", "panel.forget_preset", "", "NAME",
+        _own_presets,
+    ),
     Command("heat", "Heat", "colour the text", "heat", "heat", "[KIND]", _heats),
     Command(
         "palette", "Colours of the heat", "one is for colour-blind eyes too", "palette", "",

@@ -64,6 +64,11 @@ class Preferences:
         """With one more preset of the user's own, or another one of that name."""
         return replace(self, presets={**self.presets, name: changes})
 
+    def without_preset(self, name: str) -> "Preferences":
+        """Without that one of the user's own, if it is there."""
+        kept = {other: changes for other, changes in self.presets.items() if other != name}
+        return replace(self, presets=kept)
+
 
 LINES = {f.name: f for f in fields(Preferences) if f.metadata}
 """What stands at the top of the file, a line each."""

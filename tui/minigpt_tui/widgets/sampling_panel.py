@@ -197,6 +197,22 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         self._show_rows()
         self.post_message(self.PresetSaved(name, self.presets[name]))
 
+    def forget_preset(self, name: str) -> None:
+        """Have a preset no more; the settings stay.
+
+        Raises:
+            InputError: it is built in, or there is none of that name.
+        """
+        choice("preset", name, self.presets)
+        if name in presets.PRESETS:
+            raise InputError(f"the preset {name!r} is built in; only your own can be forgotten")
+        del self.presets[name]
+        row = self.query_one(PresetRow)
+        row.names = tuple(self.presets)
+        if row.current == name:
+            row.current = presets.BALANCED  # changed, or another one's name, says the next line
+        self._show_rows()
+
     def new_seed(self) -> int:
         """Draw another seed from the range that the parameter suggests."""
         knob = KNOBS["seed"]

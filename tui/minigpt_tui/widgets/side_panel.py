@@ -178,6 +178,16 @@ class SidePanel(Vertical):
             Preferred(lambda p: p.with_preset(message.name, message.changes), done)
         )
 
+    def action_forget_preset(self, name: str) -> None:
+        """Have a preset no more; the sliders stay where they are.
+
+        Raises:
+            InputError: it is built in, or there is none of that name.
+        """
+        self.sampling.forget_preset(name)
+        done = f"The preset {name} is no longer in"
+        self.app.post_message(Preferred(lambda p: p.without_preset(name), done))
+
     def action_keep_defaults(self) -> None:
         """Let the sliders begin like this from now on."""
         self.sampling.keep_as_defaults()
