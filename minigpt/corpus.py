@@ -123,6 +123,8 @@ def check_beginning(path: Path) -> None:
     Raises:
         InputError: the file is missing, or NUL is among its first bytes.
     """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give {WANTED}, or all of it: {path / '*.txt'}")
     with open_regular(path, WANTED) as file:
         start = file.read(2**16)
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # also that of UTF-32

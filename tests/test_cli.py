@@ -509,6 +509,13 @@ def test_texts_that_are_none(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_folder_of_texts_is_told_how_to_be_given(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    pytest.importorskip("torch")
+    assert f"or all of it: {tmp_path / '*.txt'}" in refused(capsys, "train", tmp_path)
+
+
 def test_a_text_or_a_corpus_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("torch")
     assert "--corpus pydoc" in refused(capsys, "train")
