@@ -25,25 +25,19 @@ MEMORIZED_CHARS = 10_000
 def train(arguments: argparse.Namespace) -> int:
     """Train a model."""
     refuse_lost_folder()
-    _share_cores()
+    beside_others = wait_asleep_beside_others()
     from minigpt.train_command import run_training
 
-    return run_training(arguments)
+    return run_training(arguments, beside_others=beside_others)
 
 
 def lr_find(arguments: argparse.Namespace) -> int:
     """Try learning rates and print one to train with."""
     refuse_lost_folder()
-    _share_cores()
+    wait_asleep_beside_others()
     from minigpt.lr_find_command import run_lr_find
 
     return run_lr_find(arguments)
-
-
-def _share_cores() -> None:
-    if wait_asleep_beside_others():
-        say("note: other processes want the cores too; the threads of this one sleep while they "
-            "wait for each other")  # fmt: skip
 
 
 def runs(arguments: argparse.Namespace) -> int:

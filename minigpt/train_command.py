@@ -64,8 +64,13 @@ if sys.platform != "win32":
     EXIT_STOPPED[signal.SIGHUP] = 129  # the terminal was closed
 
 
-def run_training(arguments: argparse.Namespace) -> int:
-    """Train as the arguments say; returns the exit code."""
+def run_training(arguments: argparse.Namespace, *, beside_others: bool = False) -> int:
+    """Train as the arguments say; returns the exit code.
+
+    Args:
+        arguments: see `arguments.py`.
+        beside_others: what `cores.wait_asleep_beside_others` has said.
+    """
     began = time.monotonic()
     check_device(arguments.device)
     _check_minutes(arguments)
@@ -104,6 +109,9 @@ def run_training(arguments: argparse.Namespace) -> int:
         world.any(False)
         if arguments.minutes is not None:
             run = _as_planned(run)
+        if beside_others:
+            say("note: other processes want the cores too; the threads of this one sleep while "
+                "they wait for each other")  # fmt: skip
         return _train(run, yardsticks, resume, arguments)
 
 

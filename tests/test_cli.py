@@ -569,6 +569,18 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_a_training_beside_others_says_so_when_it_begins(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.setattr("minigpt.commands.wait_asleep_beside_others", lambda: True)
+    assert "is a folder" in refused(capsys, "train", tmp_path)  # this one, and nothing else
+    arguments = ("--corpus", "pydoc", "--out", tmp_path / "a", "--max-steps", "1", *TRAIN)
+    code, _, err = run(capsys, "train", *arguments)
+    assert code == 0
+    assert "note: other processes want the cores too" in err
+
+
 def test_a_picture_that_cannot_be_drawn_costs_no_run(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
