@@ -1,6 +1,7 @@
 """Characters as things to point at, bars of block characters, cut texts. No Textual here."""
 
 import math
+import unicodedata
 from collections.abc import Iterable
 
 from rich.cells import cell_len, set_cell_size
@@ -8,6 +9,7 @@ from rich.cells import cell_len, set_cell_size
 from minigpt.terminal import printable
 
 _MARKS = {"\n": "↵", "\t": "⇥"}
+_ALONE = {"Mn": "◌{}", "Me": "◌{}", "Zs": "⍽", "Cf": "�", "Zl": "�", "Zp": "�"}
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -16,8 +18,16 @@ def visible(text: str, *, space: str = "␣") -> str:
 
     >>> visible("Ay me!\n\tO"), visible("Ay me!", space=" ")
     ('Ay␣me!↵⇥O', 'Ay me!')
+
+    What takes ink only with its neighbours is marked where it has none: an accent, what joins two
+    emoji, a space that does not break.
+
+    >>> visible("\u0301"), visible("\u200d"), visible("\u00a0"), visible("e\u0301") == "e\u0301"
+    ('◌́', '�', '⍽', True)
     """
     marks = {**_MARKS, " ": space}
+    if len(text) == 1 and text not in marks:
+        marks[text] = _ALONE.get(unicodedata.category(text), "{}").format(printable(text))
     return "".join(marks.get(char) or printable(char) for char in text)
 
 
