@@ -199,6 +199,7 @@ def test_unknown_characters_are_named_and_skipped(line: Line, model: Path) -> No
     failed = line.wait_for(Failed)
     assert isinstance(failed, Failed)
     assert "no character that the model knows" in failed.sentence
+    assert Skipped(2, "XYZ") not in line.heard  # one sentence is enough
 
 
 def test_all_that_was_written_comes_before_a_failure(line: Line, model: Path) -> None:

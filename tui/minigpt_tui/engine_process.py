@@ -171,7 +171,7 @@ class EngineProcess:
     def _run(self, request: Generate, model: Model, start: float) -> None:
         run = request.run
         prompt = model.tokenizer.encode(request.text or START)
-        if len(prompt) < len(request.text):
+        if 0 < len(prompt) < len(request.text):  # of nothing that is left `generate` says that
             self._send(Skipped(run, model.tokenizer.unknown(request.text)))
         first = now = start
         n_tokens = 0
