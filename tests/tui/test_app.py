@@ -25,7 +25,7 @@ from textual.worker import WorkerFailed, WorkerState
 
 from minigpt_tui import minigpt_app
 from minigpt_tui.minigpt_app import MinigptApp
-from minigpt_tui.protocol import Change, Failed, Generate, Open, Stop
+from minigpt_tui.protocol import Change, Died, Failed, Generate, Open, Refused, Reply, Stop
 from minigpt_tui.screens.export import ExportScreen
 from minigpt_tui.screens.help import HelpScreen
 from minigpt_tui.screens.main import MainScreen
@@ -44,7 +44,7 @@ from minigpt_tui.widgets.slider import Slider
 from minigpt_tui.widgets.status_bar import StatusBar
 from minigpt_tui.widgets.token_view import TokenView
 from minigpt_tui.widgets.welcome import EXAMPLES, Welcome
-from tests.tui.scripted_engine import CARD, MODEL, ScriptedEngine, until
+from tests.tui.scripted_engine import CARD, CHARS, MODEL, ScriptedEngine, until
 
 
 class Desk:
@@ -180,6 +180,26 @@ async def test_words_that_the_model_cannot_read_are_given_back() -> None:
         await d.is_told("no character that the model knows")
         assert d.main.query_one(Prompt).text == "你好"
         assert d.text == ""
+        await d.press("ctrl+z")
+        assert (d.text, d.main.query_one(Prompt).text) == ("你好", "")
+
+
+@pytest.mark.parametrize("reply", [Failed(2, "full"), Refused(MODEL, "damaged"), Died("gone")])
+async def test_a_text_in_other_letters_stays_whatever_goes_wrong(reply: Reply) -> None:
+    async with desk() as d:
+        await d.type("R")
+        await d.press("enter")
+        d.engine.write("AB")
+        d.engine.finish()
+        await d.says("ready")
+        d.engine.chars = "".join(map(chr, range(0x4E00, 0x4E00 + len(CHARS))))
+        d.main.open_model(MODEL)
+        writer = d.main.writer
+        await until(d.pilot, lambda: writer.model is not None and writer.model.chars != CHARS)
+        await d.press("enter")  # let it go on
+        d.engine.say(reply)
+        await until(d.pilot, lambda: bool(d.notices))
+        assert (d.text, d.main.query_one(Prompt).text) == ("RAB", "")
 
 
 async def test_ctrl_c_stops_too() -> None:
@@ -187,7 +207,7 @@ async def test_ctrl_c_stops_too() -> None:
         await d.type("a")
         await d.press("enter", "ctrl+c")
         assert d.engine.asked(Stop) == [Stop(1)]
-        await d.press("ctrl+c")
+        await d.press("ctrl+c", "ctrl+c")
         assert d.notices == ["Ctrl+Q quits."]
 
 
@@ -491,18 +511,20 @@ async def test_one_picker_is_enough() -> None:
 async def test_a_notice_that_was_read_goes_with_the_next_command(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(minigpt_app, "READ_S", {"information": 60, "error": 60})
     async with desk() as d:
         await d.press("ctrl+z")
         assert d.notices == ["There is nothing to undo."]
         await d.press("f1")
         assert d.notices  # the key was on its way when it came
-        monkeypatch.setattr(minigpt_app, "READ_S", 0)
-        await d.press("down")
+        monkeypatch.setattr(minigpt_app, "READ_S", {"information": 0, "error": 60})
+        await d.press("down", "ctrl+left")
         assert d.notices
         await d.press("escape")
         assert not d.notices
-        await d.press("ctrl+y")
-        assert d.notices == ["There is nothing to redo."]
+        d.main.tell("not stored", is_error=True)
+        await d.press("enter")
+        assert d.notices == ["not stored"]
 
 
 async def test_notices_do_not_pile_up() -> None:

@@ -142,6 +142,13 @@ def test_a_foreign_line_is_one_sentence(tmp_path: Path, line: bytes) -> None:
     assert "2 lines" in view.notes[0]
 
 
+def test_yardsticks_that_are_no_numbers_are_none(tmp_path: Path) -> None:
+    (tmp_path / METRICS).write_bytes(b'{"uniform": NaN, "bigram": NaN, "five_gram": NaN}\n')
+    reader = RunReader(tmp_path)
+    reader.poll(0)
+    assert reader.view().baselines is None
+
+
 def test_a_file_without_an_end_of_line_does_not_grow_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -100,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="MODEL",
         nargs="?",
         help="a .onnx file, the name of a model (default: the one that ships with minigpt), "
-        "or the folder of a training run, to watch it",
+        "or a training run (its folder, or its name in checkpoints/), to watch it",
     )
     parser.add_argument(
         "other_model",

@@ -43,10 +43,11 @@ USELESS = frozenset({"Screenshot", "Maximize", "Minimize"})
 F5 saves a picture of the text; for the others each widget has the room it can use."""
 SETTLED_S = 2
 """By then all is imported."""
-READ_S = 1
-"""A notice that is younger stays where it is: the hands were on their way already."""
-_COMMAND = re.compile(r"enter|escape|f\d+|ctrl\+.*")
-"""Keys that begin something new, other than those that write and move."""
+READ_S = {"information": 1, "warning": 4, "error": 4}
+"""A notice that is younger stays where it is: the hands were on their way already. What went wrong
+may have done so by itself."""
+_COMMAND = re.compile(r"enter|escape|f\d+|ctrl\+[a-z]")
+"""Keys that begin something new, other than most of those that write and move."""
 
 
 class MinigptApp(App[str]):
@@ -168,8 +169,8 @@ class MinigptApp(App[str]):
 
     def _take_read_notices_away(self) -> None:
         """They lie over the newest text, and over what the window says that opens now."""
-        raised_at = [notice.raised_at for notice in self._notifications]
-        if raised_at and max(raised_at) <= time.time() - READ_S:
+        now, notices = time.time(), list(self._notifications)
+        if notices and all(n.raised_at <= now - READ_S[n.severity] for n in notices):
             self.clear_notifications()
 
     def _is_gone(self, x: int, y: int) -> bool:
@@ -182,6 +183,7 @@ class MinigptApp(App[str]):
     def action_help_quit(self) -> None:
         """Ctrl+C where nothing is selected and nothing is being written: it may mean to quit."""
         quit_key = self._key_names["quit"]
+        self.clear_notifications()
         self.notify(f"{quit_key} quits.", timeout=NOTICE_S, markup=False)
 
     def action_command_palette(self) -> None:

@@ -4,7 +4,7 @@ import math
 from array import array
 from bisect import bisect_left
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from minigpt.errors import InputError
@@ -191,6 +191,8 @@ class RunReader:
             case None:
                 return False
             case Baselines():
+                if not all(map(math.isfinite, astuple(record))):
+                    return False
                 self._baselines = record
                 return True
         if record.step < self._progress.step:

@@ -57,6 +57,8 @@ class Notice:
 
     sentence: str
     is_error: bool = False
+    words: str = ""
+    """What was just sent and is taken back, as nothing can be done with it."""
 
 
 @dataclass
@@ -86,6 +88,8 @@ class Writer:
     """Of a run that begins as soon as the model is open."""
     _not_first: str = ""
     """Characters with which the run cannot begin."""
+    _sent: str = ""
+    """The user's words with which the run began."""
     _record: RunRecord | None = None
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
     """Of the runs."""
@@ -141,13 +145,7 @@ class Writer:
         else:
             self._append_turn(self.roles, text)
         # as `chat.answer`: an answer is not empty
-        self._begin(params, not_first="\n" if self.roles else "")
-
-    @property
-    def can_read_nothing(self) -> bool:
-        """Whether there is a text, and the model knows no character of it."""
-        text = self.document.text
-        return self.model is not None and bool(text) and set(self.model.chars).isdisjoint(text)
+        self._begin(params, not_first="\n" if self.roles else "", sent=text)
 
     def ask_who_speaks(self) -> None:
         """Ask the model whom it would let speak next; `speakers` will say."""
@@ -258,8 +256,8 @@ class Writer:
         scores = self.gaze.scores_of(text)
         self.document.append_user(text, [*[None] * (len(text) - len(scores)), *scores])
 
-    def _begin(self, params: SamplingParams, *, not_first: str = "") -> None:
-        self._not_first = not_first
+    def _begin(self, params: SamplingParams, *, not_first: str = "", sent: str = "") -> None:
+        self._not_first, self._sent = not_first, sent
         self._run = next(self._numbers)  # already here: late records are none of this run
         self._running = True
         self.gauge = Gauge(window=self.gauge.window)
@@ -378,7 +376,7 @@ class Writer:
                 self.gauge = replace(self.gauge, tokens_per_s=reply.tokens_per_s)
             case Failed(run=run, sentence=sentence) if run == self._run and self._running:
                 self._running = False
-                yield Notice(printable(sentence), is_error=True)
+                yield Notice(printable(sentence), is_error=True, words=self._unread())
             case _:
                 pass  # late records of a run that was stopped
 
@@ -421,6 +419,12 @@ class Writer:
         model, runs = self.model, self.document.runs
         is_its_own = model is not None and runs and runs[-1].model_sha256 == model.checksum
         return Gauge.of_text(self.document) if is_its_own else Gauge()
+
+    def _unread(self) -> str:
+        """Take back what the run began with, if the model knows no character of the text."""
+        if not self._sent or self.model is None:
+            return ""
+        return self.take_back() if set(self.model.chars).isdisjoint(self.document.text) else ""
 
     def _name_unknown(self, chars: str) -> Iterable[Notice]:
         news = [c for c in chars if c not in self._told]

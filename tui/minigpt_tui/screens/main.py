@@ -224,8 +224,8 @@ class MainScreen(Steady):
                 self.app.exit(notice.sentence, return_code=2)
                 return
             self.tell(notice.sentence, is_error=notice.is_error)
-            if notice.is_error and self.writer.can_read_nothing:
-                self._prompt.give_back(self.writer.take_back())  # to be mended
+            if notice.words:
+                self._give_back(notice.words)
             if notice.is_error and self.writer.state is State.NO_MODEL:
                 self.action_models()
         self._had_model = self._had_model or self.writer.model is not None
@@ -482,11 +482,14 @@ class MainScreen(Steady):
         if not (words := self.writer.take_back(self.query_one(TokenView).cursor)):
             self.tell("There is nothing to edit yet.")
             return
-        prompt = self.query_one(Prompt)
-        prompt.give_back(words)
-        self._taken_back = (self.writer.document.head, prompt.text)
-        prompt.focus()
+        self._give_back(words)
+        self._prompt.focus()
         self.turn_to_end()
+
+    def _give_back(self, words: str) -> None:
+        """What was taken back from the text, to be mended; undo brings it there again."""
+        self._prompt.give_back(words)
+        self._taken_back = (self.writer.document.head, self._prompt.text)
 
     def action_alternatives(self) -> None:
         """Enter in the text: to what else could stand at the cursor."""

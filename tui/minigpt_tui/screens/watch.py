@@ -46,7 +46,7 @@ class WatchScreen(Window):
         #run-curves { height: 2fr; padding: 0 2; }
         #run-words { height: auto; max-height: 3; }
         SampleView { padding: 0 2; }
-        #run-hint { height: auto; max-height: 3; padding: 0 2; color: $text-muted; }
+        #run-hint { height: auto; padding: 0 2; color: $text-muted; }
     }
     WatchScreen.-high {
         RunHead { margin-bottom: 1; }

@@ -107,7 +107,7 @@ class CandidatesPanel(Widget, can_focus=True):
             chars: the vocabulary.
         """
         kept = self.candidate if place is self._place else None
-        self._just_banned = self._just_banned if place is self._place else None
+        self._just_banned = self._just_banned if chars == self._chars else None
         self._title, self._place, self._thoughts, self._chars = title, place, thoughts, chars
         at = self.chosen if kept or self.has_focus else 0  # the likeliest, unless one looks
         if kept and thoughts:
@@ -130,6 +130,9 @@ class CandidatesPanel(Widget, can_focus=True):
         rows = max(self.size.height - HEADER, 1)
         self._top = max(min(self._top, self.chosen), self.chosen - rows + 1, 0)
         self.refresh()
+
+    def on_focus(self) -> None:
+        self._just_banned = None
 
     def action_move(self, by: int) -> None:
         self._just_banned = None
