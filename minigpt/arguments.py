@@ -51,7 +51,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     runs = command("runs", commands.runs, "List and compare training runs.")
     runs.add_argument("folders", type=_path, nargs="*", action=_Paths, metavar="FOLDER",
-                      help="a run, or a folder of runs; default checkpoints")  # fmt: skip
+                      help="a run, its name, or a folder of runs; default checkpoints")  # fmt: skip
     runs.add_argument("--plot", type=_path, metavar="FILE.png", help="draw all their losses")
     _json_argument(runs)
 

@@ -8,7 +8,6 @@ import argparse
 import contextlib
 import os
 import shlex
-import shutil
 import signal
 import sys
 import textwrap
@@ -292,8 +291,10 @@ def _ctrl_c_caught() -> Iterator[Event]:
 
 def _tell(line: str) -> None:
     """One of a list; on a terminal in rows that end between words."""
-    if sys.stderr.isatty():
-        columns = shutil.get_terminal_size().columns - 1
+    columns = 0
+    with contextlib.suppress(OSError, ValueError):  # it is no terminal
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns - 1
+    if columns > 0:
         line = textwrap.fill(line, columns, subsequent_indent="  ", break_on_hyphens=False)
     say(line)
 

@@ -25,7 +25,7 @@ MEMORIZED_CHARS = 10_000
 def train(arguments: argparse.Namespace) -> int:
     """Train a model."""
     refuse_lost_folder()
-    beside_others = wait_asleep_beside_others()
+    beside_others = arguments.device == "cpu" and wait_asleep_beside_others()
     from minigpt.train_command import run_training
 
     return run_training(arguments, beside_others=beside_others)
@@ -120,7 +120,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     if arguments.memorized:
         from minigpt.memorized_command import compare
 
-        found = compare(model, corpus, params)
+        found = compare(model, corpus, ids, params)
         if arguments.json:
             print_json(found.facts())
         else:

@@ -63,13 +63,13 @@ def wait_asleep_beside_others() -> bool:
 
     GNU OpenMP, which they belong to, lets them spin. Alone on two cores that halves a step; but
     beside another process a thread that spins may hold the core that the awaited one needs, and a
-    step takes the scheduler's time slices: of `laptop` 190 to 510 ms in the mean beside one busy
-    process, 50 to 58 asleep (`python -m benchmarks.beside_others`). One thread alone is as good and
+    step takes the scheduler's time slices: of `laptop` 516 ms in the mean beside one busy process,
+    58 asleep (`python -m benchmarks.beside_others`). One thread alone is as good and
     loses less when the other ends, but it calculates other last digits, where a run is to be
     repeated to the byte. What the user has set is left alone.
 
     To be called before torch is imported, as it reads the environment then. Another process must
-    have run for a second: asleep for nothing, a training would take twice as long.
+    run for half a second: asleep for nothing, a training would take twice as long.
 
     Returns:
         Whether they will sleep.
@@ -77,7 +77,7 @@ def wait_asleep_beside_others() -> bool:
     chosen = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "WORLD_SIZE"} & set(os.environ)
     if chosen or "torch" in sys.modules or os.environ.get("OMP_NUM_THREADS") == "1":
         return False
-    free = free_cores(looks=20, pause_s=0.05)
+    free = free_cores(looks=10, pause_s=0.05)
     if free is None or free >= usable_cores():
         return False
     os.environ["OMP_WAIT_POLICY"] = "passive"

@@ -98,6 +98,8 @@ def decoded(content: bytes, path: Path, start: int) -> str:
     try:
         return content.decode().replace("\r\n", "\n")
     except UnicodeDecodeError as error:
+        if not start:
+            _refuse_utf_16(content, path)
         at = start + error.start
         raise InputError(
             f"{path} is not UTF-8 text: byte {at} (line {_line(path, at)}) is "
@@ -127,10 +129,14 @@ def check_beginning(path: Path) -> None:
         raise InputError(f"{path} is a folder; give {WANTED}, or all of it: {path / '*.txt'}")
     with open_regular(path, WANTED) as file:
         start = file.read(2**16)
-    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # also that of UTF-32
-        raise InputError(f"{path} is UTF-16 text; save it as UTF-8 in the editor it is from")
+    _refuse_utf_16(start, path)
     if b"\0" in start:
         raise InputError(_HAS_NUL.format(path))
+
+
+def _refuse_utf_16(content: bytes, path: Path) -> None:
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # UTF-32 begins so, too
+        raise InputError(f"{path} is UTF-16 text; save it as UTF-8 in the editor it is from")
 
 
 def _line(path: Path, at: int) -> int:

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from minigpt.corpus import Corpus, split
+from minigpt.corpus import Corpus, Ids, split
 from minigpt.errors import InputError
 from minigpt.runtime.generation import generate
 from minigpt.runtime.library import Model
@@ -63,18 +63,19 @@ class Comparison:
         return "\n".join(lines)
 
 
-def compare(model: Model, corpus: Corpus, params: SamplingParams) -> Comparison:
+def compare(model: Model, corpus: Corpus, ids: Ids, params: SamplingParams) -> Comparison:
     """Let the model write; look for that, and for unseen text, in the first 90% of the corpus.
 
     Args:
         model: writes from its start token on.
         corpus: what it was trained on; whoever gives another one is warned.
+        ids: of its characters, those that the model knows.
         params: the settings of the draw; max_new_tokens are written.
 
     Raises:
         InputError: the model knows fewer than two characters of the corpus.
     """
-    train_ids, val_ids = split(model.tokenizer.encode_array(corpus.text))
+    train_ids, val_ids = split(ids)
     if not len(train_ids):
         raise InputError(
             "the model knows too few characters of this text to look for them: give the text that "

@@ -48,8 +48,9 @@ def list_runs(arguments: argparse.Namespace) -> int:
 
 
 def _folder(path: Path) -> Path:
-    """A run's in ./checkpoints may be called by its name."""
-    return path if path.is_dir() else find_run(str(path)) or path
+    """A run in ./checkpoints may be called by its name, unless there is one at that path."""
+    run = find_run(str(path))
+    return path if run is None or (path.is_dir() and find_runs([path])) else run
 
 
 def runs_table(runs: list[RunSummary]) -> Table:

@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import os
 import signal
 import subprocess
 import sys
@@ -208,8 +209,9 @@ def test_on_a_terminal_the_rows_of_a_list_end_between_words(
     chat: Chat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = chat(("/help", "/set", "/roles"), *ROLES)[2]
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    monkeypatch.setenv("COLUMNS", "61")
+    monkeypatch.setattr(sys.stderr, "fileno", lambda: 2)
+    wide, narrow = os.terminal_size((200, 24)), os.terminal_size((61, 24))
+    monkeypatch.setattr(os, "get_terminal_size", lambda fd: narrow if fd == 2 else wide)
     rows = chat(("/help", "/set", "/roles"), *ROLES)[2].splitlines()
     assert max(map(len, rows)) <= 60
     assert len(rows) > len(whole.splitlines())

@@ -579,6 +579,10 @@ def test_a_training_beside_others_says_so_when_it_begins(
     code, _, err = run(capsys, "train", *arguments)
     assert code == 0
     assert "note: other processes want the cores too" in err
+    monkeypatch.setattr("minigpt.commands.wait_asleep_beside_others", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):  # asked before anything else of lr-find, too
+        main(["lr-find", "no.txt"])
+    assert "CUDA" in refused(capsys, "train", "--device", "cuda")  # whose threads do not wait
 
 
 def test_a_picture_that_cannot_be_drawn_costs_no_run(
@@ -1171,8 +1175,11 @@ def test_a_run_is_found_by_its_name(
     (facts,) = json.loads(run(capsys, "runs", "mine", "--json")[1])["runs"]
     assert facts["folder"] == str(Path("checkpoints", "mine"))
     assert "there is no folder other" in refused(capsys, "runs", "other")
-    (tmp_path / "mine").mkdir()  # a path comes first
-    assert json.loads(run(capsys, "runs", "mine", "--json")[1]) == {"runs": []}
+    (tmp_path / "mine").mkdir()
+    assert json.loads(run(capsys, "runs", "mine", "--json")[1]) == {"runs": [facts]}
+    copied(trained, tmp_path / "mine" / "other")  # a path comes first
+    (facts,) = json.loads(run(capsys, "runs", "mine", "--json")[1])["runs"]
+    assert facts["folder"] == str(Path("mine", "other"))
 
 
 RESUME = ("train", "--corpus", "pydoc", "--resume", "--out")

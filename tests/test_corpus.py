@@ -41,6 +41,7 @@ def test_files_are_read_one_after_the_other(tmp_path: Path) -> None:
         (b"fine\nline\n\xff\xfe", "byte 10 .line 3. is 0xff"),
         (b"\xef\xbb\xbffine\r\n\xff", "byte 9 .line 2. is 0xff"),
         (b"a\0b", "NUL"),
+        ("text".encode("utf-16"), "UTF-16 text; save it as UTF-8"),
     ],
 )
 def test_what_is_not_text_is_refused(tmp_path: Path, content: bytes, words: str) -> None:

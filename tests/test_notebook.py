@@ -69,7 +69,7 @@ def test_each_idea_is_worth_something(tmp_path: Path) -> None:
     exploded, safe = (
         float(n) for n in re.findall(r"^long steps, .*: (\S+) with", text, re.MULTILINE)
     )
-    assert exploded > 10 * safe
+    assert not exploded <= 10 * safe  # it may be no number at all
 
 
 def test_what_is_stored_is_of_one_run_from_top_to_bottom() -> None:
