@@ -72,6 +72,10 @@ class Draft:
         """One that never guesses: the text is read in the way that gives what guesses give."""
         return cls({}, learns=False)
 
+    def beside(self) -> "Draft":
+        """One with the same table and a pace of its own, for a text at the same time."""
+        return Draft(self._guesses, learns=self.learns)
+
     def guess(self, newest: Sequence[int], n: int) -> list[int]:
         """At most `n` tokens that may follow `newest`; fewer where the table knows nothing."""
         known = self._guesses.get

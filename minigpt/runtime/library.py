@@ -3,7 +3,7 @@
 import contextlib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,6 +61,7 @@ class Model:
         """Write on from a prompt, a Token at a time; see `generation.generate`.
 
         A model reads one text at a time: what another call reads, `logprobs` too, ends this one.
+        For texts at the same time, and for each thread, there is `beside`.
 
         Args:
             prompt: the text to go on from; characters that the model has never seen are skipped.
@@ -87,6 +88,14 @@ class Model:
             stop=[stop] if isinstance(stop, str) else stop, pattern=self.pattern(pattern, params),
             draft=self.draft if draft else Draft.idle(), keep_logits=keep_logits,
         )  # fmt: skip
+
+    def beside(self) -> "Model":
+        """The same model for a second text at the same time, in a thread of its own if you like.
+
+        The weights are shared; each has its own cache of 8 * n_layer * n_embd * block_size bytes.
+        """
+        draft = self.draft and self.draft.beside()
+        return replace(self, decoder=self.decoder.beside(), draft=draft)
 
     def params(
         self, *, ban: str = "", bias: Mapping[str, float] | None = None, **settings: float

@@ -1,5 +1,7 @@
 """The Python API, on a real model."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -23,6 +25,19 @@ def test_a_model_writes_on_from_a_prompt(model: Model) -> None:
 
 def test_a_model_writes_without_a_prompt(model: Model) -> None:
     assert next(model.generate()).position == 1
+
+
+def test_texts_are_written_at_the_same_time_beside_each_other(model: Model) -> None:
+    def text(model: Model, seed: int) -> str:
+        return "".join(token.text for token in model.generate("A", max_new_tokens=99, seed=seed))
+
+    alone = [text(model, seed) for seed in range(8)]
+    turns = [model.beside().generate("A", max_new_tokens=99, seed=seed) for seed in range(8)]
+    assert ["".join(token.text for token in tokens) for tokens in zip(*turns, strict=True)] == [
+        "".join(letters) for letters in zip(*alone, strict=True)
+    ]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda seed: text(model.beside(), seed), range(8))) == alone
 
 
 def test_one_stop_text_needs_no_list(model: Model) -> None:
