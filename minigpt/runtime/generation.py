@@ -75,8 +75,7 @@ def generate(
     Raises:
         InputError: the prompt is empty, or a stop text is.
     """
-    if not prompt:
-        raise InputError("the prompt has no character that the model knows; give it another one")
+    check(prompt, stop)
     tokens = _decode(
         Reader(decoder, prompt, draft, view=view),
         Drawing(tokenizer, pattern),
@@ -85,6 +84,17 @@ def generate(
         keep_logits,
     )
     return _until(tokens, StopTexts(stop)) if stop else tokens
+
+
+def check(prompt: Sequence[int], stop: Sequence[str]) -> None:
+    """Refuse what nothing can be written for.
+
+    Raises:
+        InputError: the prompt is empty, or a stop text is.
+    """
+    if not prompt:
+        raise InputError("the prompt has no character that the model knows; give it another one")
+    StopTexts(stop)
 
 
 def _decode(

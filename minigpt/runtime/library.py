@@ -2,8 +2,8 @@
 
 import contextlib
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,13 @@ class Model:
     """What guesses its next tokens; None: nothing does."""
     checksum: str = ""
     """Of the file; none, if it is a checkpoint."""
+    _idle: "list[tuple[Decoder, Draft | None]]" = field(
+        default_factory=list, init=False, repr=False, compare=False
+    )
+    """What reads texts, and has none to read: threads take from a list what no other thread has."""
+
+    def __post_init__(self) -> None:
+        self._idle.append((self.decoder, self.draft))
 
     def generate(
         self,
@@ -57,11 +64,12 @@ class Model:
         draft: bool = True,
         keep_logits: bool = False,
         **settings: float,
-    ) -> "Iterator[Token]":
+    ) -> "Generator[Token]":
         """Write on from a prompt, a Token at a time; see `generation.generate`.
 
-        A model reads one text at a time: what another call reads, `logprobs` too, ends this one.
-        For texts at the same time, and for each thread, there is `beside`.
+        Several texts may be written at the same time, in turns or in threads: they share the
+        weights, and each has a cache of its own, of 8 * n_layer * n_embd * block_size bytes, which
+        a later one takes over. `close()` ends a text; a thread ends its own.
 
         Args:
             prompt: the text to go on from; characters that the model has never seen are skipped.
@@ -83,19 +91,30 @@ class Model:
 
         params = self.params(ban=ban, bias=bias, **settings)
         ids = self.tokenizer.encode(prompt) if prompt else self.tokenizer.start
-        return generation.generate(
-            self.decoder, self.tokenizer, ids, lambda: params,
-            stop=[stop] if isinstance(stop, str) else stop, pattern=self.pattern(pattern, params),
-            draft=self.draft if draft else Draft.idle(), keep_logits=keep_logits,
-        )  # fmt: skip
+        stop = [stop] if isinstance(stop, str) else stop
+        form = self.pattern(pattern, params)
+        generation.check(ids, stop)  # now: what follows waits until a token is asked for
 
-    def beside(self) -> "Model":
-        """The same model for a second text at the same time, in a thread of its own if you like.
+        def tokens() -> "Generator[Token]":
+            with self._reading() as (decoder, guesses):
+                yield from generation.generate(
+                    decoder, self.tokenizer, ids, lambda: params, stop=stop, pattern=form,
+                    draft=guesses if draft else Draft.idle(), keep_logits=keep_logits,
+                )  # fmt: skip
 
-        The weights are shared; each has its own cache of 8 * n_layer * n_embd * block_size bytes.
-        """
-        draft = self.draft and self.draft.beside()
-        return replace(self, decoder=self.decoder.beside(), draft=draft)
+        return tokens()
+
+    @contextlib.contextmanager
+    def _reading(self) -> "Iterator[tuple[Decoder, Draft | None]]":
+        """What reads a text: one that no other text has, else another one over the same weights."""
+        try:
+            reading = self._idle.pop()
+        except IndexError:
+            reading = self.decoder.beside(), self.draft and self.draft.beside()
+        try:
+            yield reading
+        finally:
+            self._idle.append(reading)
 
     def params(
         self, *, ban: str = "", bias: Mapping[str, float] | None = None, **settings: float
@@ -127,14 +146,20 @@ class Model:
         return Pattern(regex, self.tokenizer, banned)
 
     def logprobs(self, text: str) -> "npt.NDArray[np.float64]":
-        """The natural log-probability of each known character of a text but the first.
+        """The natural log-probability of each character of a text but the first.
+
+        Characters that the model has never seen (`tokenizer.unknown`) are skipped: there are as
+        many numbers fewer. A text longer than block_size is read in windows that do not overlap, so
+        the first character of each is judged by one character before it, see `evaluation.logprobs`;
+        a Token's logprob is of the window that it was drawn in.
 
         Raises:
             InputError: fewer than two characters are known.
         """
         from minigpt.runtime import evaluation
 
-        return evaluation.logprobs(self.decoder, self.tokenizer.encode(text))
+        with self._reading() as (decoder, _):
+            return evaluation.logprobs(decoder, self.tokenizer.encode(text))
 
     def inspect(self, text: str) -> "Inspection":
         """What happens inside the model while it reads the last block_size characters of a text.

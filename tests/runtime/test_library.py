@@ -1,5 +1,6 @@
 """The Python API, on a real model."""
 
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from minigpt.errors import InputError
 from minigpt.runtime import Model, load
 from minigpt.runtime.evaluation import evaluate
+from minigpt.runtime.generation import Token
 
 
 @pytest.fixture(scope="module")
@@ -27,17 +29,37 @@ def test_a_model_writes_without_a_prompt(model: Model) -> None:
     assert next(model.generate()).position == 1
 
 
-def test_texts_are_written_at_the_same_time_beside_each_other(model: Model) -> None:
-    def text(model: Model, seed: int) -> str:
-        return "".join(token.text for token in model.generate("A", max_new_tokens=99, seed=seed))
+def test_texts_are_written_at_the_same_time(model: Model) -> None:
+    def stream(seed: int) -> Generator[Token]:
+        return model.generate("A", max_new_tokens=99, seed=seed)
 
-    alone = [text(model, seed) for seed in range(8)]
-    turns = [model.beside().generate("A", max_new_tokens=99, seed=seed) for seed in range(8)]
-    assert ["".join(token.text for token in tokens) for tokens in zip(*turns, strict=True)] == [
-        "".join(letters) for letters in zip(*alone, strict=True)
-    ]
+    def text(seed: int) -> str:
+        return "".join(token.text for token in stream(seed))
+
+    judged = model.logprobs("To be, or not to be")
+    alone = [text(seed) for seed in range(8)]
+    in_turns = zip(*map(stream, range(8)), strict=True)
+    assert ["".join(t.text for t in tokens) for tokens in in_turns] == list(
+        map("".join, zip(*alone, strict=True))
+    )
     with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(lambda seed: text(model.beside(), seed), range(8))) == alone
+        judging = [pool.submit(model.logprobs, "To be, or not to be") for _ in range(40)]
+        assert list(pool.map(text, range(8))) == alone
+        for judgement in judging:
+            np.testing.assert_array_equal(judgement.result(), judged)
+
+
+def test_what_has_read_a_text_reads_the_next_one() -> None:
+    model = load("laptop")
+    streams = [model.generate("A", max_new_tokens=9) for _ in range(3)]
+    for stream in streams:
+        next(stream)
+    streams.pop().close()
+    del stream
+    streams.clear()  # forgotten
+    list(model.generate("A", max_new_tokens=9))
+    model.logprobs("To be")
+    assert len(model._idle) == 3
 
 
 def test_one_stop_text_needs_no_list(model: Model) -> None:
