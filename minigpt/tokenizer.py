@@ -9,8 +9,10 @@ onnxruntime-genai and transformers.js all read alike (plain BPE over characters 
 the newline there, WordLevel fails): every character is spelled as its UTF-8 bytes in GPT-2's
 printable byte alphabet, and merges join the bytes of one character, left to right. Behind the
 characters' ids comes `<|endoftext|>`, for those other runtimes (see
-`GPTConfig.exported_vocab_size`), and behind it the pieces that are not yet a character. Reading it
-back needs no library: the pieces that spell a whole character are the vocabulary.
+`GPTConfig.exported_vocab_size`), and behind it the pieces that are not yet a character: a model has
+no rows for these, so a normalizer takes characters that it has never seen out of a text, as
+`encode` does (`tokenizers` heeds it, transformers.js by its source, onnxruntime-genai does not).
+Reading it back needs no library: the pieces that spell a whole character are the vocabulary.
 """
 
 import json
@@ -41,6 +43,9 @@ def _byte_alphabet() -> list[str]:
 END_OF_TEXT = "<|endoftext|>"
 """Other libraries read this text as the one token; here it is thirteen characters as any."""
 
+_CLASS_SIGNS = "[]^-\\"
+"""What means something else in a regular expression's class of characters. The backslash is last:
+transformers.js takes one away that stands before #, & or ~."""
 _PART = 2**14  # characters: twice as fast as 2**16, whose arrays leave the cache
 _ALPHABET = _byte_alphabet()
 _BYTE_OF = {stand_in: byte for byte, stand_in in enumerate(_ALPHABET)}
@@ -140,7 +145,11 @@ class CharTokenizer:
                     "special": True,
                 }
             ],
-            "normalizer": None,
+            "normalizer": {
+                "type": "Replace",
+                "pattern": {"Regex": self._unknown_regex()},
+                "content": "",
+            },
             "pre_tokenizer": byte_level,
             "post_processor": None,
             "decoder": byte_level,
@@ -158,6 +167,11 @@ class CharTokenizer:
             },
         }
         return json.dumps(form, ensure_ascii=False)
+
+    def _unknown_regex(self) -> str:
+        """What matches any character but these, to Onigmo and to JavaScript alike."""
+        plain = "".join(c for c in self.chars if c not in _CLASS_SIGNS)
+        return f"[^{plain}{''.join(chr(92) + c for c in _CLASS_SIGNS if c in self.chars)}]"
 
     @classmethod
     def from_json(cls, text: str) -> Self:

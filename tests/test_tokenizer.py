@@ -51,6 +51,23 @@ def test_hugging_face_reads_the_same_ids(text: str) -> None:
     assert theirs.decode(ours.encode(text)) == text
 
 
+@given(TEXTS, st.text(st.characters(exclude_categories=["Cs"])))
+def test_hugging_face_leaves_out_what_is_unknown_too(vocabulary: str, text: str) -> None:
+    tokenizers = pytest.importorskip("tokenizers")
+    ours = CharTokenizer.from_text(vocabulary)
+    theirs = tokenizers.Tokenizer.from_str(ours.to_json())
+    assert theirs.encode(text + vocabulary).ids == ours.encode(text + vocabulary)
+
+
+@pytest.mark.parametrize("chars", ["]", "^", "-", "a-z", "[]^-\\&&~|", "z-a", "\\d", "[:alpha:]"])
+def test_signs_of_patterns_are_characters(chars: str) -> None:
+    tokenizers = pytest.importorskip("tokenizers")
+    ours = CharTokenizer.from_text(chars)
+    theirs = tokenizers.Tokenizer.from_str(ours.to_json())
+    text = "abdlpz0]^-\\[:&~| \n" + chars
+    assert theirs.encode(text).ids == ours.encode(text)
+
+
 def test_end_of_text_has_the_id_behind_the_characters() -> None:
     tokenizers = pytest.importorskip("tokenizers")
     tokenizer = CharTokenizer.from_text("a é—😀漢\n")
