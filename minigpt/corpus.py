@@ -114,7 +114,7 @@ def check_characters(characters: str, path: Path) -> None:
         InputError: there are none but white space, or NUL is among them.
     """
     if not characters.strip():
-        raise InputError(f"{path} is empty; give a text file with something to learn from")
+        raise InputError(f"{path} is empty or blank; give a text file with something to learn from")
     if "\0" in characters:
         raise InputError(_HAS_NUL.format(path))
 

@@ -1,6 +1,7 @@
 """Talking to a terminal: what a model or a file says is data and may not command it."""
 
 import argparse
+import codecs
 import contextlib
 import errno
 import json
@@ -134,9 +135,10 @@ def write(text: str) -> None:
 
 def print_json(value: Mapping[str, object]) -> None:
     """A command's product as one JSON object on stdout."""
-    # on a terminal only what is safe to show; JSON can say it all in ASCII
-    on_terminal = sys.stdout.isatty()
-    text = json.dumps(_in_json(value), ensure_ascii=on_terminal, allow_nan=False)
+    # on a terminal only what is safe to show, elsewhere what can be; JSON can say it all in ASCII
+    encoding = codecs.lookup(sys.stdout.encoding or "utf-8").name
+    in_ascii = sys.stdout.isatty() or encoding != "utf-8"
+    text = json.dumps(_in_json(value), ensure_ascii=in_ascii, allow_nan=False)
     sys.stdout.write(text + "\n")
 
 

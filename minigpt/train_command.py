@@ -182,7 +182,7 @@ def _train(
         n = run.train.patience
         say(f"ended at step {event.step}: the last {f'{n} evaluations' if n > 1 else 'evaluation'} "
              "brought no better validation loss")  # fmt: skip
-    with contextlib.suppress(OSError):  # as `say` does
+    with contextlib.suppress(OSError, SystemExit):  # as `say` does; rich ends where nobody reads
         best, memorising = progress.best_step, progress.memorising
         Console(stderr=True).print(
             verdict(yardsticks, event.best_val_loss, best, memorising=memorising)

@@ -569,6 +569,20 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_nobody_reads_the_verdict_of_a_training(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+
+    def broken(*_: object) -> None:
+        raise SystemExit(1)  # as rich does where the pipe is closed
+
+    monkeypatch.setattr("rich.console.Console.print", broken)
+    arguments = ("--corpus", "pydoc", "--out", tmp_path / "a", "--max-steps", "1", *TRAIN)
+    code, _, err = run(capsys, "train", *arguments)
+    assert (code, "export it:" in err) == (0, True)
+
+
 def test_a_training_beside_others_says_so_when_it_begins(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,15 @@ def test_numbers_that_json_does_not_have_are_null(capsys: pytest.CaptureFixture[
     assert found == {"loss": None, "in": {"a": [1.5, None, [None, 2]]}, "n": 3}
 
 
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-8", "cp1252"])
+def test_json_loses_no_character(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+    out = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out, encoding, errors="replace"))
+    print_json({"text": "床é"})
+    sys.stdout.flush()
+    assert json.loads(out.getvalue()) == {"text": "床é"}
+
+
 @pytest.mark.parametrize(("is_windows", "word"), [(False, "'a b\\c'"), (True, '"a b\\c"')])
 def test_a_path_in_a_command_can_be_pasted(
     monkeypatch: pytest.MonkeyPatch, is_windows: bool, word: str

@@ -27,6 +27,8 @@ SHIPPED_NAME = "shakespeare.onnx"
 RUNS = Path("checkpoints")
 """Where `minigpt train` writes, if it is not told otherwise."""
 CHECKPOINTS = "*.safetensors"
+MAX_THREADS = 1024
+"""Where onnxruntime cannot start as many as it is told, it ends the process."""
 _PACKAGE = Path(__file__).parent.parent
 
 
@@ -286,8 +288,10 @@ def load(
 
     Raises:
         InputError: the file is missing, damaged, foreign, or asks for what no model of ours needs;
-            or there is no such device.
+            or there is no such device; or that is no number of threads.
     """
+    if threads is not None and (type(threads) is not int or not 1 <= threads <= MAX_THREADS):
+        raise InputError(f"threads must be a whole number, 1 to {MAX_THREADS}, not {threads!r:.20}")
     # onnxruntime takes 0.1 s to import; the terminal app lists models without it
     from minigpt.runtime.onnx_file import open_onnx
 

@@ -82,7 +82,7 @@ class Pattern:
 _MOST = 3000
 """By `_size`: up to four seconds where the automaton has about a state for each character, as its
 time grows with the square. It may have many more, one for each set of places where a text can be:
-of "[ab]*a[ab]{12}" 8,193, which takes 20 s. interegular takes no bound on them.
+of "[ab]*a[ab]{12}" 8,193, which takes 20 s. interegular takes no bound on them; README warns.
 """
 
 
@@ -113,7 +113,9 @@ def _automaton(regex: str) -> interegular.FSM:
 
 def _reason(error: Exception) -> str:
     """What the parser stumbled at; it does not always say so."""
-    if anchor := re.fullmatch(r"'([$^])'|Escape (\\[AZb]) is not implemented", str(error)):
+    if str(error) == r"Escape \b is not implemented":
+        return r"\b, which looks at what stands beside it"
+    if anchor := re.fullmatch(r"'([$^])'|Escape (\\[AZ]) is not implemented", str(error)):
         part = anchor[1] or anchor[2]
         return f"{part}; it always covers the whole text, so it needs no ^ and no $"
     return str(error) or f"at position {getattr(error.__context__, 'index', 0)}"

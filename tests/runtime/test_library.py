@@ -2,6 +2,7 @@
 
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,6 +67,12 @@ def test_one_stop_text_needs_no_list(model: Model) -> None:
     assert list(model.generate("A", stop="th")) == list(model.generate("A", stop=["th"]))
     with pytest.raises(InputError, match="at least one character"):
         model.generate("A", stop="")
+
+
+@pytest.mark.parametrize("threads", [0, -3, "2", 1.5, True, 100_000])
+def test_a_number_of_threads_is_checked(threads: Any) -> None:
+    with pytest.raises(InputError, match="threads must be a whole number, 1 to 1024, not "):
+        load("laptop", threads=threads)
 
 
 def test_settings_and_prompts_are_checked(model: Model) -> None:

@@ -85,7 +85,8 @@ def test_no_way_leads_through_what_is_banned() -> None:
 @pytest.mark.parametrize(
     ("regex", "words"),
     [("(", "no regular expression: missing"), ("[z-a]", "no regular expression: bad character"),
-     ("^a$", r"needs no \^"), (r"\ba", "character by character"), (r"(a)\1", "by character"),
+     ("^a$", r"needs no \^"), (r"\ba", "looks at what stands beside it$"),
+     (r"(a)\1", "by character"),
      ("x+", "no characters to write a match"), ("a(?=b)", r"by character: \(\?="),
      ("a(?!b)c", "by character"), ("(?<=a)b", "by character"), ("[^]a]", "by character"),
      ("[]a]", "by character"), ("(?#c)a", "by character"), ("a{", "by character"),
