@@ -26,6 +26,8 @@ def list_runs(arguments: argparse.Namespace) -> int:
         if arguments.plot.suffix != ".png":
             raise InputError(f"--plot writes a .png file, not {arguments.plot.name!r}")
         refuse_to_overwrite(arguments.plot, force=True)
+    if not (arguments.folders or RUNS.is_dir()):
+        raise InputError(f"there is no folder {RUNS}; give a run's folder, or one that holds runs")
     runs = find_runs(list(map(_folder, arguments.folders)) or [RUNS])
     if arguments.plot is not None:
         _plot(runs, arguments.plot)

@@ -1188,7 +1188,7 @@ def test_a_run_is_found_by_its_name(
     copied(trained, tmp_path / "checkpoints" / "mine")
     (facts,) = json.loads(run(capsys, "runs", "mine", "--json")[1])["runs"]
     assert facts["folder"] == str(Path("checkpoints", "mine"))
-    assert "there is no folder other" in refused(capsys, "runs", "other")
+    assert "other is not a folder" in refused(capsys, "runs", "other")
     (tmp_path / "mine").mkdir()
     assert json.loads(run(capsys, "runs", "mine", "--json")[1]) == {"runs": [facts]}
     copied(trained, tmp_path / "mine" / "other")  # a path comes first

@@ -84,8 +84,7 @@ def find_runs(folders: Sequence[Path]) -> list[RunSummary]:
 
 def _runs_in(folder: Path) -> Iterator[Path]:
     if not folder.is_dir():
-        wrong = f"{folder} is not a folder" if folder.exists() else f"there is no folder {folder}"
-        raise InputError(f"{wrong}; give a run's folder, or one that holds runs")
+        raise InputError(f"{folder} is not a folder; give a run's folder, or one that holds runs")
     try:
         inside = sorted(folder.iterdir())
     except OSError as error:

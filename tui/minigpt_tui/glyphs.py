@@ -9,7 +9,6 @@ from rich.cells import cell_len, set_cell_size
 from minigpt.terminal import printable
 
 _MARKS = {"\n": "↵", "\t": "⇥"}
-_ALONE = {"Mn": "◌{}", "Me": "◌{}", "Zs": "⍽", "Cf": "�", "Zl": "�", "Zp": "�"}
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -27,8 +26,22 @@ def visible(text: str, *, space: str = "␣") -> str:
     """
     marks = {**_MARKS, " ": space}
     if len(text) == 1 and text not in marks:
-        marks[text] = _ALONE.get(unicodedata.category(text), "{}").format(printable(text))
+        marks[text] = _alone(text)
     return "".join(marks.get(char) or printable(char) for char in text)
+
+
+def _alone(char: str) -> str:
+    match unicodedata.category(char):
+        case "Mn" | "Me":
+            on_circle = f"◌{char}"
+            # a sign that says how wide the one before it is makes the circle wide
+            return on_circle if cell_len(on_circle) == 1 else "�"
+        case "Zs":
+            return "⍽"
+        case "Cf" | "Zl" | "Zp":
+            return "�"
+        case _:
+            return printable(char)
 
 
 def biased(biases: Iterable[tuple[int, float]], chars: str) -> str:

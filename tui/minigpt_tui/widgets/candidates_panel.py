@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -15,7 +16,6 @@ from textual.widget import Widget
 
 from minigpt_tui.candidates import Candidate, Place, Thoughts
 from minigpt_tui.glyphs import bar, visible
-from minigpt_tui.widgets.wrapping import cell_size
 
 HEADER = 1
 """Rows above the first candidate."""
@@ -236,7 +236,7 @@ class CandidatesPanel(Widget, can_focus=True):
         is_written = self._place is not None and found.id == self._place.written
         mark = "›" if row == self.chosen and self.has_focus else "·" if is_written else " "
         char = visible(self._chars[found.id])
-        pad = " " * max(CHAR_CELLS - cell_size(char, 0), 0)
+        pad = " " * max(CHAR_CELLS - cell_len(char), 0)
         result = found.cut or _percent(found.probability)
         if found.bias:
             banned = found.bias == -math.inf
