@@ -34,7 +34,8 @@ def train(arguments: argparse.Namespace) -> int:
 def lr_find(arguments: argparse.Namespace) -> int:
     """Try learning rates and print one to train with."""
     refuse_lost_folder()
-    wait_asleep_beside_others()
+    if arguments.device == "cpu":
+        wait_asleep_beside_others()
     from minigpt.lr_find_command import run_lr_find
 
     return run_lr_find(arguments)

@@ -59,6 +59,16 @@ def test_hugging_face_leaves_out_what_is_unknown_too(vocabulary: str, text: str)
     assert theirs.encode(text + vocabulary).ids == ours.encode(text + vocabulary)
 
 
+@pytest.mark.parametrize("step", [1, 2])
+def test_hugging_face_reads_twenty_thousand_characters(step: int) -> None:
+    tokenizers = pytest.importorskip("tokenizers")
+    ours = CharTokenizer("".join(map(chr, range(0x20000, 0x20000 + 20_000 * step, step))))
+    theirs = tokenizers.Tokenizer.from_str(ours.to_json())
+    known = ours.chars[::99]
+    assert theirs.encode(known).ids == ours.encode(known)
+    assert (theirs.encode("a").ids == []) == (step == 1) or theirs.normalizer is None
+
+
 @pytest.mark.parametrize("chars", ["]", "^", "-", "a-z", "[]^-\\&&~|", "z-a", "\\d", "[:alpha:]"])
 def test_signs_of_patterns_are_characters(chars: str) -> None:
     tokenizers = pytest.importorskip("tokenizers")

@@ -74,7 +74,9 @@ class Draft:
 
     def beside(self) -> "Draft":
         """One with the same table and a pace of its own, for a text at the same time."""
-        return Draft(self._guesses, learns=self.learns)
+        other = Draft({}, learns=self.learns)
+        other._guesses = dict(self._guesses) if self.learns else self._guesses  # else only read
+        return other
 
     def guess(self, newest: Sequence[int], n: int) -> list[int]:
         """At most `n` tokens that may follow `newest`; fewer where the table knows nothing."""

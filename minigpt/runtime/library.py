@@ -41,6 +41,7 @@ class Model:
     tokenizer: "CharTokenizer"
     card: ModelCard
     decoder: "Decoder"
+    """`generate` and `logprobs` use it, too; for a text of your own there is `decoder.beside()`."""
     parity: str = "{}"
     """How far a file is from the PyTorch model it was made of: a JSON object."""
     draft: "Draft | None" = None
@@ -70,8 +71,9 @@ class Model:
         """Write on from a prompt, a Token at a time; see `generation.generate`.
 
         Several texts may be written at the same time, in turns or in threads: they share the
-        weights, and each has a cache of its own, of 8 * n_layer * n_embd * block_size bytes, which
-        a later one takes over. `close()` ends a text; a thread ends its own.
+        weights, and each has a cache of its own, of somewhat more than 8 * n_layer * n_embd *
+        block_size bytes, which a later one takes over: as many stay as were ever in use at once.
+        `close()` ends a text; a thread ends its own.
 
         Args:
             prompt: the text to go on from; characters that the model has never seen are skipped.
@@ -93,7 +95,7 @@ class Model:
 
         params = self.params(ban=ban, bias=bias, **settings)
         ids = self.tokenizer.encode(prompt) if prompt else self.tokenizer.start
-        stop = [stop] if isinstance(stop, str) else stop
+        stop = (stop,) if isinstance(stop, str) else tuple(stop)
         form = self.pattern(pattern, params)
         generation.check(ids, stop)  # now: what follows waits until a token is asked for
 

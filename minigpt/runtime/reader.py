@@ -77,7 +77,10 @@ class Reader:
             InputError: the decoder has read another text since, over this one.
         """
         if self.window and self._decoder.n_feeds != self._n_feeds:
-            raise InputError("a model reads one text at a time, and has read another one meanwhile")
+            raise InputError(
+                "a decoder reads one text at a time, and has read another one meanwhile; "
+                "decoder.beside() gives one more"
+            )
         came_true = (
             self._n_right < len(self._guesses) and self.newest[-1] == self._guesses[self._n_right]
         )

@@ -182,6 +182,11 @@ async def test_words_that_the_model_cannot_read_are_given_back() -> None:
         assert d.text == ""
         await d.press("ctrl+z")
         assert (d.text, d.main.query_one(Prompt).text) == ("你好", "")
+        await d.type("吗")
+        await d.press("enter")
+        d.engine.say(Failed(2, "the prompt has no character that the model knows"))
+        await until(d.pilot, lambda: d.main.query_one(Prompt).text == "吗")
+        assert d.text == "你好"
 
 
 @pytest.mark.parametrize("reply", [Failed(2, "full"), Refused(MODEL, "damaged"), Died("gone")])
@@ -207,8 +212,9 @@ async def test_ctrl_c_stops_too() -> None:
         await d.type("a")
         await d.press("enter", "ctrl+c")
         assert d.engine.asked(Stop) == [Stop(1)]
+        d.main.tell("not stored", is_error=True)
         await d.press("ctrl+c", "ctrl+c")
-        assert d.notices == ["Ctrl+Q quits."]
+        assert d.notices == ["not stored", "Ctrl+Q quits."]
 
 
 async def test_ctrl_c_copies_a_selection_first() -> None:
@@ -396,11 +402,19 @@ async def test_help_opens_and_closes() -> None:
         assert d.is_on(MainScreen)
 
 
+async def test_help_opens_at_the_top_where_there_are_no_keys_to_tell() -> None:
+    async with desk() as d:
+        await d.type("a")
+        await d.press("enter", "escape", "f5", "f1")
+        await until(d.pilot, lambda: d.is_on(HelpScreen))
+        await d.pilot.pause()
+        assert d.app.screen.query_one(".window").scroll_offset.y == 0
+
+
 @pytest.mark.parametrize(
     ("keys", "area"),
     [
         (["f2"], "Models"),
-        (["f9"], "Watching a run"),
         (["f10"], "Two texts"),
         (["f8"], "Branches"),
         (["tab", "down"], "Sliders"),

@@ -100,6 +100,15 @@ def test_a_change_keeps_the_users_words(path: Path) -> None:
     ]
 
 
+def test_what_is_about_the_next_table_stays_where_a_preset_goes(path: Path) -> None:
+    rest = "\n# about b\n[ presets . 'b' ]\n\n# keys\n[keys]\n"
+    write(path, "# a\n[presets.a] # one\ntop_k = 5\n" + rest)
+    change(lambda p: p.without_preset("a"))
+    assert path.read_text(encoding="utf-8") == "# a\n" + rest
+    change(lambda p: p.without_preset("b"))
+    assert path.read_text(encoding="utf-8") == "# a\n\n# about b\n\n# keys\n[keys]\n"
+
+
 def test_a_change_keeps_what_another_window_wrote(path: Path) -> None:
     change(lambda p: p.with_preset("a", {}))
     change(lambda p: p.with_preset("b", {"top_k": 1}))
@@ -131,6 +140,7 @@ def test_no_change_writes_nothing(path: Path) -> None:
         lambda p: p.with_preset("x", {"temperature": 0.5}),
         lambda p: p.with_preset("new", {"temperature": 0.5}),
         lambda p: replace(p, presets={}, keys={}),
+        lambda p: p.without_preset("x"),
         lambda p: replace(p, theme="b", model="m", keys={"help": "f8", "a.b": "c"}),
         lambda p: p.with_params(SamplingParams(seed=5)),
     ],

@@ -235,6 +235,9 @@ async def test_a_ban_just_made_is_taken_back() -> None:
         await d.press("down", "backspace")  # one has gone on from it
         await d.pilot.pause()
         assert last_change(d) == banned
+        await d.press("minus", "enter", "backspace")
+        await d.pilot.pause()
+        assert set(banned.logit_bias) < set(last_change(d).logit_bias)
 
 
 async def test_bans_and_favours_are_told_in_every_text_until_they_are_lifted() -> None:

@@ -1,7 +1,10 @@
 """Editing the text of the user's file: what is not meant stays to the letter."""
 
+import contextlib
 import json
+import tomllib
 from collections.abc import Mapping, MutableMapping
+from itertools import pairwise
 from typing import Any
 
 import tomlkit
@@ -21,6 +24,8 @@ def edited(text: str, old: Preferences, new: Preferences) -> str:
         new: what it is to say.
     """
     text = text or template()
+    for name in old.presets.keys() - new.presets.keys():
+        text = _without_preset(text, name)
     # a line that is appended to one without an end would become a part of it
     document = tomlkit.parse(text if text.endswith("\n") else text + "\n")
     for name in LINES:
@@ -32,6 +37,22 @@ def edited(text: str, old: Preferences, new: Preferences) -> str:
     return tomlkit.dumps(document)
 
 
+def _without_preset(text: str, name: str) -> str:
+    """Cut a table [presets.name] out; what is written otherwise stays, for `_edit`.
+
+    tomlkit would cut the comments and empty lines behind it, too, which are about what follows.
+    """
+    lines = text.splitlines(keepends=True)
+    starts = [i for i, line in enumerate(lines) if line.lstrip().startswith("[")]
+    for start, end in pairwise([*starts, len(lines)]):
+        with contextlib.suppress(tomllib.TOMLDecodeError):  # a line of a longer text
+            if tomllib.loads(lines[start]) == {"presets": {name: {}}}:
+                while end > start + 1 and not lines[end - 1].partition("#")[0].strip():
+                    end -= 1
+                return "".join([*lines[:start], *lines[end:]])
+    return text
+
+
 def _numbers(params: SamplingParams) -> dict[str, float]:
     return {name: getattr(params, name) for name in KNOBS}
 
@@ -40,7 +61,7 @@ def _edit(
     document: TOMLDocument, name: str, old: Mapping[str, Any], new: Mapping[str, Any]
 ) -> None:
     """Change a table from saying `old` to saying `new`; what both say stays as it is written."""
-    if old == new:
+    if old == new or not (new or name in document):
         return
     if name not in document or isinstance(document[name], OutOfOrderTableProxy):
         # written in several places, or with dotted keys: tomlkit 0.15.2 edits some of these wrongly
@@ -50,7 +71,7 @@ def _edit(
     table = document[name]
     assert isinstance(table, MutableMapping)
     for key in old.keys() - new.keys():
-        del table[key]
+        table.pop(key, None)
     for key, value in new.items():
         if key not in old or old[key] != value:
             table[key] = dict(value) if isinstance(value, Mapping) else value

@@ -32,7 +32,7 @@ def visible(text: str, *, space: str = "␣") -> str:
 
 def _alone(char: str) -> str:
     match unicodedata.category(char):
-        case "Mn" | "Me":
+        case "Mn" | "Me" | "Mc":
             on_circle = f"◌{char}"
             # a sign that says how wide the one before it is makes the circle wide
             return on_circle if cell_len(on_circle) == 1 else "�"
@@ -41,7 +41,8 @@ def _alone(char: str) -> str:
         case "Cf" | "Zl" | "Zp":
             return "�"
         case _:
-            return printable(char)
+            shown = printable(char)
+            return shown if cell_len(shown) else "�"  # the later jamo of a syllable
 
 
 def biased(biases: Iterable[tuple[int, float]], chars: str) -> str:

@@ -182,9 +182,9 @@ class MinigptApp(App[str]):
 
     def action_help_quit(self) -> None:
         """Ctrl+C where nothing is selected and nothing is being written: it may mean to quit."""
-        quit_key = self._key_names["quit"]
-        self.clear_notifications()
-        self.notify(f"{quit_key} quits.", timeout=NOTICE_S, markup=False)
+        sentence = f"{self._key_names['quit']} quits."
+        if sentence not in [notice.message for notice in self._notifications]:
+            self.notify(sentence, timeout=NOTICE_S, markup=False)
 
     def action_command_palette(self) -> None:
         """Every command, by name."""
@@ -242,7 +242,7 @@ class MinigptApp(App[str]):
         palette = {"palette": key_name(self.COMMAND_PALETTE_BINDING)}
         keys = {**key_names(self._keymap, owners(MinigptApp)), **palette}
         here = self.screen.focused if isinstance(self.screen, MainScreen) else self.screen
-        within = here.ancestors_with_self if here is not None else []
+        within = here.ancestors_with_self[:-1] if here is not None else []  # without the app
         self.push_screen(HelpScreen(keys, [key_names({}, [type(node)]) for node in within]))
 
     def action_files(self) -> None:

@@ -422,9 +422,15 @@ class Writer:
 
     def _unread(self) -> str:
         """Take back what the run began with, if the model knows no character of the text."""
-        if not self._sent or self.model is None:
+        document, sent = self.document, self._sent
+        if not sent or self.model is None or not set(self.model.chars).isdisjoint(document.text):
             return ""
-        return self.take_back() if set(self.model.chars).isdisjoint(self.document.text) else ""
+        if self.roles is not None:  # with the name that was written before them
+            return self.take_back()
+        document.mark()
+        document.rewind(len(document) - len(sent))
+        self._turn_to_the_end()
+        return sent
 
     def _name_unknown(self, chars: str) -> Iterable[Notice]:
         news = [c for c in chars if c not in self._told]

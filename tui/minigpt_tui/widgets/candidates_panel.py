@@ -139,6 +139,7 @@ class CandidatesPanel(Widget, can_focus=True):
         self.chosen = min(max(self.chosen + by, 0), max(self._n - 1, 0))
 
     def action_force(self) -> None:
+        self._just_banned = None
         if self.candidate is not None and self._place is not None:
             self.post_message(self.Forced(self.candidate, self._place))
 
