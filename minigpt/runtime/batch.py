@@ -28,14 +28,23 @@ if TYPE_CHECKING:  # as in `generation.py`
 MAX_TEXTS = 256
 
 
+def check(n: int) -> None:
+    """Refuse a number of texts that is out of its range.
+
+    Raises:
+        InputError: it is.
+    """
+    if not 1 <= n <= MAX_TEXTS:
+        raise InputError(f"there can be between 1 and {MAX_TEXTS} texts at once, not {n}")
+
+
 class _Texts:
     """Some texts of one length, and the logits after each."""
 
     def __init__(self, decoder: Decoder, prompt: Sequence[int], n: int) -> None:
         if not prompt:
             raise InputError("the prompt has no character that the model knows; give another one")
-        if not 1 <= n <= MAX_TEXTS:
-            raise InputError(f"there can be between 1 and {MAX_TEXTS} texts at once, not {n}")
+        check(n)
         self._decoder = decoder
         self._batch = decoder.batch(n)
         self.newest = [deque(prompt, maxlen=decoder.block_size) for _ in range(n)]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # they import numpy; the terminal app lists models before its
     import numpy as np
     import numpy.typing as npt
 
+    from minigpt.runtime.batch import Beam
     from minigpt.runtime.decoder import Decoder
     from minigpt.runtime.draft import Draft
     from minigpt.runtime.generation import Token
@@ -41,7 +42,7 @@ class Model:
     tokenizer: "CharTokenizer"
     card: ModelCard
     decoder: "Decoder"
-    """`generate` and `logprobs` use it, too; for a text of your own there is `decoder.beside()`."""
+    """The methods use it, too; for a text of your own there is `decoder.beside()`."""
     parity: str = "{}"
     """How far a file is from the PyTorch model it was made of: a JSON object."""
     draft: "Draft | None" = None
@@ -94,9 +95,8 @@ class Model:
         from minigpt.runtime.draft import Draft
 
         params = self.params(ban=ban, bias=bias, **settings)
-        ids = self.tokenizer.encode(prompt) if prompt else self.tokenizer.start
+        ids, form = self._ids(prompt), self.pattern(pattern, params)
         stop = (stop,) if isinstance(stop, str) else tuple(stop)
-        form = self.pattern(pattern, params)
         generation.check(ids, stop)  # now: what follows waits until a token is asked for
 
         def tokens() -> "Generator[Token]":
@@ -107,6 +107,63 @@ class Model:
                 )  # fmt: skip
 
         return tokens()
+
+    def samples(
+        self,
+        prompt: str = "",
+        *,
+        n: int,
+        stop: str | Sequence[str] = (),
+        pattern: str | None = None,
+        ban: str = "",
+        bias: Mapping[str, float] | None = None,
+        **settings: float,
+    ) -> "Generator[tuple[int, Token]]":
+        """Write n texts of one prompt side by side: which text, and its next Token, as they come.
+
+        Text i has the seed that is i above the settings'; see `batch.samples`, and `generate` for
+        the arguments and the errors.
+        """
+        from minigpt.runtime import batch, generation
+
+        params = self.params(ban=ban, bias=bias, **settings)
+        ids, form = self._ids(prompt), self.pattern(pattern, params)
+        stop = (stop,) if isinstance(stop, str) else tuple(stop)
+        generation.check(ids, stop)
+        batch.check(n)
+
+        def tokens() -> "Generator[tuple[int, Token]]":
+            with self._reading() as (decoder, _):
+                yield from batch.samples(
+                    decoder, self.tokenizer, ids, params, n, stop=stop, pattern=form
+                )
+
+        return tokens()
+
+    def beams(
+        self,
+        prompt: str = "",
+        *,
+        width: int,
+        pattern: str | None = None,
+        ban: str = "",
+        bias: Mapping[str, float] | None = None,
+        **settings: float,
+    ) -> "list[Beam]":
+        """Look for the likeliest texts of max_new_tokens, the best first; see `batch.beam_search`.
+
+        Nothing is drawn: of the settings those count that change what is likely. The arguments and
+        the errors are those of `generate`.
+        """
+        from minigpt.runtime import batch
+
+        params = self.params(ban=ban, bias=bias, **settings)
+        ids, form = self._ids(prompt), self.pattern(pattern, params)
+        with self._reading() as (decoder, _):
+            return batch.beam_search(decoder, self.tokenizer, ids, params, width, pattern=form)
+
+    def _ids(self, prompt: str) -> list[int]:
+        return self.tokenizer.encode(prompt) if prompt else self.tokenizer.start
 
     @contextlib.contextmanager
     def _reading(self) -> "Iterator[tuple[Decoder, Draft | None]]":

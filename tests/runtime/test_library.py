@@ -9,6 +9,7 @@ import pytest
 
 from minigpt.errors import InputError
 from minigpt.runtime import Model, load
+from minigpt.runtime.batch import samples
 from minigpt.runtime.evaluation import evaluate
 from minigpt.runtime.generation import Token
 
@@ -61,6 +62,32 @@ def test_what_has_read_a_text_reads_the_next_one() -> None:
     list(model.generate("A", max_new_tokens=9))
     model.logprobs("To be")
     assert len(model._idle) == 3
+
+
+def test_several_texts_of_one_prompt(model: Model) -> None:
+    ids = model.tokenizer.encode("ROMEO:")
+    params = model.params(max_new_tokens=40, seed=7, ban="e")
+    expected = samples(load("laptop").decoder, model.tokenizer, ids, params, 3, stop=["\n\n"])
+    found = model.samples("ROMEO:", n=3, max_new_tokens=40, seed=7, stop="\n\n", ban="e")
+    other = model.generate("A", max_new_tokens=200)  # meanwhile
+    assert [pair for pair, _ in zip(found, other, strict=False)] == list(expected)
+    with pytest.raises(InputError, match="texts at once"):
+        model.samples("A", n=0)
+    with pytest.raises(InputError, match="prompt"):
+        model.samples("€", n=2)
+
+
+def test_the_likeliest_text(model: Model) -> None:
+    greedy = "".join(t.text for t in model.generate("A", temperature=0, max_new_tokens=20))
+    (one,) = model.beams("A", width=1, max_new_tokens=20, seed=5)
+    best, *others = model.beams("A", width=4, max_new_tokens=20)
+    assert one.text == greedy
+    assert len(others) == 3
+    assert best.logprob >= one.logprob
+    assert all("e" not in beam.text for beam in model.beams("A", width=2, ban="e"))
+    assert {len(beam.text) for beam in model.beams("A", width=2, pattern="[a-z]{5}")} == {5}
+    with pytest.raises(InputError, match="texts at once"):
+        model.beams("A", width=999)
 
 
 def test_one_stop_text_needs_no_list(model: Model) -> None:
