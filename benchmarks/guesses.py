@@ -15,7 +15,8 @@ import time
 
 from minigpt.runtime.draft import Draft
 from minigpt.runtime.generation import generate
-from minigpt.runtime.library import Model, find_model, load
+from minigpt.runtime.library import find_model, load
+from minigpt.runtime.model import Model
 from minigpt.runtime.params import SamplingParams
 
 

@@ -24,7 +24,8 @@ import torch
 from minigpt.config import PRESETS, GPTConfig, ModelCard
 from minigpt.model import GPT
 from minigpt.runtime.generation import generate
-from minigpt.runtime.library import Model, load
+from minigpt.runtime.library import load
+from minigpt.runtime.model import Model
 from minigpt.runtime.onnx_decoder import OnnxDecoder
 from minigpt.runtime.params import SamplingParams
 from minigpt.tokenizer import CharTokenizer

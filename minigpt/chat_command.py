@@ -21,7 +21,7 @@ from minigpt.errors import InputError
 from minigpt.files import write_atomically
 from minigpt.generate_command import biases
 from minigpt.runtime.chat import Roles, Turn, answer, choose_roles, likely_speakers, speakers, words
-from minigpt.runtime.library import Model
+from minigpt.runtime.model import Model
 from minigpt.runtime.params import KNOBS, SamplingParams, change
 from minigpt.terminal import murmur, one_line, say, write
 

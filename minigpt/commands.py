@@ -16,7 +16,7 @@ from minigpt.files import refuse_lost_folder
 from minigpt.terminal import one_line, print_json, say, shell_word
 
 if TYPE_CHECKING:
-    from minigpt.runtime.library import Model
+    from minigpt.runtime.model import Model
 
 MEMORIZED_CHARS = 10_000
 """How many `eval --memorized` lets a model write."""
@@ -231,7 +231,7 @@ def open_model(name: str | None, device: str) -> "Model":
 def _open_checkpoint(path: Path, device: str) -> "Model":
     refuse_lost_folder()
     from minigpt.run_folder import load_best
-    from minigpt.runtime.library import Model
+    from minigpt.runtime.model import Model
     from minigpt.torch_decoder import TorchDecoder, check_device
     from minigpt.training import checkpoint
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from minigpt.errors import InputError
 from minigpt.runtime import generation
 from minigpt.runtime.draft import Draft
-from minigpt.runtime.library import Model
+from minigpt.runtime.model import Model
 from minigpt.runtime.params import KNOBS, OF_CHANCE, SamplingParams, neutral
 from minigpt.runtime.window import slides_within
 from minigpt.terminal import murmur, print_json, say, write

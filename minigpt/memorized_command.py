@@ -7,8 +7,8 @@ import numpy as np
 from minigpt.corpus import Corpus, Ids, split
 from minigpt.errors import InputError
 from minigpt.runtime.generation import generate
-from minigpt.runtime.library import Model
 from minigpt.runtime.memorization import RUNS, Copied, copied
+from minigpt.runtime.model import Model
 from minigpt.runtime.params import KNOBS, SamplingParams
 from minigpt.terminal import one_line, say
 

@@ -16,7 +16,8 @@ from minigpt.cli import main
 from minigpt.config import GPTConfig
 from minigpt.runtime.chat import speakers
 from minigpt.runtime.distribution import Logits
-from minigpt.runtime.library import Model, load
+from minigpt.runtime.library import load
+from minigpt.runtime.model import Model
 from minigpt.runtime.params import KNOBS, SamplingParams
 from minigpt.tokenizer import CharTokenizer
 from tests.conftest import CARD, ScriptedDecoder

@@ -8,7 +8,8 @@ r"""Running a model: needs numpy and onnxruntime, never torch or onnx.
 
 import os
 
-from minigpt.runtime.library import Model, load
+from minigpt.runtime.library import load
+from minigpt.runtime.model import Model
 
 # Before any module of this package imports onnxruntime: its wheels send telemetry from the first
 # import on, and a device id and a database would be written to the user's cache folder.

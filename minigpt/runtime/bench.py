@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from minigpt.runtime.generation import generate
-from minigpt.runtime.library import Model
+from minigpt.runtime.model import Model
 from minigpt.runtime.params import SamplingParams
 
 

@@ -22,7 +22,8 @@ from minigpt.config import GPTConfig
 from minigpt.files import write_folder_atomically
 from minigpt.model import GPT
 from minigpt.runtime.generation import generate
-from minigpt.runtime.library import Model, load
+from minigpt.runtime.library import load
+from minigpt.runtime.model import Model
 from minigpt.runtime.onnx_decoder import OnnxDecoder
 from minigpt.runtime.onnx_file import OnnxFile
 from minigpt.runtime.onnx_graph import PRECISIONS, Precision

@@ -12,7 +12,8 @@ import pytest
 
 from minigpt.runtime.draft import Draft
 from minigpt.runtime.generation import generate
-from minigpt.runtime.library import Model, load
+from minigpt.runtime.library import load
+from minigpt.runtime.model import Model
 from minigpt.runtime.params import SamplingParams
 
 

@@ -20,7 +20,8 @@ from typing import BinaryIO
 from minigpt.errors import InputError
 from minigpt.runtime.chat import likely_speakers
 from minigpt.runtime.generation import Token, generate
-from minigpt.runtime.library import Model, load
+from minigpt.runtime.library import load
+from minigpt.runtime.model import Model
 from minigpt.runtime.params import SamplingParams
 from minigpt_tui.gaze import START
 from minigpt_tui.looker import Looker, plain

@@ -13,7 +13,7 @@ import numpy as np
 from minigpt.errors import InputError
 from minigpt.runtime.distribution import Logits, rank
 from minigpt.runtime.inspector import Inspection, Inspector
-from minigpt.runtime.library import Model
+from minigpt.runtime.model import Model
 from minigpt.runtime.params import SamplingParams
 from minigpt.runtime.reader import CHUNK
 from minigpt.runtime.sampling import distribution
