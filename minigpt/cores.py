@@ -49,7 +49,8 @@ def free_cores(looks: int = 3, pause_s: float = 0.0005) -> int | None:
     others = []
     try:
         for look in range(looks):
-            time.sleep(pause_s if look else 0)
+            if look:
+                time.sleep(pause_s)
             others.append(_n_others())
             if not others[-1]:
                 break
@@ -64,9 +65,9 @@ def wait_asleep_beside_others() -> bool:
     GNU OpenMP, which they belong to, lets them spin. Alone on two cores that halves a step; but
     beside another process a thread that spins may hold the core that the awaited one needs, and a
     step takes the scheduler's time slices: of `laptop` 516 ms in the mean beside one busy process,
-    58 asleep (`python -m benchmarks.beside_others`). One thread alone is as good and
-    loses less when the other ends, but it calculates other last digits, where a run is to be
-    repeated to the byte. What the user has set is left alone.
+    58 asleep (`python -m benchmarks.beside_others`). One thread alone is as good and loses less
+    when the other ends, but it calculates other last digits, where a run is to be repeated to the
+    byte. What the user has set is left alone.
 
     To be called before torch is imported, as it reads the environment then. Another process must
     run for half a second: asleep for nothing, a training would take twice as long.

@@ -46,7 +46,7 @@ END_OF_TEXT = "<|endoftext|>"
 _CLASS_SIGNS = "[]^-\\"
 """What means something else in a regular expression's class of characters. The backslash is last:
 transformers.js takes one away that stands before #, & or ~."""
-MAX_RANGES = 9_990
+_MAX_RANGES = 9_990
 """Of characters: in one class Onigmo takes 10,000."""
 _PART = 2**14  # characters: twice as fast as 2**16, whose arrays leave the cache
 _ALPHABET = _byte_alphabet()
@@ -180,7 +180,7 @@ class CharTokenizer:
                 ranges.append([char])
         signs = "".join(chr(92) + c for c in _CLASS_SIGNS if c in self.chars)
         inside = "".join(map("-".join, ranges)) + signs
-        return f"[^{inside}]" if len(ranges) < MAX_RANGES else None
+        return f"[^{inside}]" if len(ranges) < _MAX_RANGES else None
 
     @classmethod
     def from_json(cls, text: str) -> Self:

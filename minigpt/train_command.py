@@ -64,7 +64,7 @@ if sys.platform != "win32":
     EXIT_STOPPED[signal.SIGHUP] = 129  # the terminal was closed
 
 
-def run_training(arguments: argparse.Namespace, *, beside_others: bool = False) -> int:
+def run_training(arguments: argparse.Namespace, *, beside_others: bool) -> int:
     """Train as the arguments say; returns the exit code.
 
     Args:

@@ -212,9 +212,9 @@ def verdict(
     ]
     for name, loss in sorted(rows, key=lambda row: -row[1]):
         table.add_row(name, f"{loss:.4f}", style="bold" if name == model else "")
-    least = min(baselines.bigram, baselines.five_gram)
-    yardstick = "a blind guess" if baselines.uniform < least else "counting"
-    least = min(baselines.uniform, least)
+    counted = min(baselines.bigram, baselines.five_gram)
+    yardstick = "a blind guess" if baselines.uniform < counted else "counting"
+    least = min(baselines.uniform, counted)
     if val_loss == least:
         words = f"It is as good as {yardstick}, and no better."
     elif best_step == 0:

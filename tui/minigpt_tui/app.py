@@ -9,7 +9,7 @@ from typing import TextIO
 
 from minigpt import __version__
 from minigpt.errors import InputError
-from minigpt.runtime.library import find_model, find_run, list_models
+from minigpt.runtime.library import find_model, list_models
 from minigpt.terminal import Parser, one_line, say
 from minigpt_tui.database import default_path
 from minigpt_tui.engine_client import EngineClient
@@ -61,13 +61,10 @@ def run_folder(name: str | None) -> Path | None:
     from minigpt.training.metrics import METRICS
 
     try:
-        if (Path(name) / METRICS).exists():
-            return Path(name)
-        run = find_run(name)
-        is_model = Path(name).is_file() or name in [model.stem for model in list_models()]
-        return run if run is not None and (run / METRICS).exists() and not is_model else None
-    except (OSError, ValueError):  # too long for a path, or a NUL in it: then it is none
+        path = find_model(name, runs=True)
+    except InputError:  # `existing_model` tells what there is
         return None
+    return path if (path / METRICS).exists() else None
 
 
 def has_terminal() -> bool:
