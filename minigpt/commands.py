@@ -67,6 +67,7 @@ def export(arguments: argparse.Namespace) -> int:
     refuse_lost_folder()
     from minigpt.files import refuse_to_overwrite, write_atomically, write_folder_atomically
     from minigpt.run_folder import load_best
+    from minigpt.runtime.library import run_path
     from minigpt.training import checkpoint
     from minigpt_export.genai import genai_files
     from minigpt_export.onnx_export import build_file
@@ -78,7 +79,7 @@ def export(arguments: argparse.Namespace) -> int:
         raise InputError(f"--onnx and --genai cannot both be {arguments.onnx}; give two names")
     for path in wanted:
         refuse_to_overwrite(path, force=arguments.force, folder=path is arguments.genai)
-    run = _run_path(arguments.checkpoint)
+    run = run_path(arguments.checkpoint)
     found = load_best(run)
     if not math.isfinite(found.card.val_loss):
         raise InputError(
@@ -239,11 +240,3 @@ def _open_checkpoint(path: Path, device: str) -> "Model":
     found = load_best(path)
     decoder = TorchDecoder(checkpoint.build_model(found).to(device))
     return Model(path, found.model, found.tokenizer, found.card, decoder)
-
-
-def _run_path(path: Path) -> Path:
-    """A run's folder by its path, or by its name in ./checkpoints."""
-    from minigpt.runtime.library import CHECKPOINTS, find_run
-
-    is_one = path.is_file() or any(path.glob(CHECKPOINTS))
-    return path if is_one else find_run(str(path)) or path

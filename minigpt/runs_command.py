@@ -12,7 +12,7 @@ from rich.text import Text
 
 from minigpt.errors import InputError
 from minigpt.files import refuse_to_overwrite
-from minigpt.runtime.library import RUNS, find_run
+from minigpt.runtime.library import RUNS, run_path
 from minigpt.terminal import one_line, print_json, say
 from minigpt.training.runs import RunSummary, find_runs
 
@@ -28,7 +28,7 @@ def list_runs(arguments: argparse.Namespace) -> int:
         refuse_to_overwrite(arguments.plot, force=True)
     if not (arguments.folders or RUNS.is_dir()):
         raise InputError(f"there is no folder {RUNS}; give a run's folder, or one that holds runs")
-    runs = find_runs(list(map(_folder, arguments.folders)) or [RUNS])
+    runs = find_runs(list(map(run_path, arguments.folders)) or [RUNS])
     if arguments.plot is not None:
         _plot(runs, arguments.plot)
     if arguments.json:
@@ -47,12 +47,6 @@ def list_runs(arguments: argparse.Namespace) -> int:
     else:
         say("no runs there; `minigpt train` makes one")
     return 0
-
-
-def _folder(path: Path) -> Path:
-    """A run in ./checkpoints may be called by its name, unless there is one at that path."""
-    run = find_run(str(path))
-    return path if run is None or (path.is_dir() and find_runs([path])) else run
 
 
 def runs_table(runs: list[RunSummary]) -> Table:

@@ -1191,9 +1191,10 @@ def test_a_run_is_found_by_its_name(
     assert "other is not a folder" in refused(capsys, "runs", "other")
     (tmp_path / "mine").mkdir()
     assert json.loads(run(capsys, "runs", "mine", "--json")[1]) == {"runs": [facts]}
-    copied(trained, tmp_path / "mine" / "other")  # a path comes first
-    (facts,) = json.loads(run(capsys, "runs", "mine", "--json")[1])["runs"]
-    assert facts["folder"] == str(Path("mine", "other"))
+    copied(trained, tmp_path / "here")
+    copied(trained, tmp_path / "checkpoints" / "here")
+    (facts,) = json.loads(run(capsys, "runs", "here", "--json")[1])["runs"]
+    assert facts["folder"] == "here"  # a path comes first
 
 
 RESUME = ("train", "--corpus", "pydoc", "--resume", "--out")

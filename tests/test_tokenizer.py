@@ -66,7 +66,10 @@ def test_hugging_face_reads_twenty_thousand_characters(step: int) -> None:
     theirs = tokenizers.Tokenizer.from_str(ours.to_json())
     known = ours.chars[::99]
     assert theirs.encode(known).ids == ours.encode(known)
-    assert (theirs.encode("a").ids == []) == (step == 1) or theirs.normalizer is None
+    if step == 1:
+        assert theirs.encode("日").ids == []
+    else:  # a pattern of so many ranges would be one that nobody can open
+        assert theirs.normalizer is None
 
 
 @pytest.mark.parametrize("chars", ["]", "^", "-", "a-z", "[]^-\\&&~|", "z-a", "\\d", "[:alpha:]"])

@@ -95,6 +95,12 @@ def find_run(name: str) -> Path | None:
         return None
 
 
+def run_path(path: Path) -> Path:
+    """A run's folder, or its checkpoint, by path, or the folder by its name in ./checkpoints."""
+    is_one = path.is_file() or any(path.glob(CHECKPOINTS))
+    return path if is_one else find_run(str(path)) or path
+
+
 def load(
     name: str | Path | None = None,
     *,

@@ -148,7 +148,7 @@ class HelpScreen(ModalScreen[None], Window):
 
     BINDINGS = [Binding("escape,f1,q", "dismiss", "Close", id="help.close")]
 
-    def __init__(self, keys: Mapping[str, str], here: Iterable[Collection[str]] = ()) -> None:
+    def __init__(self, keys: Mapping[str, str], here: Iterable[Collection[str]]) -> None:
         """Make the screen.
 
         Args:
